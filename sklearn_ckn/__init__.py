@@ -1,0 +1,7 @@
+"""Convolutional Kernel Networks as scikit-learn estimators."""
+
+from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._spherical_kmeans import SphericalKMeans
+from sklearn_ckn._version import __version__
+
+__all__ = ["CKNFeatures", "SphericalKMeans", "__version__"]

@@ -1,0 +1,87 @@
+"""A data set taken through the network in blocks of bounded memory."""
+
+import numpy as np
+from sklearn.utils._chunking import get_chunk_n_rows
+
+from sklearn_ckn._layer import multiply_adds
+from sklearn_ckn._norms import powers_of_two
+
+# Work of one block in multiply-adds, some tenths of a second on two cores: between
+# blocks Python answers Ctrl-C.
+WORK_PER_BLOCK = 4_000_000_000
+
+
+def block_slices(n_images, image_shape, layers, engine, dtype):
+    """Divide images into blocks that fit scikit-learn's ``working_memory``.
+
+    Parameters
+    ----------
+    n_images : int
+    image_shape : tuple of int
+        (H, W, C).
+    layers : list of Layer
+        Layers that the images are to go through; may be empty.
+    engine : CPUEngine or ArrayEngine
+    dtype : dtype
+        float32 or float64, in which the images are computed.
+
+    Returns
+    -------
+    slices : list of slice
+    """
+    image_bytes = engine.bytes_per_image(image_shape, layers, np.dtype(dtype).itemsize)
+    by_memory = get_chunk_n_rows(image_bytes, max_n_rows=n_images)
+    by_work = WORK_PER_BLOCK // max(1, multiply_adds(image_shape, layers))
+    step = max(1, min(by_memory, by_work))
+    return [
+        slice(start, min(start + step, n_images)) for start in range(0, n_images, step)
+    ]
+
+
+def encode_block(images, layers, engine, dtype):
+    """Map one block of images through layers.
+
+    The images are first multiplied by powers of two that bring each one's largest
+    absolute value between 1/2 and 1, and the maps multiplied back: the network is
+    positively homogeneous, so nothing changes but that no intermediate result
+    overflows or vanishes, however large or small the images' unit.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C), any real dtype
+    layers : list of Layer
+        In ``dtype``.
+    engine : CPUEngine or ArrayEngine
+    dtype : dtype
+        float32 or float64.
+
+    Returns
+    -------
+    maps : ndarray of shape (n, H', W', p), ``dtype``
+    """
+    images = np.ascontiguousarray(images, dtype=dtype)
+    if not layers:
+        return images
+    largest = np.maximum(images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3)))
+    scale, inverse = powers_of_two(largest[:, np.newaxis, np.newaxis, np.newaxis])
+    maps = engine.encode(images * scale, layers)
+    maps *= inverse
+    return maps
+
+
+def encode_blocks(images, layers, engine, dtype):
+    """Map images through layers, a block at a time.
+
+    Parameters
+    ----------
+    images, layers, engine, dtype
+        See ``encode_block``.
+
+    Yields
+    ------
+    part : slice
+        The images of the block.
+    maps : ndarray of shape (length of the block, H', W', p), ``dtype``
+    """
+    for part in block_slices(len(images), images.shape[1:], layers, engine, dtype):
+        yield part, encode_block(images[part], layers, engine, dtype)

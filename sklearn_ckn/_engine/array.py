@@ -1,0 +1,143 @@
+"""The array engine: readable array code for NumPy, the oracle, and CuPy, the GPU."""
+
+from math import prod
+
+import numpy as np
+
+from sklearn_ckn._kernels import kernel_values
+from sklearn_ckn._layer import map_shapes, pooling_taps
+
+
+class ArrayEngine:
+    """Operations on float32 or float64 arrays of a NumPy-like namespace.
+
+    The methods are those of ``CPUEngine``; NumPy arrays go in and come out.
+
+    Parameters
+    ----------
+    xp : module
+        ``numpy`` or ``cupy``.
+    """
+
+    def __init__(self, xp=np):
+        self.xp = xp
+
+    def _to_numpy(self, array):
+        return array if self.xp is np else self.xp.asnumpy(array)
+
+    def bytes_per_image(self, image_shape, layers, itemsize):
+        """Return the memory that one more image in a call to ``encode`` takes."""
+        sizes = [prod(image_shape)]
+        for shape, layer in zip(map_shapes(image_shape, layers), layers, strict=False):
+            settings = layer.settings
+            # Unfolded patches, their squares, and the steps of the kernel function.
+            per_position = 2 * settings.patch_length(shape) + 5 * settings.n_anchors
+            sizes.append(prod(settings.response_shape(shape)) * per_position)
+        return itemsize * max(sizes)
+
+    def encode(self, images, layers):
+        """Map images through layers; see ``CPUEngine.encode``."""
+        maps = self.xp.asarray(images)
+        for layer in layers:
+            maps = self.encode_steps(maps, layer)["output"]
+        return self._to_numpy(maps)
+
+    def encode_steps(self, maps, layer):
+        """Apply one layer and return each step's result.
+
+        Parameters
+        ----------
+        maps : array of shape (n, H, W, C)
+        layer : Layer
+
+        Returns
+        -------
+        steps : dict of arrays
+            ``"responses"`` (n, H1, W1, p), ``"pooled"`` and ``"output"``
+            (n, H', W', p).
+        """
+        xp = self.xp
+        settings = layer.settings
+        anchors = xp.asarray(layer.anchors)
+        projection = xp.asarray(layer.projection)
+        patches = self._unfold(maps, settings)
+        norms = xp.sqrt((patches * patches).sum(axis=-1, keepdims=True))
+        # Below this norm, far under the rounding of an image scaled to 1, a
+        # reciprocal could overflow; the response is zero.
+        inverse_norms = xp.where(norms > 1e-37, 1 / xp.maximum(norms, 1e-37), 0)
+        cosines = patches @ anchors.T * inverse_norms
+        values = kernel_values(cosines, settings.kernel, settings.beta, xp)
+        responses = xp.where(norms > 1e-37, norms * values, 0)
+        pooled = self._pool(responses, settings.subsampling)
+        return {
+            "responses": responses,
+            "pooled": pooled,
+            "output": pooled @ projection,
+        }
+
+    def _unfold(self, maps, settings):
+        """Return all patches, (n, H1, W1, k * k * C)."""
+        height, width = maps.shape[1:3]
+        response_height, response_width = settings.response_shape(maps.shape[1:])
+        padded = self.xp.pad(
+            maps,
+            ((0, 0), settings.pad_axis(height), settings.pad_axis(width), (0, 0)),
+        )
+        return self.xp.concatenate(
+            [
+                padded[:, row : row + response_height, column : column + response_width]
+                for row in range(settings.patch_size)
+                for column in range(settings.patch_size)
+            ],
+            axis=-1,
+        )
+
+    def _pool(self, responses, subsampling):
+        """Apply the Gaussian pooling along height and width."""
+        height, width = responses.shape[1:3]
+        down = self._pooling_matrix(height, subsampling, responses.dtype)
+        along = self._pooling_matrix(width, subsampling, responses.dtype)
+        rows = self.xp.einsum("ih,nhwp->niwp", down, responses)
+        return self.xp.einsum("jw,niwp->nijp", along, rows)
+
+    def _pooling_matrix(self, size, subsampling, dtype):
+        """Return the (ceil(size / s), size) matrix that pools an axis."""
+        taps = pooling_taps(subsampling)
+        radius = len(taps) // 2
+        offsets = np.arange(size) - np.arange(0, size, subsampling)[:, np.newaxis]
+        inside = np.abs(offsets) <= radius
+        matrix = np.where(inside, taps[np.clip(offsets + radius, 0, 2 * radius)], 0)
+        return self.xp.asarray(matrix.astype(dtype))
+
+    def gather_patches(self, images, indices, rows, columns, settings):
+        """Copy single patches; see ``CPUEngine.gather_patches``."""
+        xp = self.xp
+        height, width = images.shape[1:3]
+        padded = xp.pad(
+            xp.asarray(images),
+            ((0, 0), settings.pad_axis(height), settings.pad_axis(width), (0, 0)),
+        )
+        offsets = xp.arange(settings.patch_size)
+        patches = padded[
+            xp.asarray(indices)[:, None, None],
+            xp.asarray(rows)[:, None, None] + offsets[:, None],
+            xp.asarray(columns)[:, None, None] + offsets,
+        ]
+        return self._to_numpy(patches.reshape(len(indices), -1))
+
+    def nearest_anchors(self, points, anchors):
+        """Find each point's nearest anchor; see ``CPUEngine.nearest_anchors``."""
+        xp = self.xp
+        products = xp.asarray(points) @ xp.asarray(anchors).T
+        return (
+            self._to_numpy(products.argmax(axis=1)),
+            self._to_numpy(products.max(axis=1)),
+        )
+
+    def sum_groups(self, points, labels, n_groups):
+        """Add the points of each group; see ``CPUEngine.sum_groups``."""
+        xp = self.xp
+        members = xp.asarray(labels) == xp.arange(n_groups)[:, None]
+        return self._to_numpy(
+            members.astype(np.float64) @ xp.asarray(points).astype(np.float64)
+        )

@@ -1,0 +1,225 @@
+"""CKNFeatures: images to convolutional kernel features, anchors from k-means."""
+
+import warnings
+from math import prod
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ckn._anchors import nystrom_residual, sample_patches, unit_patches
+from sklearn_ckn._blocks import encode_blocks
+from sklearn_ckn._engine import get_engine
+from sklearn_ckn._images import check_images, compute_dtype, keep_fitted_on_error
+from sklearn_ckn._kernels import KERNELS
+from sklearn_ckn._layer import Layer, map_shapes
+from sklearn_ckn._parameters import resolve_layers
+from sklearn_ckn._spherical_kmeans import spherical_k_means
+
+
+class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """TODO."""
+
+    _parameter_constraints = {  # noqa: RUF012
+        "n_anchors": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "patch_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "subsampling": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+            "array-like",
+        ],
+        "kernel": [StrOptions(set(KERNELS)), "array-like"],
+        "beta": [Interval(Real, 0, None, closed="neither"), "array-like"],
+        "padding": [StrOptions({"same", "valid"}), "array-like"],
+        "image_shape": ["array-like", None],
+        "nystrom_reg": [Interval(Real, 0, None, closed="neither"), "array-like"],
+        "n_patches": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "device": [StrOptions({"cpu", "cuda"})],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_anchors=(64, 256),
+        *,
+        patch_size=3,
+        subsampling=(2, "auto"),
+        kernel="exp",
+        beta=2.8,
+        padding="same",
+        image_shape=None,
+        nystrom_reg=1e-3,
+        n_patches=100_000,
+        max_iter=3,
+        tol=1e-4,
+        device="cpu",
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_anchors = n_anchors
+        self.patch_size = patch_size
+        self.subsampling = subsampling
+        self.kernel = kernel
+        self.beta = beta
+        self.padding = padding
+        self.image_shape = image_shape
+        self.nystrom_reg = nystrom_reg
+        self.n_patches = n_patches
+        self.max_iter = max_iter
+        self.tol = tol
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the anchors of every layer, one layer after the other.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+            Images, or rows with ``image_shape``. uint8 and float32 are computed in
+            float32, everything else in float64.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : CKNFeatures
+
+        Raises
+        ------
+        ValueError
+            X or a parameter is not as described.
+        ImportError, RuntimeError
+            ``device="cuda"`` without CuPy or a GPU.
+        """
+        with keep_fitted_on_error(self):
+            engine = get_engine(self.device)
+            images = check_images(self, X, reset=True)
+            self._fit_images(images, engine)
+        return self
+
+    def _fit_images(self, images, engine):
+        """Learn from validated images and set the fitted attributes."""
+        random_state = check_random_state(self.random_state)
+        dtype = compute_dtype(images.dtype)
+        self.image_shape_ = images.shape[1:]
+        layers, self.n_iter_, self.inertia_, self.nystrom_residual_ = [], [], [], []
+        for settings in resolve_layers(self, self.image_shape_):
+            points = unit_patches(
+                sample_patches(
+                    images,
+                    [layer.astype(dtype) for layer in layers],
+                    settings,
+                    self.n_patches,
+                    engine,
+                    dtype,
+                    random_state,
+                ),
+                settings.patch_size,
+            )
+            anchors, _, inertia, n_iter = spherical_k_means(
+                points,
+                settings.n_anchors,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                random_state=random_state,
+                engine=engine,
+                verbose=self.verbose > 1,
+            )
+            if len(anchors) < settings.n_anchors:
+                warnings.warn(
+                    f"Layer {len(layers)} has {len(anchors)} distinct patches among "
+                    f"those sampled, fewer than the n_anchors={settings.n_anchors} "
+                    "asked for: it gets as many anchors as patches.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+            layers.append(Layer.from_anchors(settings, anchors))
+            self.n_iter_.append(n_iter)
+            self.inertia_.append(inertia)
+            self.nystrom_residual_.append(nystrom_residual(points, layers[-1], engine))
+            if self.verbose:
+                print(
+                    f"[CKNFeatures] layer {len(layers) - 1}: {len(anchors)} anchors of "
+                    f"{anchors.shape[1]} values from {len(points)} patches, "
+                    f"{n_iter} k-means iterations, Nystroem residual "
+                    f"{self.nystrom_residual_[-1]:.4f}"
+                )
+        self._layers = layers
+        self.output_shape_ = map_shapes(self.image_shape_, layers)[-1]
+
+    def transform(self, X):
+        """Map images to their features.
+
+        Memory stays at the output and a bounded amount, which follows
+        scikit-learn's ``working_memory``, where X is C-ordered or rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+            Images of the shape of those given to ``fit``, in any of the layouts.
+
+        Returns
+        -------
+        features : ndarray of shape (n, H'*W'*p)
+            The maps of the last layer, flattened in the order of
+            ``output_shape_``; float64 for float64 images, float32 for uint8 and
+            float32.
+
+        Raises
+        ------
+        ValueError
+            X is not as described.
+        """
+        check_is_fitted(self)
+        images = check_images(self, X, reset=False)
+        features = np.empty(
+            (len(images), self._n_features_out), dtype=compute_dtype(images.dtype)
+        )
+        for part, block in self._feature_blocks(images):
+            features[part] = block
+        return features
+
+    def _feature_blocks(self, images):
+        """Yield slices of validated images and their features, block by block."""
+        dtype = compute_dtype(images.dtype)
+        layers = [layer.astype(dtype) for layer in self._layers]
+        for part, maps in encode_blocks(images, layers, get_engine(self.device), dtype):
+            yield part, maps.reshape(len(maps), -1)
+
+    @property
+    def anchors_(self):
+        """Anchors of every layer, each (n_anchors, k*k*C) with unit rows."""
+        return [layer.anchors for layer in self._layers]
+
+    @property
+    def betas_(self):
+        """Kernel parameter of every layer."""
+        return [layer.settings.beta for layer in self._layers]
+
+    @property
+    def subsampling_(self):
+        """Pooling stride of every layer, ``"auto"`` resolved."""
+        return [layer.settings.subsampling for layer in self._layers]
+
+    @property
+    def _n_features_out(self):
+        return prod(self.output_shape_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,154 @@
+"""The input rule: rows, (n, H, W) and (n, H, W, C) images become one layout."""
+
+import warnings
+from contextlib import contextmanager
+from math import prod
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+
+def compute_dtype(dtype):
+    """Return the dtype that images of ``dtype`` are computed in.
+
+    float64 stays; float32 and uint8 become float32.
+    """
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+@contextmanager
+def keep_fitted_on_error(estimator):
+    """Put an estimator's attributes back when fitting it fails or is interrupted."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _stated_shape(image_shape):
+    """Check the parameter ``image_shape`` and return it as (H, W, C)."""
+    shape = tuple(image_shape)
+    if len(shape) not in (2, 3) or not all(
+        isinstance(size, Integral) and size >= 1 for size in shape
+    ):
+        raise ValueError(
+            "image_shape must be (height, width) or (height, width, channels), "
+            f"positive integers, got {image_shape!r}."
+        )
+    shape = tuple(int(size) for size in shape)
+    return shape if len(shape) == 3 else (*shape, 1)
+
+
+def _as_rows(X, name):
+    """Return X with images flattened to rows, and their shape or None for rows.
+
+    Anything that is not an array of three or four axes is returned as it is, for
+    scikit-learn to judge.
+    """
+    if hasattr(X, "columns") or hasattr(X, "tocsr"):
+        return X, None
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(
+            f"The images given to {name} differ in shape, or are no numbers: X must "
+            "be rows (n, H*W*C), (n, H, W) or (n, H, W, C). Crop or resize the images "
+            "to one shape."
+        ) from error
+    if array.ndim > 4:
+        raise ValueError(
+            f"Found array with dim {array.ndim}, while {name} expects rows (n, H*W*C), "
+            "images (n, H, W) or images (n, H, W, C)."
+        )
+    if array.ndim < 3:
+        return X, None
+    shape = (*array.shape[1:], 1)[:3]
+    return array.reshape(array.shape[0], prod(shape)), shape
+
+
+def _row_shape(estimator, n_features):
+    """Return the (H, W, C) shape of rows that an estimator is fitted on."""
+    if estimator.image_shape is None:
+        warnings.warn(
+            f"X has two dimensions and image_shape is None, so "
+            f"{type(estimator).__name__} takes each row as an image of one pixel with "
+            f"{n_features} channels. Pass image_shape=(height, width) or (height, "
+            "width, channels) where rows are flattened images, or image_shape=(1, 1, "
+            f"{n_features}) if one pixel is what you mean.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return (1, 1, n_features)
+    return _stated_shape(estimator.image_shape)
+
+
+def check_images(estimator, X, y="no_validation", *, reset):
+    """Validate the input of an estimator and return it as (n, H, W, C) images.
+
+    Sets ``n_features_in_`` and, where X has string column names,
+    ``feature_names_in_`` when ``reset`` is true; checks X against these and
+    ``image_shape_`` otherwise.
+
+    Parameters
+    ----------
+    estimator : estimator with a parameter ``image_shape``
+    X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+    y : array-like of shape (n,), optional
+        Labels, validated with X.
+    reset : bool
+        Whether this is a fit.
+
+    Returns
+    -------
+    images : ndarray of shape (n, H, W, C); uint8, float32 or float64
+        A view of X where its layout allows.
+    y : ndarray of shape (n,)
+        Only if y was given.
+
+    Raises
+    ------
+    ValueError
+        X has a wrong shape or holds what scikit-learn refuses: NaN, infinity,
+        complex numbers, nothing at all.
+    TypeError
+        X is sparse.
+    """
+    name = type(estimator).__name__
+    rows, shape = _as_rows(X, name)
+    if reset and shape is not None and estimator.image_shape is not None:
+        stated = _stated_shape(estimator.image_shape)
+        if shape != stated:
+            raise ValueError(
+                f"X holds images of shape {shape}, and image_shape="
+                f"{estimator.image_shape!r}: make them agree, or leave image_shape "
+                "at None."
+            )
+    if not reset and shape not in (None, estimator.image_shape_):
+        raise ValueError(
+            f"X holds images of shape {shape}, but {name} was fitted on images of "
+            f"shape {estimator.image_shape_}."
+        )
+    validated = validate_data(
+        estimator,
+        rows,
+        y,
+        reset=reset,
+        dtype=[np.float64, np.float32, np.uint8],
+    )
+    given_y = not (isinstance(y, str) and y == "no_validation")
+    rows, y = validated if given_y else (validated, None)
+    if not reset:
+        shape = estimator.image_shape_
+    elif shape is None:
+        shape = _row_shape(estimator, rows.shape[1])
+    if rows.shape[1] != prod(shape):
+        raise ValueError(
+            f"X has {rows.shape[1]} columns, but image_shape="
+            f"{estimator.image_shape!r} needs {prod(shape)}."
+        )
+    images = rows.reshape(rows.shape[0], *shape)
+    return (images, y) if given_y else images

@@ -1,0 +1,143 @@
+"""What one layer of the network is: its settings, its geometry, its parameters."""
+
+from dataclasses import dataclass, replace
+from math import ceil, prod
+
+import numpy as np
+
+from sklearn_ckn._kernels import inverse_square_root, kernel_values
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """The hyper-parameters of one layer and the map sizes that follow from them.
+
+    Attributes
+    ----------
+    n_anchors : int
+    patch_size : int
+        Side k of the square patches, in pixels of the layer's input.
+    subsampling : int
+        Stride s of the pooling, in positions.
+    kernel : {"exp", "poly", "arccos1"}
+    beta : float
+        Parameter of the kernel ``"exp"``.
+    padding : {"same", "valid"}
+    nystrom_reg : float
+        Added to the eigenvalues of the anchors' kernel matrix.
+    """
+
+    n_anchors: int
+    patch_size: int
+    subsampling: int
+    kernel: str
+    beta: float
+    padding: str
+    nystrom_reg: float
+
+    def pad_axis(self, size):
+        """Return how many zeros stand before and after an axis of ``size`` pixels.
+
+        ``"same"`` keeps the size, for even patches too. An axis shorter than the
+        patch is padded to one patch under ``"valid"``.
+        """
+        if self.padding == "same":
+            return (self.patch_size - 1) // 2, self.patch_size // 2
+        missing = max(self.patch_size - size, 0)
+        return missing // 2, missing - missing // 2
+
+    def response_size(self, size):
+        """Return the number of patch positions along an axis of ``size`` pixels."""
+        return size + sum(self.pad_axis(size)) - self.patch_size + 1
+
+    def response_shape(self, image_shape):
+        """Return (height, width) of the map of positions of (H, W, C) images."""
+        return self.response_size(image_shape[0]), self.response_size(image_shape[1])
+
+    def output_shape(self, image_shape):
+        """Return the (H', W', n_anchors) shape that (H, W, C) images come out in."""
+        height, width = self.response_shape(image_shape)
+        return (
+            ceil(height / self.subsampling),
+            ceil(width / self.subsampling),
+            self.n_anchors,
+        )
+
+    def patch_length(self, image_shape):
+        """Return the number of values of a patch of (H, W, C) images."""
+        return self.patch_size**2 * image_shape[2]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer with its parameters, ready to encode.
+
+    Attributes
+    ----------
+    settings : LayerSettings
+    anchors : ndarray of shape (n_anchors, k * k * C)
+        Unit rows, in (row, column, channel) order.
+    projection : ndarray of shape (n_anchors, n_anchors)
+        (kappa(Z Z^T) + nystrom_reg I)^(-1/2) (Mairal, NIPS 2016, eq. 5), symmetric.
+    """
+
+    settings: LayerSettings
+    anchors: np.ndarray
+    projection: np.ndarray
+
+    @classmethod
+    def from_anchors(cls, settings, anchors):
+        """Build a layer from unit anchors; the projection is computed in float64."""
+        unit = np.asarray(anchors, dtype=np.float64)
+        gram = kernel_values(unit @ unit.T, settings.kernel, settings.beta)
+        return cls(
+            replace(settings, n_anchors=len(anchors)),
+            anchors,
+            inverse_square_root(gram, settings.nystrom_reg),
+        )
+
+    def astype(self, dtype):
+        """Return the layer with arrays of ``dtype``, C-ordered."""
+        return replace(
+            self,
+            anchors=np.ascontiguousarray(self.anchors, dtype=dtype),
+            projection=np.ascontiguousarray(self.projection, dtype=dtype),
+        )
+
+
+def pooling_taps(subsampling):
+    """Return the Gaussian taps exp(-d^2 / s^2), d = -s..s, normalised to sum 1.
+
+    Parameters
+    ----------
+    subsampling : int
+        The stride s; 1 gives the identity, a single tap.
+
+    Returns
+    -------
+    taps : ndarray of shape (2 * s + 1,) or (1,), float64
+    """
+    if subsampling == 1:
+        return np.ones(1)
+    offsets = np.arange(-subsampling, subsampling + 1)
+    taps = np.exp(-((offsets / subsampling) ** 2))
+    return taps / taps.sum()
+
+
+def map_shapes(image_shape, layers):
+    """Return the (H, W, C) shapes of the images and of every layer's output."""
+    shapes = [tuple(image_shape)]
+    for layer in layers:
+        shapes.append(layer.settings.output_shape(shapes[-1]))
+    return shapes
+
+
+def multiply_adds(image_shape, layers):
+    """Count the multiply-adds that one image costs, the kernel function as 16."""
+    total = 0
+    for shape, layer in zip(map_shapes(image_shape, layers), layers, strict=False):
+        settings = layer.settings
+        total += prod(settings.response_shape(shape)) * settings.n_anchors * (
+            settings.patch_length(shape) + 16
+        ) + prod(settings.output_shape(shape)) * settings.n_anchors
+    return total

@@ -1,0 +1,45 @@
+"""Norms and unit vectors that no unit of measurement makes overflow or vanish."""
+
+import numpy as np
+
+
+def powers_of_two(largest):
+    """Return powers of two that bring values between 1/2 and 1, and their inverses.
+
+    Parameters
+    ----------
+    largest : ndarray of float32 or float64
+        Largest absolute values, of any shape.
+
+    Returns
+    -------
+    scale, inverse : ndarray of the shape and dtype of ``largest``
+        Multiplication by them is exact but for denormal numbers. 1 for 0.
+    """
+    limit = -np.finfo(largest.dtype).minexp
+    exponents = np.clip(np.frexp(largest)[1], -limit, limit)
+    one = np.ones((), dtype=largest.dtype)
+    return np.ldexp(one, -exponents), np.ldexp(one, exponents)
+
+
+def row_norms(rows):
+    """Return the norms of rows, accumulated and given in float64."""
+    return np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+
+
+def unit_rows(rows):
+    """Return rows divided by their norms; rows of zeros stay zero.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, length), float32 or float64
+
+    Returns
+    -------
+    unit : ndarray of shape (n, length), dtype of ``rows``, C-ordered
+    """
+    largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
+    unit = np.multiply(rows, powers_of_two(largest)[0][:, np.newaxis], order="C")
+    norms = row_norms(unit)
+    unit /= np.where(norms > 0, norms, 1).astype(rows.dtype)[:, np.newaxis]
+    return unit

@@ -1,0 +1,324 @@
+"""Spherical k-means: the algorithm behind the anchors, and a clusterer of its own."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_ckn._engine import get_engine
+from sklearn_ckn._images import keep_fitted_on_error
+from sklearn_ckn._norms import row_norms, unit_rows
+
+# Seeds drawn at once; see k_means_plusplus.
+MAX_SEEDS_AT_ONCE = 128
+
+
+def k_means_plusplus(points, n_clusters, random_state, engine):
+    """Draw k-means++ seeds on the sphere, each with its distance as probability.
+
+    The distribution is that of k-means++ (Arthur and Vassilvitskii, SODA 2007) with
+    the squared distance 2 (1 - cosine). Seeds are drawn several at once, so that
+    distances cost a few matrix products and not one pass over the data a seed: a
+    candidate drawn from the distances before its group is accepted with the
+    probability (distance now) / (distance before), which gives exactly the
+    distribution of drawing one after the other.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, length), float32 or float64
+        Unit rows.
+    n_clusters : int
+    random_state : RandomState
+    engine : CPUEngine or ArrayEngine
+
+    Returns
+    -------
+    seeds : ndarray of shape (n_seeds,), intp
+        Indices of distinct points; fewer than ``n_clusters`` where there are fewer
+        distinct points.
+    nearest : ndarray of shape (n,), intp
+        Position in ``seeds`` of every point's nearest seed.
+    similarity : ndarray of shape (n,), dtype of the points
+        Cosine of that pair.
+    """
+    # Cosines of equal points differ from 1 by rounding.
+    rounding = 10 * np.finfo(points.dtype).eps
+    seeds = [random_state.randint(len(points))]
+    nearest, similarity = engine.nearest_anchors(points, points[seeds])
+    while len(seeds) < n_clusters:
+        distance = 1 - similarity.astype(np.float64)
+        distance[distance < rounding] = 0
+        cumulative = np.cumsum(distance)
+        if cumulative[-1] == 0:
+            break
+        n_candidates = min(len(seeds), n_clusters - len(seeds), MAX_SEEDS_AT_ONCE)
+        draws = random_state.uniform(size=(2, n_candidates))
+        candidates = np.searchsorted(cumulative, draws[0] * cumulative[-1], "right")
+        candidates = np.minimum(candidates, len(points) - 1)
+        cosines = points[candidates] @ points[candidates].T
+        accepted = []
+        for i, candidate in enumerate(candidates):
+            now = min([distance[candidate], *(1 - cosines[i, accepted])])
+            if now > rounding and draws[1, i] * distance[candidate] < now:
+                accepted.append(i)
+        new = candidates[accepted]
+        new_nearest, new_similarity = engine.nearest_anchors(points, points[new])
+        closer = new_similarity > similarity
+        nearest[closer] = new_nearest[closer] + len(seeds)
+        similarity[closer] = new_similarity[closer]
+        seeds.extend(new)
+    return np.array(seeds), nearest, similarity
+
+
+def _reseed_empty(labels, similarity, n_clusters):
+    """Give every empty cluster the worst-represented point that can be spared."""
+    counts = np.bincount(labels, minlength=n_clusters)
+    empty = np.flatnonzero(counts == 0)
+    if len(empty) == 0:
+        return
+    worst = iter(np.argsort(similarity, kind="stable"))
+    for cluster in empty:
+        point = next((i for i in worst if counts[labels[i]] > 1), None)
+        if point is None:
+            return
+        counts[labels[point]] -= 1
+        counts[cluster] = 1
+        labels[point] = cluster
+        similarity[point] = 1
+
+
+def spherical_k_means(
+    points, n_clusters, *, max_iter, tol, random_state, engine, verbose=0
+):
+    """Cluster unit vectors by their directions (Dhillon and Modha, 2001).
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, length), float32 or float64
+        Unit rows.
+    n_clusters : int
+    max_iter : int
+        0 returns the k-means++ seeds.
+    tol : float
+        Stop when an iteration lowers the inertia by no more than this part of it.
+    random_state : RandomState
+    engine : CPUEngine or ArrayEngine
+    verbose : int, default=0
+
+    Returns
+    -------
+    centers : ndarray of shape (n_centers, length), dtype of the points
+        Unit rows; fewer than ``n_clusters`` where there are fewer distinct points.
+    labels : ndarray of shape (n,), intp
+    inertia : float
+        Sum over the points of 1 - cosine to their center.
+    n_iter : int
+    """
+    seeds, labels, similarity = k_means_plusplus(
+        points, n_clusters, random_state, engine
+    )
+    centers = points[seeds]
+    inertia = float(np.sum(1 - similarity, dtype=np.float64))
+    n_iter = 0
+    for n_iter in range(1, max_iter + 1):
+        _reseed_empty(labels, similarity, len(centers))
+        sums = engine.sum_groups(points, labels, len(centers))
+        norms = row_norms(sums)
+        # Opposite points can cancel: such a center stays where it was.
+        moved = norms > 1e-6
+        centers[moved] = sums[moved] / norms[moved, np.newaxis]
+        labels, similarity = engine.nearest_anchors(points, centers)
+        before = inertia
+        inertia = float(np.sum(1 - similarity, dtype=np.float64))
+        if verbose:
+            print(f"k-means iteration {n_iter}: inertia {inertia:.6g}")
+        if before - inertia <= tol * before:
+            break
+    return centers, labels, max(inertia, 0.0), n_iter
+
+
+class SphericalKMeans(
+    ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator
+):
+    """K-means on the unit sphere: clusters of directions.
+
+    Rows are divided by their norms and clustered by cosine similarity with
+    unit-norm centers; k-means++ seeding, and empty clusters are re-seeded from the
+    worst-represented row (Dhillon and Modha, Machine Learning 42, 2001).
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    max_iter : int, default=100
+        Largest number of iterations; 0 keeps the seeds as centers.
+    tol : float, default=1e-4
+        Stop when an iteration lowers the inertia by no more than this part of it.
+    device : {"cpu", "cuda"}, default="cpu"
+        ``"cuda"`` needs CuPy and an NVIDIA GPU.
+    verbose : int, default=0
+        1 prints the inertia of every iteration.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the drawing of the first centers.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features), dtype of the data
+        Unit rows. Fewer, with a warning, where the data have fewer distinct
+        directions.
+    labels_ : ndarray of shape (n_samples,), intp
+        Center of each row; rows of zeros, which have no direction, get 0.
+    inertia_ : float
+        Sum of 1 - cosine between each non-zero row and its center.
+    n_iter_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if the data had string column names.
+
+    See Also
+    --------
+    CKNFeatures : Learns its anchors with this algorithm.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ckn import SphericalKMeans
+    >>> X = np.array([[1.0, 0.1], [5.0, 0.0], [0.1, 2.0], [0.0, 1.0]])
+    >>> SphericalKMeans(n_clusters=2, random_state=0).fit(X).labels_
+    array([0, 0, 1, 1])
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "device": [StrOptions({"cpu", "cuda"})],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        max_iter=100,
+        tol=1e-4,
+        device="cpu",
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_clusters = n_clusters
+        self.max_iter = max_iter
+        self.tol = tol
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Find the centers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            float32 stays float32; other types become float64.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : SphericalKMeans
+
+        Raises
+        ------
+        ValueError
+            X is not a finite matrix, or has fewer rows than ``n_clusters``.
+        """
+        with keep_fitted_on_error(self):
+            engine = get_engine(self.device)
+            X = validate_data(self, X, dtype=[np.float64, np.float32])
+            if len(X) < self.n_clusters:
+                raise ValueError(
+                    f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}."
+                )
+            points = unit_rows(X)
+            directed = points.any(axis=1)
+            if not directed.any():
+                raise ValueError(
+                    "All rows of X are zero, so they have no directions to cluster."
+                )
+            centers, labels, self.inertia_, self.n_iter_ = spherical_k_means(
+                points if directed.all() else points[directed],
+                self.n_clusters,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                random_state=check_random_state(self.random_state),
+                engine=engine,
+                verbose=self.verbose,
+            )
+            if len(centers) < self.n_clusters:
+                warnings.warn(
+                    f"X has {len(centers)} distinct directions, fewer than n_clusters="
+                    f"{self.n_clusters}: there are as many centers as directions.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            self.cluster_centers_ = centers
+            self.labels_ = np.zeros(len(X), dtype=np.intp)
+            self.labels_[directed] = labels
+        return self
+
+    def predict(self, X):
+        """Return the nearest center of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), intp
+            0 for rows of zeros.
+        """
+        points = self._unit_points(X)
+        centers = self.cluster_centers_.astype(points.dtype, copy=False)
+        return get_engine(self.device).nearest_anchors(points, centers)[0]
+
+    def transform(self, X):
+        """Return the cosine similarity of each row to each center.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        similarities : ndarray of shape (n_samples, n_clusters), dtype of X
+            Between -1 and 1; 0 for rows of zeros.
+        """
+        points = self._unit_points(X)
+        return points @ self.cluster_centers_.T.astype(points.dtype, copy=False)
+
+    def _unit_points(self, X):
+        check_is_fitted(self)
+        return unit_rows(
+            validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        )
+
+    @property
+    def _n_features_out(self):
+        return len(self.cluster_centers_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
