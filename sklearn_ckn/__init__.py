@@ -1,7 +1,8 @@
 """Convolutional Kernel Networks as scikit-learn estimators."""
 
+from sklearn_ckn._classifier import CKNClassifier
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._spherical_kmeans import SphericalKMeans
 from sklearn_ckn._version import __version__
 
-__all__ = ["CKNFeatures", "SphericalKMeans", "__version__"]
+__all__ = ["CKNClassifier", "CKNFeatures", "SphericalKMeans", "__version__"]

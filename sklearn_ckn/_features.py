@@ -26,7 +26,108 @@ from sklearn_ckn._spherical_kmeans import spherical_k_means
 
 
 class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """TODO."""
+    """Convolutional kernel network with anchors learned without labels.
+
+    A layer takes the patches around every position, compares each with learned
+    anchors by a dot-product kernel on the sphere, and pools the responses with a
+    Gaussian (Mairal, NIPS 2016): with x a patch of norm r and Z the unit anchors,
+
+    r kappa(Z x / r), pooled, times (kappa(Z Z^T) + nystrom_reg I)^(-1/2)
+
+    (eq. 5 and 6), which approximates the feature map of a kernel between images. The
+    anchors of each layer are the centers of a spherical k-means over patches
+    sampled uniformly from all images and positions. The map is positively
+    homogeneous: the unit of the images scales the features and does nothing else.
+
+    Parameters
+    ----------
+    n_anchors : int or tuple of int, default=(64, 256)
+        Number of anchors p; one value per layer, so its length is the number of
+        layers. The parameters marked "per layer" below take one value for all
+        layers or a tuple with one for each.
+    patch_size : int or tuple of int, default=3
+        Side k of the patches in pixels of the layer's input; per layer.
+    subsampling : int, "auto" or tuple of these, default="auto"
+        Stride s of the pooling in positions, whose Gaussian has standard deviation
+        s / sqrt(2); per layer. ``"auto"`` in a tuple is ceil(max(height, width) / 3)
+        of that layer's map, which leaves a map of about 3 x 3; on its own it stands
+        for 2 in every layer but the last and ``"auto"`` in the last.
+    kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
+        kappa(u) is exp(beta (u - 1)), u^2, or the arc-cosine kernel of order 1,
+        which belongs to the ReLU; per layer.
+    beta : float or tuple of float, default=2.8
+        1 / sigma^2 of the kernel ``"exp"``, unused by the others; per layer.
+    padding : {"same", "valid"} or tuple of these, default="same"
+        Whether zeros surround the image, so that every pixel is a position. Axes
+        shorter than a patch are padded either way; per layer.
+    image_shape : tuple of int or None, default=None
+        (height, width) or (height, width, channels) of images given as rows. With
+        None, a row is one pixel with ``n_features`` channels, with a warning.
+    nystrom_reg : float or tuple of float, default=1e-3
+        Added to the eigenvalues of kappa(Z Z^T); per layer.
+    n_patches : int, default=100_000
+        Patches sampled for the anchors of each layer.
+    max_iter : int, default=3
+        Largest number of k-means iterations; 0 keeps the k-means++ seeds, which
+        are patches, as anchors.
+    tol : float, default=1e-4
+        k-means stops when an iteration lowers its inertia by no more than this part.
+    device : {"cpu", "cuda"}, default="cpu"
+        ``"cuda"`` needs CuPy and an NVIDIA GPU.
+    verbose : int, default=0
+        1 prints a line per layer, 2 one per k-means iteration.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the sampling of patches and the k-means; the same seed gives the same
+        anchors to the bit, whatever the number of threads.
+
+    Attributes
+    ----------
+    anchors_ : list of ndarray of shape (p, k * k * C)
+        Unit rows, in (row, column, channel) order; float64 for float64 images, else
+        float32. Fewer than ``n_anchors``, with a warning, where there are fewer
+        distinct patches.
+    betas_ : list of float
+    subsampling_ : list of int
+        ``"auto"`` resolved.
+    image_shape_ : tuple of int
+        (H, W, C).
+    output_shape_ : tuple of int
+        (H', W', p) of the last layer's map, which ``transform`` flattens.
+    n_iter_ : int
+        Largest number of k-means iterations of a layer.
+    n_iter_per_layer_ : list of int
+    inertia_ : list of float
+        Sum of 1 - cosine between patches and nearest anchors, of each layer.
+    nystrom_residual_ : list of float
+        Mean of 1 - ||psi(x)||^2 over sampled unit patches x, of each layer: the
+        part, between 0 and 1, of the kernel's feature map that the anchors miss.
+        If it is large, more anchors or a smaller beta represent patches better.
+    n_features_in_ : int
+        H * W * C.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if X was a data frame with string column names.
+
+    See Also
+    --------
+    CKNClassifier : These features and a linear head.
+    SphericalKMeans : The clustering of the patches.
+
+    References
+    ----------
+    J. Mairal, "End-to-End Kernel Learning with Supervised Convolutional Kernel
+    Networks", NIPS 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_ckn import CKNFeatures
+    >>> images = load_digits().images
+    >>> features = CKNFeatures(n_anchors=(16, 32), random_state=0).fit(images)
+    >>> features.output_shape_, features.subsampling_
+    ((2, 2, 32), [2, 2])
+    >>> features.transform(images).shape
+    (1797, 128)
+    """
 
     _parameter_constraints = {  # noqa: RUF012
         "n_anchors": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -54,7 +155,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         n_anchors=(64, 256),
         *,
         patch_size=3,
-        subsampling=(2, "auto"),
+        subsampling="auto",
         kernel="exp",
         beta=2.8,
         padding="same",
@@ -116,7 +217,8 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         random_state = check_random_state(self.random_state)
         dtype = compute_dtype(images.dtype)
         self.image_shape_ = images.shape[1:]
-        layers, self.n_iter_, self.inertia_, self.nystrom_residual_ = [], [], [], []
+        self.n_iter_per_layer_, self.inertia_, self.nystrom_residual_ = [], [], []
+        layers = []
         for settings in resolve_layers(self, self.image_shape_):
             points = unit_patches(
                 sample_patches(
@@ -148,7 +250,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                     stacklevel=4,
                 )
             layers.append(Layer.from_anchors(settings, anchors))
-            self.n_iter_.append(n_iter)
+            self.n_iter_per_layer_.append(n_iter)
             self.inertia_.append(inertia)
             self.nystrom_residual_.append(nystrom_residual(points, layers[-1], engine))
             if self.verbose:
@@ -158,6 +260,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                     f"{n_iter} k-means iterations, Nystroem residual "
                     f"{self.nystrom_residual_[-1]:.4f}"
                 )
+        self.n_iter_ = max(self.n_iter_per_layer_)
         self._layers = layers
         self.output_shape_ = map_shapes(self.image_shape_, layers)[-1]
 

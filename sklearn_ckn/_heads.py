@@ -10,7 +10,14 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, cholesky, eigh, solve_triangular
+from scipy.linalg import (
+    LinAlgError,
+    cho_factor,
+    cho_solve,
+    cholesky,
+    eigh,
+    solve_triangular,
+)
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
@@ -97,10 +104,14 @@ class StandardizedFeatures:
         return total
 
     def transposed_product(self, right):
-        """Return X^T right, (d, m) float64, for a ``right`` of shape (n, m)."""
+        """Return X^T right, (d, m), for a ``right`` of shape (n, m), in float64.
+
+        Dual coefficients are of the order 1 / alpha and cancel in this product,
+        which float32 would not survive.
+        """
         total = np.zeros((self.values.shape[1], right.shape[1]))
         for rows, block in self.row_blocks():
-            total += block.T @ right[rows].astype(block.dtype)
+            total += block.T.astype(np.float64) @ right[rows]
         return total
 
 
@@ -134,6 +145,26 @@ def fit_head(features, targets, weights, *, head, alpha):
     return coef.astype(features.dtype), intercept.astype(features.dtype)
 
 
+def _solve_regularized(matrix, alpha, right):
+    """Solve (matrix + alpha I) x = right for a positive semi-definite matrix.
+
+    Where alpha is below the rounding of a matrix of float32 products, the matrix
+    can have negative eigenvalues. These tell the size of the rounding, and
+    directions no larger than ten times that hold nothing else: they are left out.
+    """
+    diagonal = matrix.diagonal().copy()
+    np.fill_diagonal(matrix, diagonal + alpha)
+    try:
+        return cho_solve(cho_factor(matrix), right)
+    except LinAlgError:
+        np.fill_diagonal(matrix, diagonal)
+        eigenvalues, eigenvectors = eigh(matrix)
+        kept = eigenvalues > 10 * np.abs(eigenvalues[0])
+        eigenvectors = eigenvectors[:, kept]
+        scales = 1 / (eigenvalues[kept, np.newaxis] + alpha)
+        return eigenvectors @ (scales * (eigenvectors.T @ right))
+
+
 def _fit_ridge(features, targets, alpha):
     """Solve the normal equations, of size d or n, whichever is less."""
     n, d = features.values.shape
@@ -141,66 +172,85 @@ def _fit_ridge(features, targets, alpha):
     intercept = np.mean(weights * targets, axis=0)
     residuals = targets - intercept
     if d <= n:
-        matrix = features.gram()
-        matrix.flat[:: d + 1] += alpha
         right = features.transposed_product(weights * residuals) / n
-        return cho_solve(cho_factor(matrix, overwrite_a=True), right).T, intercept
+        return _solve_regularized(features.gram(), alpha, right).T, intercept
     root = np.sqrt(weights)
     matrix = root * features.outer_gram() * root.T / n
-    matrix.flat[:: n + 1] += alpha
-    dual = cho_solve(cho_factor(matrix, overwrite_a=True), root * residuals / n)
+    dual = _solve_regularized(matrix, alpha, root * residuals / n)
     return features.transposed_product(root * dual).T, intercept
 
 
 def _fit_squared_hinge(features, targets, alpha):
     """Minimise the squared hinge by L-BFGS in variables of about equal curvature.
 
-    With d <= n the variables are W L, where L L^T = X^T X / n + alpha I. Otherwise
-    W lies in the span of the rows, X is replaced by its coordinates there, from the
-    eigenvectors of X X^T, and L is diagonal.
+    With d <= n the variables are W L, where L L^T = X^T X / n + alpha I, alpha no
+    less than rounding. Otherwise W lies in the span of the rows, X is replaced by
+    its coordinates there, from the eigenvectors of X X^T, and L is diagonal.
     """
     n, d = features.values.shape
     if d <= n:
         matrix = features.gram()
-        matrix.flat[:: d + 1] += alpha
+        matrix.flat[:: d + 1] += max(alpha, np.finfo(features.values.dtype).eps)
         factor = cholesky(matrix, lower=True, overwrite_a=True)
 
-        def to_coef(variables):
-            return solve_triangular(factor, variables.T, lower=True, trans=1).T
-
-        def to_gradient(coef_gradient):
-            return solve_triangular(factor, coef_gradient.T, lower=True).T
+        def solve(right, trans):
+            return solve_triangular(
+                factor, right.T, lower=True, trans=trans, check_finite=False
+            ).T
 
         return _minimize_squared_hinge(
-            features.row_blocks, features.weights, targets, d, alpha, to_coef,
-            to_gradient,
+            features, targets, alpha, lambda x: solve(x, 1), lambda x: solve(x, 0)
         )
     eigenvalues, eigenvectors = eigh(features.outer_gram())
     kept = eigenvalues > eigenvalues[-1] * np.finfo(features.values.dtype).eps
     roots = np.sqrt(eigenvalues[kept])
-    coordinates = eigenvectors[:, kept] * roots
+    coordinates = StandardizedFeatures(
+        eigenvectors[:, kept] * roots, features.weights, np.zeros(len(roots)), 1.0
+    )
     scales = 1 / np.sqrt(roots**2 / n + alpha)
     coef, intercept = _minimize_squared_hinge(
-        lambda: [(slice(0, n), coordinates)], features.weights, targets, len(roots),
-        alpha, lambda variables: variables * scales, lambda gradient: gradient * scales,
+        coordinates, targets, alpha, lambda x: x * scales, lambda x: x * scales
     )
     dual = eigenvectors[:, kept] @ (coef / roots).T
     return features.transposed_product(dual).T, intercept
 
 
-def _minimize_squared_hinge(
-    blocks, weights, targets, d, alpha, to_coef, to_gradient
-):
+def squared_hinge_objective(features, targets, weights, coef, intercept, alpha):
+    """Return the objective of the linear SVM and its derivatives.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, d)
+        As they are, neither centred nor scaled.
+    targets : ndarray of shape (n, m)
+    weights : ndarray of shape (n,)
+    coef : ndarray of shape (m, d), float64
+    intercept : ndarray of shape (m,), float64
+    alpha : float
+
+    Returns
+    -------
+    value : float
+    coef_gradient : ndarray of shape (m, d), float64
+    intercept_gradient : ndarray of shape (m,), float64
+    """
+    weights = weights[:, np.newaxis] / len(targets)
+    decisions = features @ coef.T.astype(features.dtype) + intercept
+    slack = np.maximum(1 - targets * decisions, 0)
+    slopes = -targets * slack * weights
+    value = (np.sum(weights * slack * slack) + alpha * np.sum(coef * coef)) / 2
+    coef_gradient = slopes.T.astype(features.dtype) @ features + alpha * coef
+    return float(value), coef_gradient, slopes.sum(axis=0)
+
+
+def _minimize_squared_hinge(features, targets, alpha, to_coef, to_gradient):
     """Run L-BFGS on the one-vs-rest problems together.
 
     Parameters
     ----------
-    blocks : callable
-        Gives an iterable of slices of samples and their features.
-    weights : ndarray of shape (n,)
+    features : StandardizedFeatures
+        Of shape (n, d).
     targets : ndarray of shape (n, m)
-    d : int
-        Number of features.
     alpha : float
     to_coef, to_gradient : callable
         From the variables to W, and from the derivative in W to that in the
@@ -212,23 +262,24 @@ def _minimize_squared_hinge(
     intercept : ndarray of shape (m,)
     """
     n, m = targets.shape
+    d = features.values.shape[1]
 
     def objective(flat):
+        # The mean is taken off the products rather than off the features: a
+        # centred copy of these in every iteration would cost more than they do.
         variables = flat.reshape(m, d + 1)
-        coef, intercept = to_coef(variables[:, :d]), variables[:, d]
-        value = alpha / 2 * np.sum(coef * coef)
-        coef_gradient = alpha * coef
-        intercept_gradient = np.zeros(m)
-        for rows, block in blocks():
-            decisions = block @ coef.T.astype(block.dtype) + intercept
-            signs = targets[rows]
-            slack = np.maximum(1 - signs * decisions, 0)
-            slopes = -signs * slack * weights[rows, np.newaxis] / n
-            value += weights[rows] @ (slack * slack).sum(axis=1) / (2 * n)
-            coef_gradient += slopes.astype(block.dtype).T @ block
-            intercept_gradient += slopes.sum(axis=0)
-        gradient = np.column_stack([to_gradient(coef_gradient), intercept_gradient])
-        return value, gradient.ravel()
+        coef = to_coef(variables[:, :d]) / features.scale
+        value, coef_gradient, intercept_gradient = squared_hinge_objective(
+            features.values,
+            targets,
+            features.weights,
+            coef,
+            variables[:, d] - coef @ features.mean,
+            alpha * features.scale**2,
+        )
+        coef_gradient -= np.outer(intercept_gradient, features.mean)
+        gradient = to_gradient(coef_gradient / features.scale)
+        return value, np.column_stack([gradient, intercept_gradient]).ravel()
 
     result = minimize(
         objective,

@@ -6,6 +6,7 @@ from math import ceil, prod
 import numpy as np
 
 from sklearn_ckn._kernels import inverse_square_root, kernel_values
+from sklearn_ckn._threads import single_threaded_blas
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,11 @@ class Layer:
     def from_anchors(cls, settings, anchors):
         """Build a layer from unit anchors; the projection is computed in float64."""
         unit = np.asarray(anchors, dtype=np.float64)
-        gram = kernel_values(unit @ unit.T, settings.kernel, settings.beta)
-        return cls(
-            replace(settings, n_anchors=len(anchors)),
-            anchors,
-            inverse_square_root(gram, settings.nystrom_reg),
-        )
+        # On one thread the projection is the same to the bit on every machine size.
+        with single_threaded_blas:
+            gram = kernel_values(unit @ unit.T, settings.kernel, settings.beta)
+            projection = inverse_square_root(gram, settings.nystrom_reg)
+        return cls(replace(settings, n_anchors=len(anchors)), anchors, projection)
 
     def astype(self, dtype):
         """Return the layer with arrays of ``dtype``, C-ordered."""

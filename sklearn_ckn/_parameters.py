@@ -1,6 +1,6 @@
 """Per-layer parameters: one value for all layers or one for each."""
 
-from math import ceil
+from math import ceil, inf
 from numbers import Integral, Real
 
 from sklearn_ckn._kernels import KERNELS
@@ -12,7 +12,7 @@ def _positive_integer(value):
 
 
 def _positive_real(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < float("inf")
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < inf
 
 
 _RULES = {
@@ -75,6 +75,8 @@ def resolve_layers(estimator, image_shape):
     columns = {
         name: _per_layer(name, getattr(estimator, name), n_layers) for name in _RULES
     }
+    if isinstance(estimator.subsampling, str):
+        columns["subsampling"] = (2,) * (n_layers - 1) + ("auto",)
     settings = []
     shape = tuple(image_shape)
     for values in zip(*columns.values(), strict=True):

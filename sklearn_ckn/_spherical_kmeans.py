@@ -65,7 +65,8 @@ def k_means_plusplus(points, n_clusters, random_state, engine):
         draws = random_state.uniform(size=(2, n_candidates))
         candidates = np.searchsorted(cumulative, draws[0] * cumulative[-1], "right")
         candidates = np.minimum(candidates, len(points) - 1)
-        cosines = points[candidates] @ points[candidates].T
+        # Without BLAS, whose rounding depends on its number of threads.
+        cosines = np.einsum("ik,jk->ij", points[candidates], points[candidates])
         accepted = []
         for i, candidate in enumerate(candidates):
             now = min([distance[candidate], *(1 - cosines[i, accepted])])

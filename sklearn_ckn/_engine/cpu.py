@@ -4,10 +4,10 @@ from math import prod
 
 import numpy as np
 
-from sklearn_ckn._engine.threads import n_threads, single_threaded_blas
 from sklearn_ckn._ext import _clusters, _encode, _patches
 from sklearn_ckn._kernels import KERNELS
 from sklearn_ckn._layer import map_shapes, pooling_taps
+from sklearn_ckn._threads import n_threads, single_threaded_blas
 
 # Work of one call into the extension, in multiply-adds: some tenths of a second.
 # Python looks at signals between calls, so that Ctrl-C is answered soon.

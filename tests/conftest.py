@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from sklearn.datasets import load_digits
+
+from sklearn_ckn._engine import ArrayEngine, CPUEngine
+from sklearn_ckn._layer import Layer, LayerSettings
+
+# The first example of a test can pay for imports and thread start-up.
+settings.register_profile("ckn", deadline=None, derandomize=True)
+settings.load_profile("ckn")
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def load_reference(name):
+    """Return a reference file's arrays and the layers they describe."""
+    with np.load(REFERENCE / f"{name}.npz") as archive:
+        arrays = dict(archive)
+    prefixes = [f"layer{i}_" for i in range(int(arrays.get("n_layers", 0)))] or [""]
+    layers = []
+    for prefix in prefixes:
+        anchors = arrays[f"{prefix}anchors"]
+        parameters = {
+            name: arrays[prefix + name].item()
+            for name in LayerSettings.__dataclass_fields__
+            if name != "n_anchors"
+        }
+        settings = LayerSettings(n_anchors=len(anchors), **parameters)
+        layers.append(Layer.from_anchors(settings, anchors))
+    return arrays, layers
+
+
+@pytest.fixture(params=[CPUEngine, ArrayEngine], ids=["cpu", "array"])
+def engine(request):
+    return request.param()
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Eight-by-eight uint8 images and labels, in random order."""
+    data = load_digits()
+    order = np.random.RandomState(0).permutation(len(data.target))
+    return data.images[order].astype(np.uint8), data.target[order]

@@ -1,0 +1,41 @@
+"""Both engines against float64 vectors made with an automatic-differentiation code."""
+
+import numpy as np
+import pytest
+from conftest import REFERENCE, load_reference
+from numpy.testing import assert_allclose
+
+from sklearn_ckn._engine import ArrayEngine
+
+LAYERS = sorted(path.stem for path in REFERENCE.glob("layer_*.npz"))
+NETWORKS = sorted(path.stem for path in REFERENCE.glob("net_*.npz"))
+
+
+def relative_error(actual, expected):
+    return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
+
+
+def test_the_reference_files_are_there():
+    assert len(LAYERS) == 5
+    assert len(NETWORKS) == 3
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("f8", 1e-12), ("f4", 3e-6)])
+@pytest.mark.parametrize("name", LAYERS + NETWORKS)
+def test_maps(name, dtype, tolerance, engine):
+    arrays, layers = load_reference(name)
+    expected = arrays["output"] if name in LAYERS else arrays["features"]
+    maps = engine.encode(
+        arrays["images"].astype(dtype), [layer.astype(dtype) for layer in layers]
+    )
+    assert maps.dtype == dtype
+    assert relative_error(maps.reshape(expected.shape), expected) < tolerance
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_steps(name):
+    arrays, (layer,) = load_reference(name)
+    steps = ArrayEngine().encode_steps(arrays["images"], layer)
+    assert_allclose(layer.projection, arrays["inverse_sqrt"], rtol=1e-10, atol=1e-12)
+    for step in ("responses", "pooled"):
+        assert relative_error(steps[step], arrays[step]) < 1e-12
