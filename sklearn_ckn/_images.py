@@ -80,7 +80,7 @@ def _row_shape(estimator, n_features):
             "width, channels) where rows are flattened images, or image_shape=(1, 1, "
             f"{n_features}) if one pixel is what you mean.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return (1, 1, n_features)
     return _stated_shape(estimator.image_shape)

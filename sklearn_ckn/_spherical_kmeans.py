@@ -271,7 +271,7 @@ class SphericalKMeans(
                     f"X has {len(centers)} distinct directions, fewer than n_clusters="
                     f"{self.n_clusters}: there are as many centers as directions.",
                     UserWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
             self.cluster_centers_ = centers
             self.labels_ = np.zeros(len(X), dtype=np.intp)

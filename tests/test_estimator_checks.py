@@ -1,0 +1,57 @@
+"""scikit-learn's own checks, those that ``check_estimator`` leaves out included."""
+
+import pytest
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans
+
+pytestmark = [
+    # Rows without image_shape, and the checks' tiny data with the default anchors.
+    pytest.mark.filterwarnings("ignore:X has two dimensions:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*distinct:UserWarning"),
+]
+
+ESTIMATORS = [
+    CKNFeatures(),
+    CKNFeatures(n_anchors=10, kernel="arccos1", max_iter=10),
+    CKNClassifier(),
+    CKNClassifier(n_anchors=10, head="linear_svm"),
+    SphericalKMeans(),
+]
+
+FOR_ALL = [
+    "check_dataframe_column_names_consistency",
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimators_partial_fit_n_features",
+    "check_inplace_ensure_writeable",
+    "check_n_features_in_after_fitting",
+    "check_param_validation",
+]
+FOR_TRANSFORMERS = [
+    "check_get_feature_names_out_error",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+]
+LEFT_OUT = [
+    (estimator, name)
+    for estimator in ESTIMATORS
+    for name in FOR_ALL + FOR_TRANSFORMERS * hasattr(estimator, "transform")
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore:X .*feature names:UserWarning")
+@pytest.mark.parametrize(("estimator", "name"), LEFT_OUT, ids=str)
+def test_checks_left_out(estimator, name):
+    check = getattr(estimator_checks, name)
+    check(type(estimator).__name__, estimator)

@@ -1,0 +1,102 @@
+"""What must not change the features, to the bit."""
+
+import numpy as np
+import pytest
+import sklearn
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from threadpoolctl import threadpool_limits
+
+from sklearn_ckn import CKNFeatures, SphericalKMeans
+
+DTYPES = ("f4", "f8")
+
+
+def make_images(n=7, shape=(11, 9, 3), dtype="f4", seed=0):
+    return np.random.RandomState(seed).randn(n, *shape).astype(dtype)
+
+
+def fit(images, **parameters):
+    parameters = {"n_anchors": (12, 20), "random_state": 0, **parameters}
+    return CKNFeatures(**parameters).fit(images)
+
+
+@given(st.floats(-30, 30), st.sampled_from(["exp", "poly", "arccos1"]))
+def test_positively_homogeneous(exponent, kernel):
+    images = make_images(dtype="f8")
+    features = fit(images, kernel=kernel)
+    factor = 10**exponent
+    expected = factor * features.transform(images)
+    # Only the product factor * images rounds differently: relative eps per pixel,
+    # times the condition of the map, whose projection has norm 1 / sqrt(1e-3) = 32.
+    error = np.linalg.norm(features.transform(factor * images) - expected)
+    assert error <= 1e3 * np.finfo("f8").eps * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("power", [-100, -3, 1, 100])
+def test_powers_of_two_pass_through_exactly(dtype, power):
+    images = make_images(dtype=dtype)
+    features = fit(images)
+    expected = np.ldexp(features.transform(images), power)
+    assert np.isfinite(expected).all()
+    assert_array_equal(features.transform(np.ldexp(images, power)), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_image_does_not_see_its_batch(dtype):
+    images = make_images(dtype=dtype)
+    features = fit(images)
+    together = features.transform(images)
+    for i in range(len(images)):
+        assert_array_equal(features.transform(images[i : i + 1])[0], together[i])
+    order = [3, 3, 0, 6, 1]
+    assert_array_equal(features.transform(images[order]), together[order])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_number_of_threads(dtype):
+    images = make_images(n=40, dtype=dtype)
+    results = []
+    for n_threads in (1, 2, 3):
+        with threadpool_limits(limits=n_threads):
+            features = fit(images)
+            clusters = SphericalKMeans(5, random_state=0).fit(
+                images.reshape(len(images), -1)
+            )
+            results.append(
+                [
+                    *features.anchors_,
+                    *(layer.projection for layer in features._layers),
+                    features.transform(images),
+                    clusters.cluster_centers_,
+                ]
+            )
+    for other in results[1:]:
+        for left, right in zip(results[0], other, strict=True):
+            assert_array_equal(left, right)
+
+
+def test_number_of_images_in_a_block():
+    images = make_images(n=60)
+    features = fit(images)
+    whole = features.transform(images)
+    # A block of one image up to a few: an image and its maps take about 10 kB.
+    for mebibytes in (0.02, 0.05, 0.5):
+        with sklearn.config_context(working_memory=mebibytes):
+            assert_array_equal(features.transform(images), whole)
+            assert_array_equal(fit(images).anchors_[1], features.anchors_[1])
+
+
+def test_seed():
+    images = make_images()
+    first, second, other = (fit(images, random_state=seed) for seed in (0, 0, 1))
+    for left, right, different in zip(
+        first.anchors_, second.anchors_, other.anchors_, strict=True
+    ):
+        assert_array_equal(left, right)
+        assert (left != different).any()
+    state = np.random.RandomState(0)
+    assert_array_equal(fit(images, random_state=state).anchors_[0], first.anchors_[0])
+    assert (fit(images, random_state=state).anchors_[0] != first.anchors_[0]).any()
