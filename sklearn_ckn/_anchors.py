@@ -46,9 +46,7 @@ def sample_patches(images, layers, settings, n_patches, engine, dtype, random_st
     height, width = settings.response_shape(map_shape)
     n_all = len(images) * height * width
     if n_patches < n_all:
-        places = sample_without_replacement(
-            n_all, n_patches, random_state=random_state
-        )
+        places = sample_without_replacement(n_all, n_patches, random_state=random_state)
         places.sort()
     else:
         places = np.arange(n_all)
@@ -70,13 +68,12 @@ def sample_patches(images, layers, settings, n_patches, engine, dtype, random_st
     return patches
 
 
-def unit_patches(patches, patch_size):
+def unit_patches(patches):
     """Drop near-constant patches and divide the others by their norms.
 
     Parameters
     ----------
     patches : ndarray of shape (n, k * k * C), float32 or float64
-    patch_size : int
 
     Returns
     -------

@@ -230,7 +230,6 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                     dtype,
                     random_state,
                 ),
-                settings.patch_size,
             )
             anchors, _, inertia, n_iter = spherical_k_means(
                 points,

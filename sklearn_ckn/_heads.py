@@ -84,7 +84,7 @@ class StandardizedFeatures:
             yield rows, block
 
     def gram(self):
-        """Return X^T diag(w) X / n, products in the features' dtype, sums in float64."""
+        """Return X^T diag(w) X / n: products in the features' dtype, summed in float64."""
         n, d = self.values.shape
         total = np.zeros((d, d))
         for rows, block in self.row_blocks():
@@ -93,7 +93,7 @@ class StandardizedFeatures:
         return total / n
 
     def outer_gram(self):
-        """Return X X^T, products in the features' dtype, sums in float64."""
+        """Return X X^T: products in the features' dtype, summed in float64."""
         n, d = self.values.shape
         dtype = self.values.dtype
         total = np.zeros((n, n))
@@ -261,7 +261,7 @@ def _minimize_squared_hinge(features, targets, alpha, to_coef, to_gradient):
     coef : ndarray of shape (m, d)
     intercept : ndarray of shape (m,)
     """
-    n, m = targets.shape
+    m = targets.shape[1]
     d = features.values.shape[1]
 
     def objective(flat):

@@ -137,7 +137,10 @@ def multiply_adds(image_shape, layers):
     total = 0
     for shape, layer in zip(map_shapes(image_shape, layers), layers, strict=False):
         settings = layer.settings
-        total += prod(settings.response_shape(shape)) * settings.n_anchors * (
-            settings.patch_length(shape) + 16
-        ) + prod(settings.output_shape(shape)) * settings.n_anchors
+        total += (
+            prod(settings.response_shape(shape))
+            * settings.n_anchors
+            * (settings.patch_length(shape) + 16)
+            + prod(settings.output_shape(shape)) * settings.n_anchors
+        )
     return total

@@ -14,7 +14,8 @@ def powers_of_two(largest):
     Returns
     -------
     scale, inverse : ndarray of the shape and dtype of ``largest``
-        Multiplication by them is exact but for denormal numbers. 1 for 0.
+        Multiplication by them is exact but for denormal numbers. 1 for 0. At the
+        ends of the exponent's range they are the nearest normal powers of two.
     """
     limit = -np.finfo(largest.dtype).minexp
     exponents = np.clip(np.frexp(largest)[1], -limit, limit)

@@ -50,7 +50,9 @@ def make_images(shape, dtype, order, seed):
 def make_layer(settings, image_shape, seed):
     rng = np.random.RandomState(seed)
     length = settings.patch_length(image_shape)
-    return Layer.from_anchors(settings, unit_rows(rng.randn(settings.n_anchors, length)))
+    return Layer.from_anchors(
+        settings, unit_rows(rng.randn(settings.n_anchors, length))
+    )
 
 
 @given(layer_settings, image_shapes, dtypes, st.sampled_from(ORDERS), seeds)
@@ -101,9 +103,7 @@ def test_patches_by_hand():
     assert_array_equal(patches, [[1, 2, 4, 5], [6, 0, 0, 0]])
 
 
-@given(
-    st.integers(1, 1200), st.integers(1, 50), st.integers(1, 30), dtypes, seeds
-)
+@given(st.integers(1, 1200), st.integers(1, 50), st.integers(1, 30), dtypes, seeds)
 def test_nearest_anchors_and_sums(n_points, n_anchors, length, dtype, seed):
     rng = np.random.RandomState(seed)
     # Small integers: every sum is exact in any order, ties included.

@@ -108,9 +108,7 @@ def test_ridge_equals_scikit_learn(n, d, dtype, tolerance):
     peer = Ridge(alpha=n * alpha * scale**2, solver="cholesky")
     peer.fit(wide, targets, sample_weight=weights)
     assert_allclose(coef, peer.coef_, rtol=tolerance, atol=tolerance / 10)
-    assert_allclose(
-        wide @ coef.T + intercept, peer.predict(wide), atol=10 * tolerance
-    )
+    assert_allclose(wide @ coef.T + intercept, peer.predict(wide), atol=10 * tolerance)
 
 
 @pytest.mark.parametrize("head", ["ridge", "linear_svm"])

@@ -50,5 +50,3 @@ def get_engine(device):
             'device="cuda" needs an NVIDIA GPU, and CuPy sees none: use device="cpu".'
         )
     return ArrayEngine(cupy)
-
-

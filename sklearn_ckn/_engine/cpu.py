@@ -1,5 +1,6 @@
 """The CPU engine: NumPy arrays in, the Cython extension inside."""
 
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -25,7 +26,7 @@ class CPUEngine:
         """Return the memory that one more image in a call to ``encode`` takes."""
         sizes = [prod(shape) for shape in map_shapes(image_shape, layers)]
         return itemsize * max(
-            (before + after for before, after in zip(sizes, sizes[1:], strict=False)),
+            (before + after for before, after in pairwise(sizes)),
             default=sizes[0],
         )
 

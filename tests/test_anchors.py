@@ -1,0 +1,80 @@
+"""Which patches become points of the clustering."""
+
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_ckn import CKNFeatures
+from sklearn_ckn._anchors import sample_patches, unit_patches
+from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._layer import LayerSettings
+
+SETTINGS = LayerSettings(4, 1, 1, "exp", 1.0, "same", 1e-3)
+
+
+def sample(images, n_patches, settings=SETTINGS, layers=(), seed=0):
+    return sample_patches(
+        images,
+        list(layers),
+        settings,
+        n_patches,
+        CPUEngine(),
+        np.dtype("f8"),
+        np.random.RandomState(seed),
+    )
+
+
+def test_every_image_and_position_is_as_likely():
+    # Patches of one pixel, each pixel its own number.
+    images = np.arange(6 * 5 * 4.0).reshape(6, 5, 4, 1)
+    drawn = [sample(images, 30, seed=seed).ravel() for seed in range(400)]
+    assert all(len(np.unique(patches)) == 30 for patches in drawn)
+    counts = np.bincount(np.concatenate(drawn).astype(int), minlength=120)
+    # Binomial, 400 draws with probability 1/4: mean 100, standard deviation 8.7.
+    assert abs(counts - 100).max() < 5 * 8.7
+
+
+def test_borders_are_included_with_their_padding():
+    images = np.ones((3, 4, 4, 1))
+    settings = LayerSettings(4, 3, 1, "exp", 1.0, "same", 1e-3)
+    patches = sample(images, 1000, settings)
+    assert len(patches) == 3 * 16
+    sums, counts = np.unique(patches.sum(axis=1), return_counts=True)
+    assert_array_equal(sums, [4, 6, 9])
+    assert_array_equal(counts, [3 * 4, 3 * 8, 3 * 4])
+
+
+def test_later_layers_see_the_maps_of_the_earlier_ones():
+    images = np.random.RandomState(0).randn(5, 6, 6, 2)
+    features = CKNFeatures(n_anchors=(4, 4), random_state=0).fit(images)
+    first, second = features._layers
+    maps = CPUEngine().encode(images, [first])
+    everything = sample(images, 10**6, second.settings, [first])
+    assert_allclose(everything, sample(maps, 10**6, second.settings), rtol=1e-12)
+    some = sample(images, 10, second.settings, [first], seed=3)
+    assert_allclose(some, sample(maps, 10, second.settings, seed=3), rtol=1e-12)
+    assert len(some) == 10
+
+
+def test_only_sampled_images_pass_through_the_earlier_layers(monkeypatch):
+    images = np.random.RandomState(0).randn(50, 6, 6, 1)
+    features = CKNFeatures(n_anchors=(4, 4), random_state=0).fit(images)
+    encoded = []
+    encode = CPUEngine.encode
+
+    def count(self, images, layers):
+        encoded.append(len(images))
+        return encode(self, images, layers)
+
+    monkeypatch.setattr(CPUEngine, "encode", count)
+    first, second = features._layers
+    sample(images, 5, second.settings, [first])
+    assert 0 < sum(encoded) <= 5
+
+
+def test_zero_patches_are_dropped():
+    patches = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [0.0, 1e-200]])
+    assert_allclose(unit_patches(patches), [[0.6, 0.8], [0.0, 1.0]])
+
+
+def test_the_constant_direction_stands_in_for_nothing():
+    assert_allclose(unit_patches(np.zeros((5, 4))), [[0.5, 0.5, 0.5, 0.5]])

@@ -1,0 +1,124 @@
+"""CKNClassifier: accuracy, labels, class weights, errors."""
+
+import numpy as np
+import pytest
+import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_ckn import CKNClassifier
+
+
+def make(**parameters):
+    return CKNClassifier(**{"n_anchors": (16, 32), "random_state": 0, **parameters})
+
+
+@pytest.mark.parametrize(
+    ("head", "parameters"), [("ridge", {}), ("linear_svm", {"alpha": 1e-5})]
+)
+def test_digits(head, parameters, digits):
+    images, labels = digits
+    classifier = make(head=head, **parameters).fit(images[:1200], labels[:1200])
+    assert classifier.score(images[1200:], labels[1200:]) > 0.96
+    assert classifier.coef_.shape == (10, np.prod(classifier.features_.output_shape_))
+    assert classifier.coef_.dtype == np.float32
+
+
+def test_default_accuracy_on_digits(digits):
+    images, labels = digits
+    classifier = CKNClassifier(random_state=0).fit(images[:1400], labels[:1400])
+    assert classifier.score(images[1400:], labels[1400:]) > 0.985
+
+
+def test_decision_function_is_linear_in_the_features(digits):
+    images, labels = digits[0][:300], digits[1][:300]
+    classifier = make().fit(images, labels)
+    features = classifier.features_.transform(images)
+    decisions = classifier.decision_function(images)
+    expected = features @ classifier.coef_.T + classifier.intercept_
+    assert_allclose(decisions, expected, rtol=1e-4, atol=1e-4)
+    assert_array_equal(
+        classifier.predict(images), classifier.classes_[decisions.argmax(axis=1)]
+    )
+    with sklearn.config_context(working_memory=0.02):
+        assert_allclose(classifier.decision_function(images), decisions, atol=1e-4)
+
+
+def test_the_head_is_that_of_the_features(digits):
+    from sklearn_ckn._heads import fit_head
+
+    images, labels = digits[0][:200], digits[1][:200]
+    classifier = make(alpha=1e-3).fit(images, labels)
+    targets = 2.0 * (labels[:, None] == np.arange(10)) - 1
+    coef, intercept = fit_head(
+        classifier.features_.transform(images),
+        targets,
+        np.ones(200),
+        head="ridge",
+        alpha=1e-3,
+    )
+    assert_array_equal(classifier.coef_, coef)
+    assert_array_equal(classifier.intercept_, intercept)
+
+
+def test_two_classes_and_string_labels(digits):
+    images, labels = digits
+    two = np.flatnonzero(labels < 2)[:120]
+    names = np.array(["zero", "one"])[labels[two]]
+    classifier = make().fit(images[two], names)
+    assert classifier.classes_.tolist() == ["one", "zero"]
+    assert classifier.coef_.shape[0] == 1
+    decisions = classifier.decision_function(images[two])
+    assert decisions.shape == (len(two),)
+    assert_array_equal(
+        classifier.predict(images[two]), np.where(decisions > 0, "zero", "one")
+    )
+    assert classifier.score(images[two], names) == 1
+
+
+@pytest.mark.parametrize("head", ["ridge", "linear_svm"])
+def test_class_weight(head, digits):
+    images, labels = digits
+    chosen = np.r_[np.flatnonzero(labels == 3)[:100], np.flatnonzero(labels == 8)[:10]]
+    images, labels = images[chosen], labels[chosen]
+
+    def decisions(class_weight):
+        classifier = make(head=head, alpha=1.0, class_weight=class_weight)
+        return classifier.fit(images, labels).decision_function(images)
+
+    plain, balanced = decisions(None), decisions("balanced")
+    assert balanced.mean() > plain.mean()
+    assert_allclose(balanced, decisions({3: 110 / 200, 8: 110 / 20}), atol=1e-4)
+    assert decisions({3: 1, 8: 100}).mean() > balanced.mean()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(20), "one class only"),
+        (np.linspace(0, 1, 20), "Unknown label type|continuous"),
+        (np.zeros((20, 2)), "1d array|shape"),
+        (np.zeros(19), "inconsistent numbers of samples"),
+        (np.full(20, np.nan), "NaN"),
+    ],
+)
+def test_bad_labels(labels, message, digits, monkeypatch):
+    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures.fit", None)
+    with pytest.raises(ValueError, match=message):
+        make().fit(digits[0][:20], labels)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"alpha": 0.0}, {"alpha": -1.0}, {"head": "lasso"}, {"class_weight": "even"}],
+)
+def test_bad_parameters(parameters, digits):
+    with pytest.raises(ValueError, match=next(iter(parameters))):
+        make(**parameters).fit(digits[0][:20], digits[1][:20])
+
+
+def test_parameters_are_those_of_the_features_and_the_head():
+    from sklearn_ckn import CKNFeatures
+
+    own = {"head", "alpha", "class_weight"}
+    features, classifier = CKNFeatures().get_params(), CKNClassifier().get_params()
+    assert {k: v for k, v in classifier.items() if k not in own} == features
