@@ -16,6 +16,7 @@ from sklearn_ckn._spherical_kmeans import spherical_k_means
 
 
 def main():
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n-points", type=int, default=100_000)
     parser.add_argument("--length", type=int, default=576)

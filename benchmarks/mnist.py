@@ -34,6 +34,7 @@ def load(directory):
 
 
 def main():
+    """Train, test and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--n-anchors", type=int, nargs="+", default=[64, 512])

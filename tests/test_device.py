@@ -51,9 +51,9 @@ def test_without_cupy(estimator, monkeypatch):
         fit(estimator, device="cuda")
     fitted = fit(estimator)
     before = vars(fitted).copy()
+    fitted.set_params(device="cuda")
+    X = IMAGES.reshape(20, -1) if estimator is SphericalKMeans else IMAGES
     with pytest.raises(ImportError, match="CuPy"):
-        fitted.set_params(device="cuda")
-        X = IMAGES.reshape(20, -1) if estimator is SphericalKMeans else IMAGES
         fitted.fit(X, LABELS)
     assert vars(fitted.set_params(device="cpu")) == before
 
