@@ -84,7 +84,7 @@ class StandardizedFeatures:
             yield rows, block
 
     def gram(self):
-        """Return X^T diag(w) X / n: products in the features' dtype, sums in float64."""
+        """Return X^T diag(w) X / n: products in the features' dtype, float64 sums."""
         n, d = self.values.shape
         total = np.zeros((d, d))
         for rows, block in self.row_blocks():

@@ -98,6 +98,11 @@ def _reseed_empty(labels, similarity, n_clusters):
         similarity[point] = 1
 
 
+def _inertia(similarity):
+    # Rounding can put the sum of points that are their own centers below zero.
+    return max(float(np.sum(1 - similarity, dtype=np.float64)), 0.0)
+
+
 def spherical_k_means(
     points, n_clusters, *, max_iter, tol, random_state, engine, verbose=0
 ):
@@ -129,7 +134,7 @@ def spherical_k_means(
         points, n_clusters, random_state, engine
     )
     centers = points[seeds]
-    inertia = float(np.sum(1 - similarity, dtype=np.float64))
+    inertia = _inertia(similarity)
     n_iter = 0
     for n_iter in range(1, max_iter + 1):
         _reseed_empty(labels, similarity, len(centers))
@@ -140,12 +145,12 @@ def spherical_k_means(
         centers[moved] = sums[moved] / norms[moved, np.newaxis]
         labels, similarity = engine.nearest_anchors(points, centers)
         before = inertia
-        inertia = float(np.sum(1 - similarity, dtype=np.float64))
+        inertia = _inertia(similarity)
         if verbose:
             print(f"k-means iteration {n_iter}: inertia {inertia:.6g}")
         if before - inertia <= tol * before:
             break
-    return centers, labels, max(inertia, 0.0), n_iter
+    return centers, labels, inertia, n_iter
 
 
 class SphericalKMeans(

@@ -101,6 +101,15 @@ def test_tolerance_stops_early():
     assert cluster(points, 10, tol=0.05)[3] < cluster(points, 10)[3]
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_points_that_are_their_own_centers_stop_at_once(dtype):
+    for seed in range(20):
+        points = random_points(30, 7, seed, dtype)
+        _, _, inertia, n_iter = cluster(points, 30, tol=1e-4, max_iter=50)
+        assert 0 <= inertia < 30 * 10 * np.finfo(dtype).eps
+        assert n_iter <= 2
+
+
 def test_empty_clusters_take_the_worst_represented_point(monkeypatch):
     points = unit_rows(np.array([[1, 0.01], [1, 0], [1, -0.01], [0.5, 1], [-1, 0.2]]))
 
