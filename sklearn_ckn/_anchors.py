@@ -6,10 +6,13 @@ import numpy as np
 from sklearn.utils.random import sample_without_replacement
 
 from sklearn_ckn._blocks import block_slices, encode_block
-from sklearn_ckn._norms import row_norms, unit_rows
+from sklearn_ckn._norms import unit_rows
 
-# Patches whose contrast is below this part of the root mean square are dropped.
-MIN_CONTRAST = 0.0
+# Patches of more than one pixel are near-constant, and dropped, where the distance
+# from their mean pixel is below this part of their norm. What they leave out is
+# represented by the patches just above it: the kernel between the two is at least
+# kappa(1 - MIN_CONTRAST^2 / 2).
+MIN_CONTRAST = 0.05
 
 # Patches on which the Nystroem residual is measured: its standard error is then
 # below a hundredth, for values between 0 and 1.
@@ -68,24 +71,34 @@ def sample_patches(images, layers, settings, n_patches, engine, dtype, random_st
     return patches
 
 
-def unit_patches(patches):
-    """Drop near-constant patches and divide the others by their norms.
+def unit_patches(patches, patch_size):
+    """Drop patches of zeros and near-constant ones, divide the others by their norms.
 
     Parameters
     ----------
     patches : ndarray of shape (n, k * k * C), float32 or float64
+    patch_size : int
+        Side k of the patches.
 
     Returns
     -------
     unit : ndarray of shape (m, k * k * C), dtype of ``patches``
-        At least one row; where nothing else is left, the constant direction.
+        At least one row: near-constant patches where there are no others, and the
+        constant direction where all are zero.
     """
-    norms = row_norms(patches)
-    kept = norms > MIN_CONTRAST * np.sqrt(np.mean(norms**2))
-    if not kept.any():
+    nonzero = patches.any(axis=1)
+    if not nonzero.any():
         length = patches.shape[1]
         return np.full((1, length), 1 / np.sqrt(length), dtype=patches.dtype)
-    return unit_rows(patches[kept])
+    units = unit_rows(patches if nonzero.all() else patches[nonzero])
+    if patch_size == 1:
+        return units
+    n_pixels = patch_size**2
+    sums = units.reshape(len(units), n_pixels, -1).sum(axis=1, dtype=np.float64)
+    # The squared norm of what remains of a unit patch without its mean pixel.
+    contrasts = 1 - np.sum(sums**2, axis=1) / n_pixels
+    varied = contrasts > MIN_CONTRAST**2
+    return units[varied] if varied.any() else units
 
 
 def nystrom_residual(points, layer, engine):

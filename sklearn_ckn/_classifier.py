@@ -62,7 +62,7 @@ n_patches, max_iter, tol
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
-        Largest number of k-means iterations of a layer.
+        That of ``features_``.
     n_features_in_ : int
         H * W * C.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -105,7 +105,7 @@ n_patches, max_iter, tol
         image_shape=None,
         nystrom_reg=1e-3,
         n_patches=100_000,
-        max_iter=3,
+        max_iter=0,
         tol=1e-4,
         head="ridge",
         alpha=1e-6,

@@ -67,9 +67,10 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Added to the eigenvalues of kappa(Z Z^T); per layer.
     n_patches : int, default=100_000
         Patches sampled for the anchors of each layer.
-    max_iter : int, default=3
+    max_iter : int, default=0
         Largest number of k-means iterations; 0 keeps the k-means++ seeds, which
-        are patches, as anchors.
+        are patches, as anchors. Iterations lower ``nystrom_residual_`` but seldom
+        raise the accuracy of a classifier on the features.
     tol : float, default=1e-4
         k-means stops when an iteration lowers its inertia by no more than this part.
     device : {"cpu", "cuda"}, default="cpu"
@@ -94,8 +95,10 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     output_shape_ : tuple of int
         (H', W', p) of the last layer's map, which ``transform`` flattens.
     n_iter_ : int
-        Largest number of k-means iterations of a layer.
+        Largest of ``n_iter_per_layer_``.
     n_iter_per_layer_ : list of int
+        Rounds of each layer's clustering: 1 for the seeding, which assigns every
+        patch once, and 1 for each k-means iteration after it.
     inertia_ : list of float
         Sum of 1 - cosine between patches and nearest anchors, of each layer.
     nystrom_residual_ : list of float
@@ -162,7 +165,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         image_shape=None,
         nystrom_reg=1e-3,
         n_patches=100_000,
-        max_iter=3,
+        max_iter=0,
         tol=1e-4,
         device="cpu",
         verbose=0,
@@ -230,6 +233,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                     dtype,
                     random_state,
                 ),
+                settings.patch_size,
             )
             anchors, _, inertia, n_iter = spherical_k_means(
                 points,
@@ -249,7 +253,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                     stacklevel=4,
                 )
             layers.append(Layer.from_anchors(settings, anchors))
-            self.n_iter_per_layer_.append(n_iter)
+            self.n_iter_per_layer_.append(1 + n_iter)
             self.inertia_.append(inertia)
             self.nystrom_residual_.append(nystrom_residual(points, layers[-1], engine))
             if self.verbose:

@@ -73,8 +73,22 @@ def test_only_sampled_images_pass_through_the_earlier_layers(monkeypatch):
 
 def test_zero_patches_are_dropped():
     patches = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [0.0, 1e-200]])
-    assert_allclose(unit_patches(patches), [[0.6, 0.8], [0.0, 1.0]])
+    assert_allclose(unit_patches(patches, 1), [[0.6, 0.8], [0.0, 1.0]])
 
 
 def test_the_constant_direction_stands_in_for_nothing():
-    assert_allclose(unit_patches(np.zeros((5, 4))), [[0.5, 0.5, 0.5, 0.5]])
+    assert_allclose(unit_patches(np.zeros((5, 4)), 2), [[0.5, 0.5, 0.5, 0.5]])
+
+
+def test_near_constant_patches_are_dropped():
+    # Two by two pixels of two channels, each pixel (3, 1) and one pixel changed: the
+    # distance from the mean pixel is sqrt(3)/2 times the change, the norm 2 sqrt(10).
+    patches = np.tile([3.0, 1.0], (6, 4))
+    changes = np.array([0.0, 1e-3, 0.3, 0.4, 3.0, 1e-9])
+    patches[:, 0] += changes
+    contrasts = changes * np.sqrt(3) / 2 / np.linalg.norm(patches, axis=1)
+    assert_array_equal(contrasts > 0.05, [False, False, False, True, True, False])
+    units = patches / np.linalg.norm(patches, axis=1, keepdims=True)
+    assert_allclose(unit_patches(patches, 2), units[3:5])
+    assert_allclose(unit_patches(patches[:3], 2), units[:3])
+    assert_allclose(unit_patches(patches, 1), units)
