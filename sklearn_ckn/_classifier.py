@@ -29,10 +29,28 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     n_anchors : int or tuple of int, default=(64, 256)
-        Number of anchors, one value per layer.
-    patch_size, subsampling, kernel, beta, padding, image_shape, nystrom_reg, \
-n_patches, max_iter, tol
-        As in :class:`CKNFeatures`.
+        Number of anchors, one value per layer. This and the parameters up to
+        ``tol`` are those of :class:`CKNFeatures`, which says more.
+    patch_size : int or tuple of int, default=3
+        Side of the patches in pixels of the layer's input.
+    subsampling : int, "auto" or tuple of these, default="auto"
+        Stride of the pooling in positions.
+    kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
+        Dot-product kernel between unit patches.
+    beta : float or tuple of float, default=2.8
+        1 / sigma^2 of the kernel ``"exp"``.
+    padding : {"same", "valid"} or tuple of these, default="same"
+        Whether zeros surround the image.
+    image_shape : tuple of int or None, default=None
+        (height, width) or (height, width, channels) of images given as rows.
+    nystrom_reg : float or tuple of float, default=1e-3
+        Added to the eigenvalues of the anchors' kernel matrix.
+    n_patches : int, default=100_000
+        Patches sampled for the anchors of each layer.
+    max_iter : int, default=0
+        Largest number of k-means iterations after the seeding.
+    tol : float, default=1e-4
+        Part of the inertia that a k-means iteration must gain to go on.
     head : {"ridge", "linear_svm"}, default="ridge"
         The loss: ``"ridge"`` is (y - f)^2 / 2, solved in closed form;
         ``"linear_svm"`` is the squared hinge max(0, 1 - y f)^2 / 2, minimised by
