@@ -95,12 +95,16 @@ CKN_INLINE double ckn_exp_double(double x) {
 
 #define CKN_REAL float
 #define CKN_NAME(name) name##_float
+#define CKN_MATH(name) name##f
 #include "vector_loops_template.h"
 #undef CKN_REAL
 #undef CKN_NAME
+#undef CKN_MATH
 
 #define CKN_REAL double
 #define CKN_NAME(name) name##_double
+#define CKN_MATH(name) name
 #include "vector_loops_template.h"
 #undef CKN_REAL
 #undef CKN_NAME
+#undef CKN_MATH

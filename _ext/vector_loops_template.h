@@ -1,4 +1,5 @@
-/* Included by vector_loops.h once per type CKN_REAL. */
+/* Included by vector_loops.h once per type CKN_REAL; CKN_MATH names the C library's
+ * functions of that type. */
 
 /* row[i] <- norm * kappa(row[i] * inverse_norm): inner products with the anchors
  * become responses. */
@@ -21,8 +22,8 @@ static void CKN_NAME(ckn_respond)(CKN_REAL *row, ptrdiff_t n, int kernel,
             /* rounding can put a cosine a little outside [-1, 1] */
             u = u > -1 ? u : -1;
             u = u < 1 ? u : 1;
-            CKN_REAL sine = (CKN_REAL)sqrt((1 - u) * (1 + u));
-            row[i] = norm * ((sine + (pi - (CKN_REAL)acos(u)) * u) / pi);
+            CKN_REAL sine = CKN_MATH(sqrt)((1 - u) * (1 + u));
+            row[i] = norm * ((sine + (pi - CKN_MATH(acos)(u)) * u) / pi);
         }
     }
 }

@@ -1,5 +1,7 @@
 """A data set taken through the network in blocks of bounded memory."""
 
+from math import prod
+
 import numpy as np
 from sklearn.utils._chunking import get_chunk_n_rows
 
@@ -29,7 +31,10 @@ def block_slices(n_images, image_shape, layers, engine, dtype):
     -------
     slices : list of slice
     """
-    image_bytes = engine.bytes_per_image(image_shape, layers, np.dtype(dtype).itemsize)
+    itemsize = np.dtype(dtype).itemsize
+    # Beside what the engine takes, the images in ``dtype`` before their scaling.
+    image_bytes = engine.bytes_per_image(image_shape, layers, itemsize)
+    image_bytes += itemsize * prod(image_shape)
     by_memory = get_chunk_n_rows(image_bytes, max_n_rows=n_images)
     by_work = WORK_PER_BLOCK // max(1, multiply_adds(image_shape, layers))
     step = max(1, min(by_memory, by_work))
