@@ -18,9 +18,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_ckn._engine import get_engine
 from sklearn_ckn._images import keep_fitted_on_error
 from sklearn_ckn._norms import row_norms, unit_rows
+from sklearn_ckn._threads import single_threaded_blas
 
-# Seeds drawn at once; see k_means_plusplus.
-MAX_SEEDS_AT_ONCE = 128
+# Candidates for seeds drawn at once, see k_means_plusplus: as many times the seeds
+# so far, and at most. Candidates cost little, passes over the data much.
+CANDIDATES_PER_SEED = 16
+MAX_CANDIDATES = 512
 
 
 def k_means_plusplus(points, n_clusters, random_state, engine):
@@ -61,17 +64,20 @@ def k_means_plusplus(points, n_clusters, random_state, engine):
         cumulative = np.cumsum(distance)
         if cumulative[-1] == 0:
             break
-        n_candidates = min(len(seeds), n_clusters - len(seeds), MAX_SEEDS_AT_ONCE)
+        n_candidates = min(CANDIDATES_PER_SEED * len(seeds), MAX_CANDIDATES)
         draws = random_state.uniform(size=(2, n_candidates))
         candidates = np.searchsorted(cumulative, draws[0] * cumulative[-1], "right")
         candidates = np.minimum(candidates, len(points) - 1)
-        # Without BLAS, whose rounding depends on its number of threads.
-        cosines = np.einsum("ik,jk->ij", points[candidates], points[candidates])
+        # On one thread, since rounding depends on the number of threads.
+        with single_threaded_blas:
+            cosines = points[candidates] @ points[candidates].T
         accepted = []
         for i, candidate in enumerate(candidates):
             now = min([distance[candidate], *(1 - cosines[i, accepted])])
             if now > rounding and draws[1, i] * distance[candidate] < now:
                 accepted.append(i)
+            if len(seeds) + len(accepted) == n_clusters:
+                break
         new = candidates[accepted]
         new_nearest, new_similarity = engine.nearest_anchors(points, points[new])
         closer = new_similarity > similarity
