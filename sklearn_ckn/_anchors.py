@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+from sklearn.utils import gen_batches
 from sklearn.utils.random import sample_without_replacement
 
 from sklearn_ckn._blocks import block_slices, encode_block
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._norms import cache_blocks, unit_rows
 
 # Patches of more than one pixel are near-constant, and dropped, where the distance
 # from their mean pixel is below this part of their norm. What they leave out is
@@ -17,6 +18,8 @@ MIN_CONTRAST = 0.05
 # Patches on which the Nystroem residual is measured: its standard error is then
 # below a hundredth, for values between 0 and 1.
 N_RESIDUAL_PATCHES = 10_000
+PATCHES_PER_IMAGE = 256
+IMAGES_PER_CALL = 8
 
 
 def sample_patches(images, layers, settings, n_patches, engine, dtype, random_state):
@@ -77,6 +80,7 @@ def unit_patches(patches, patch_size):
     Parameters
     ----------
     patches : ndarray of shape (n, k * k * C), float32 or float64
+        Overwritten: samples of patches are large.
     patch_size : int
         Side k of the patches.
 
@@ -86,19 +90,30 @@ def unit_patches(patches, patch_size):
         At least one row: near-constant patches where there are no others, and the
         constant direction where all are zero.
     """
+    n_kept = 0
+    for part in cache_blocks(patches):
+        block = patches[part]
+        units = unit_rows(block[block.any(axis=1)])
+        if patch_size > 1:
+            units = units[_contrasts(units, patch_size) > MIN_CONTRAST]
+        patches[n_kept : n_kept + len(units)] = units
+        n_kept += len(units)
+    if n_kept > 0:
+        return patches[:n_kept]
     nonzero = patches.any(axis=1)
-    if not nonzero.any():
-        length = patches.shape[1]
-        return np.full((1, length), 1 / np.sqrt(length), dtype=patches.dtype)
-    units = unit_rows(patches if nonzero.all() else patches[nonzero])
-    if patch_size == 1:
-        return units
+    if nonzero.any():
+        return unit_rows(patches[nonzero])
+    length = patches.shape[1]
+    return np.full((1, length), 1 / np.sqrt(length), dtype=patches.dtype)
+
+
+def _contrasts(units, patch_size):
+    """Return the distance of unit patches from their mean pixel, between 0 and 1."""
     n_pixels = patch_size**2
-    sums = units.reshape(len(units), n_pixels, -1).sum(axis=1, dtype=np.float64)
-    # The squared norm of what remains of a unit patch without its mean pixel.
-    contrasts = 1 - np.sum(sums**2, axis=1) / n_pixels
-    varied = contrasts > MIN_CONTRAST**2
-    return units[varied] if varied.any() else units
+    pixels = units.reshape(len(units), n_pixels, units.shape[1] // n_pixels)
+    sums = pixels.sum(axis=1)
+    # Without its mean pixel, the square of a unit patch is 1 - |sum|^2 / n_pixels.
+    return np.sqrt(np.maximum(1 - np.sum(sums**2, axis=1) / n_pixels, 0))
 
 
 def nystrom_residual(points, layer, engine):
@@ -121,10 +136,19 @@ def nystrom_residual(points, layer, engine):
     residual : float
         Between 0, when the anchors represent every patch, and 1.
     """
-    sample = np.ascontiguousarray(points[:: -(-len(points) // N_RESIDUAL_PATCHES)])
-    # Patches are pixels of one narrow image to a layer with patches of one pixel.
+    sample = points[:: -(-len(points) // N_RESIDUAL_PATCHES)]
+    # To a layer with patches of one pixel, these are pixels of narrow images.
     settings = replace(layer.settings, patch_size=1, subsampling=1)
     single = replace(layer, settings=settings).astype(points.dtype)
-    features = engine.encode(sample[np.newaxis, :, np.newaxis, :], [single])
-    squares = np.einsum("nhwp,nhwp->h", features, features, dtype=np.float64)
-    return float(np.clip(1 - squares.mean(), 0, 1))
+    captured = 0.0
+    for part in gen_batches(len(sample), PATCHES_PER_IMAGE * IMAGES_PER_CALL):
+        block = sample[part]
+        n_images = -(-len(block) // PATCHES_PER_IMAGE)
+        # What fills the last image up is zero, and so are its features.
+        images = np.zeros((n_images * PATCHES_PER_IMAGE, block.shape[1]), block.dtype)
+        images[: len(block)] = block
+        maps = engine.encode(
+            images.reshape(n_images, 1, PATCHES_PER_IMAGE, block.shape[1]), [single]
+        )
+        captured += np.einsum("nhwp,nhwp->", maps, maps, dtype=np.float64)
+    return float(np.clip(1 - captured / len(sample), 0, 1))

@@ -1,6 +1,10 @@
 """Norms and unit vectors that no unit of measurement makes overflow or vanish."""
 
 import numpy as np
+from sklearn.utils import gen_batches
+
+# Values in a block: half a megabyte of float32.
+BLOCK_VALUES = 2**17
 
 
 def powers_of_two(largest):
@@ -23,6 +27,11 @@ def powers_of_two(largest):
     return np.ldexp(one, -exponents), np.ldexp(one, exponents)
 
 
+def cache_blocks(rows):
+    """Return slices of rows that stay in the cache through several operations."""
+    return gen_batches(len(rows), max(1, BLOCK_VALUES // rows.shape[1]))
+
+
 def row_norms(rows):
     """Return the norms of rows, accumulated and given in float64."""
     return np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
@@ -39,8 +48,12 @@ def unit_rows(rows):
     -------
     unit : ndarray of shape (n, length), dtype of ``rows``, C-ordered
     """
-    largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
-    unit = np.multiply(rows, powers_of_two(largest)[0][:, np.newaxis], order="C")
-    norms = row_norms(unit)
-    unit /= np.where(norms > 0, norms, 1).astype(rows.dtype)[:, np.newaxis]
+    unit = np.empty(rows.shape, rows.dtype)
+    for part in cache_blocks(rows):
+        block = rows[part]
+        largest = np.maximum(block.max(axis=1), -block.min(axis=1))
+        block = block * powers_of_two(largest)[0][:, np.newaxis]
+        norms = row_norms(block)
+        norms = np.where(norms > 0, norms, 1).astype(rows.dtype)
+        np.divide(block, norms[:, np.newaxis], out=unit[part])
     return unit

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ckn import CKNFeatures
+from sklearn_ckn import CKNFeatures, _norms
 from sklearn_ckn._anchors import sample_patches, unit_patches
 from sklearn_ckn._engine import CPUEngine
 from sklearn_ckn._layer import LayerSettings
@@ -89,6 +89,16 @@ def test_near_constant_patches_are_dropped():
     contrasts = changes * np.sqrt(3) / 2 / np.linalg.norm(patches, axis=1)
     assert_array_equal(contrasts > 0.05, [False, False, False, True, True, False])
     units = patches / np.linalg.norm(patches, axis=1, keepdims=True)
-    assert_allclose(unit_patches(patches, 2), units[3:5])
-    assert_allclose(unit_patches(patches[:3], 2), units[:3])
-    assert_allclose(unit_patches(patches, 1), units)
+    assert_allclose(unit_patches(patches.copy(), 2), units[3:5])
+    assert_allclose(unit_patches(patches[:3].copy(), 2), units[:3])
+    assert_allclose(unit_patches(patches.copy(), 1), units)
+
+
+def test_patches_of_many_blocks(monkeypatch):
+    patches = np.random.RandomState(0).randn(500, 9)
+    patches[::7] = 0
+    patches[::5] = 2
+    kept = np.setdiff1d(np.arange(500), np.r_[0:500:7, 0:500:5])
+    expected = patches[kept] / np.linalg.norm(patches[kept], axis=1, keepdims=True)
+    monkeypatch.setattr(_norms, "BLOCK_VALUES", 100)
+    assert_allclose(unit_patches(patches, 3), expected)
