@@ -3,6 +3,7 @@
 from math import prod
 
 import numpy as np
+from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 
 from sklearn_ckn._layer import multiply_adds
@@ -38,9 +39,7 @@ def block_slices(n_images, image_shape, layers, engine, dtype):
     by_memory = get_chunk_n_rows(image_bytes, max_n_rows=n_images)
     by_work = WORK_PER_BLOCK // max(1, multiply_adds(image_shape, layers))
     step = max(1, min(by_memory, by_work))
-    return [
-        slice(start, min(start + step, n_images)) for start in range(0, n_images, step)
-    ]
+    return list(gen_batches(n_images, step))
 
 
 def encode_block(images, layers, engine, dtype):

@@ -20,6 +20,7 @@ from scipy.linalg import (
 )
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import gen_batches
 
 # Values in a block of features: 32 MB of float32.
 BLOCK_VALUES = 2**23
@@ -31,9 +32,8 @@ MAX_ITER = 1000
 GRADIENT_TOLERANCE = 1e-5
 
 
-def _slices(length, row_values):
-    step = max(1, BLOCK_VALUES // max(1, row_values))
-    return [slice(start, start + step) for start in range(0, length, step)]
+def _blocks(length, row_values):
+    return gen_batches(length, max(1, BLOCK_VALUES // row_values))
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class StandardizedFeatures:
         """Measure the mean and the scale in two passes over blocks of rows."""
         n, d = values.shape
         mean = np.zeros(d)
-        for rows in _slices(n, d):
+        for rows in _blocks(n, d):
             mean += weights[rows] @ values[rows]
         mean /= n
         standardized = cls(values, weights, mean, 1.0)
@@ -78,7 +78,7 @@ class StandardizedFeatures:
         """Yield slices of rows and these rows, centred and scaled."""
         n, d = self.values.shape
         dtype = self.values.dtype
-        for rows in _slices(n, d):
+        for rows in _blocks(n, d):
             block = self.values[rows] - self.mean.astype(dtype)
             block /= dtype.type(self.scale)
             yield rows, block
@@ -97,7 +97,7 @@ class StandardizedFeatures:
         n, d = self.values.shape
         dtype = self.values.dtype
         total = np.zeros((n, n))
-        for columns in _slices(d, n):
+        for columns in _blocks(d, n):
             block = self.values[:, columns] - self.mean[columns].astype(dtype)
             block /= dtype.type(self.scale)
             total += block @ block.T

@@ -29,6 +29,8 @@ def powers_of_two(largest):
 
 def cache_blocks(rows):
     """Return slices of rows that stay in the cache through several operations."""
+    if len(rows) == 0:
+        return ()
     return gen_batches(len(rows), max(1, BLOCK_VALUES // rows.shape[1]))
 
 
