@@ -55,7 +55,7 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
         The loss: ``"ridge"`` is (y - f)^2 / 2, solved in closed form;
         ``"linear_svm"`` is the squared hinge max(0, 1 - y f)^2 / 2, minimised by
         L-BFGS, which takes many times longer.
-    alpha : float, default=1e-6
+    alpha : float, default=1e-7
         Regularization. Good values fall as the number of images grows: search
         1e-8 to 1e-3.
     class_weight : dict, "balanced" or None, default=None
@@ -126,7 +126,7 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
         max_iter=0,
         tol=1e-4,
         head="ridge",
-        alpha=1e-6,
+        alpha=1e-7,
         class_weight=None,
         device="cpu",
         verbose=0,
