@@ -16,7 +16,7 @@ ESTIMATORS = [
     CKNFeatures(),
     CKNFeatures(n_anchors=10, kernel="arccos1", max_iter=10),
     CKNClassifier(),
-    CKNClassifier(n_anchors=10, head="linear_svm"),
+    CKNClassifier(n_anchors=10, head="linear_svm", alpha=1e-3, random_state=0),
     SphericalKMeans(),
 ]
 

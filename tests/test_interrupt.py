@@ -15,6 +15,14 @@ from sklearn_ckn._engine import CPUEngine
 IMAGES = np.random.RandomState(0).randint(256, size=(30_000, 32, 32, 3)).astype("u1")
 
 
+@pytest.fixture(autouse=True)
+def python_handles_ctrl_c():
+    # A process started in the background of a shell script ignores SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def fitted():
     return CKNFeatures((64, 128), n_patches=2000, random_state=0).fit(IMAGES[:50])
