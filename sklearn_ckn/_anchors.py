@@ -18,6 +18,9 @@ MIN_CONTRAST = 0.05
 # Patches on which the Nystroem residual is measured: its standard error is then
 # below a hundredth, for values between 0 and 1.
 N_RESIDUAL_PATCHES = 10_000
+
+# They are encoded as the pixels of images, a few images a call: several threads, and
+# products of a good size.
 PATCHES_PER_IMAGE = 256
 IMAGES_PER_CALL = 8
 

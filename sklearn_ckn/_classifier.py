@@ -186,6 +186,12 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
             class_weights = compute_class_weight(
                 self.class_weight, classes=self.classes_, y=y
             )
+            if not (np.isfinite(class_weights).all() and (class_weights > 0).all()):
+                raise ValueError(
+                    f"class_weight must give every class a positive weight, got "
+                    f"{self.class_weight!r}. Leave the samples of a class out of X "
+                    "and y to give them none."
+                )
             parameters = {
                 name: getattr(self, name) for name in CKNFeatures().get_params()
             }

@@ -107,6 +107,13 @@ def test_bad_labels(labels, message, digits, monkeypatch):
         make().fit(digits[0][:20], labels)
 
 
+@pytest.mark.parametrize("weight", [0.0, -1.0, np.nan, np.inf])
+def test_bad_class_weights(weight, digits, monkeypatch):
+    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures.fit", None)
+    with pytest.raises(ValueError, match="class_weight must give every class"):
+        make(class_weight={3: weight}).fit(digits[0][:50], digits[1][:50])
+
+
 @pytest.mark.parametrize(
     "parameters",
     [{"alpha": 0.0}, {"alpha": -1.0}, {"head": "lasso"}, {"class_weight": "even"}],
