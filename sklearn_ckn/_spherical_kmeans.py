@@ -67,14 +67,16 @@ def k_means_plusplus(points, n_clusters, random_state, engine):
         n_candidates = min(CANDIDATES_PER_SEED * len(seeds), MAX_CANDIDATES)
         draws = random_state.uniform(size=(2, n_candidates))
         candidates = np.searchsorted(cumulative, draws[0] * cumulative[-1], "right")
-        candidates = np.minimum(candidates, len(points) - 1)
+        # A product that rounds up to the sum itself belongs to the last point before.
+        last = np.flatnonzero(distance)[-1]
+        candidates = np.minimum(candidates, last)
         # On one thread, since rounding depends on the number of threads.
         with single_threaded_blas:
             cosines = points[candidates] @ points[candidates].T
         accepted = []
         for i, candidate in enumerate(candidates):
             now = min([distance[candidate], *(1 - cosines[i, accepted])])
-            if now > rounding and draws[1, i] * distance[candidate] < now:
+            if now >= rounding and draws[1, i] * distance[candidate] < now:
                 accepted.append(i)
             if len(seeds) + len(accepted) == n_clusters:
                 break

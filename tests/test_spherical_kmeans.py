@@ -82,6 +82,38 @@ def test_no_more_seeds_than_distinct_points(dtype):
     assert len(np.unique(labels.reshape(17, 5)[:, 0])) == 17
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_distance_equal_to_the_rounding_is_a_distance(dtype):
+    eps = np.finfo(dtype).eps
+
+    class Engine:
+        # Two points whose distance is the smallest that counts.
+        def nearest_anchors(self, points, anchors):
+            similarity = np.full((2, len(anchors)), 1 - 10 * eps, dtype)
+            similarity[(points[:, None] == anchors).all(axis=2)] = 1
+            return similarity.argmax(axis=1), similarity.max(axis=1)
+
+    points = np.eye(2, dtype=dtype)
+    for seed in range(5):
+        random_state = np.random.RandomState(seed)
+        seeds, _, _ = k_means_plusplus(points, 2, random_state, Engine())
+        assert sorted(seeds) == [0, 1]
+
+
+def test_a_draw_at_the_very_end_takes_the_last_distant_point():
+    points = unit_rows(np.array([[1.0, 0], [0, 1.0], [1.0, 0]]))
+
+    class RandomState:
+        def randint(self, n):
+            return 0
+
+        def uniform(self, size):
+            return np.array([np.ones(size[1]), np.zeros(size[1])])
+
+    seeds, _, _ = k_means_plusplus(points, 2, RandomState(), CPUEngine())
+    assert list(seeds) == [0, 1]
+
+
 def test_iterations_lower_the_inertia_to_a_fixed_point():
     points = random_points()
     inertias = [cluster(points, 10, max_iter=i)[2] for i in (0, 1, 2, 5, 100)]
