@@ -7,6 +7,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.random import sample_without_replacement
 
 from sklearn_ckn._blocks import block_slices, encode_block
+from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._norms import cache_blocks, unit_rows
 
 # Patches of more than one pixel are near-constant, and dropped, where the distance
@@ -49,9 +50,7 @@ def sample_patches(images, layers, settings, n_patches, engine, dtype, random_st
     -------
     patches : ndarray of shape (min(n_patches, all), k * k * C), ``dtype``
     """
-    map_shape = images.shape[1:]
-    for layer in layers:
-        map_shape = layer.settings.output_shape(map_shape)
+    map_shape = map_shapes(images.shape[1:], layers)[-1]
     height, width = settings.response_shape(map_shape)
     n_all = len(images) * height * width
     if n_patches < n_all:

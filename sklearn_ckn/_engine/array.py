@@ -7,6 +7,10 @@ import numpy as np
 from sklearn_ckn._kernels import kernel_values
 from sklearn_ckn._layer import map_shapes, pooling_taps
 
+# Patches with a smaller norm count as zero, since its reciprocal could overflow. The
+# caller scales every image to about 1, so this is far below rounding.
+SMALLEST_NORM = 1e-37
+
 
 class ArrayEngine:
     """Operations on float32 or float64 arrays of a NumPy-like namespace.
@@ -62,12 +66,12 @@ class ArrayEngine:
         projection = xp.asarray(layer.projection)
         patches = self._unfold(maps, settings)
         norms = xp.sqrt((patches * patches).sum(axis=-1, keepdims=True))
-        # Below this norm, far under the rounding of an image scaled to 1, a
-        # reciprocal could overflow; the response is zero.
-        inverse_norms = xp.where(norms > 1e-37, 1 / xp.maximum(norms, 1e-37), 0)
+        inverse_norms = xp.where(
+            norms > SMALLEST_NORM, 1 / xp.maximum(norms, SMALLEST_NORM), 0
+        )
         cosines = patches @ anchors.T * inverse_norms
         values = kernel_values(cosines, settings.kernel, settings.beta, xp)
-        responses = xp.where(norms > 1e-37, norms * values, 0)
+        responses = xp.where(norms > SMALLEST_NORM, norms * values, 0)
         pooled = self._pool(responses, settings.subsampling)
         return {
             "responses": responses,
