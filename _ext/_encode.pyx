@@ -91,7 +91,7 @@ cdef void pool_row(
     cdef Py_ssize_t radius = geometry.radius
     cdef Py_ssize_t x, i, first, last
     for x in range(first_column, first_column + n_columns):
-        first = max(0, (x - radius + s - 1) // s) if x > radius else 0
+        first = (x - radius + s - 1) // s if x > radius else 0
         last = min(geometry.pooled_width - 1, (x + radius) // s)
         for i in range(first, last + 1):
             add_scaled(
