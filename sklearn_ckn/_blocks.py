@@ -42,6 +42,22 @@ def block_slices(n_images, image_shape, layers, engine, dtype):
     return list(gen_batches(n_images, step))
 
 
+def image_scales(images):
+    """Return the powers of two that bring images to about 1, and their inverses.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C), float32 or float64
+
+    Returns
+    -------
+    scale, inverse : ndarray of shape (n, 1, 1, 1), dtype of ``images``
+        See ``powers_of_two``.
+    """
+    largest = np.maximum(images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3)))
+    return powers_of_two(largest[:, np.newaxis, np.newaxis, np.newaxis])
+
+
 def encode_block(images, layers, engine, dtype):
     """Map one block of images through layers.
 
@@ -66,8 +82,7 @@ def encode_block(images, layers, engine, dtype):
     images = np.ascontiguousarray(images, dtype=dtype)
     if not layers:
         return images
-    largest = np.maximum(images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3)))
-    scale, inverse = powers_of_two(largest[:, np.newaxis, np.newaxis, np.newaxis])
+    scale, inverse = image_scales(images)
     maps = engine.encode(images * scale, layers)
     maps *= inverse
     return maps

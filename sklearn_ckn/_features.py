@@ -113,6 +113,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     See Also
     --------
     CKNClassifier : These features and a linear head.
+    ckn_kernel : The kernel that their inner products approximate.
     SphericalKMeans : The clustering of the patches.
 
     References
@@ -222,7 +223,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.image_shape_ = images.shape[1:]
         self.n_iter_per_layer_, self.inertia_, self.nystrom_residual_ = [], [], []
         layers = []
-        for settings in resolve_layers(self, self.image_shape_):
+        for settings in resolve_layers(self.get_params(deep=False), self.image_shape_):
             points = unit_patches(
                 sample_patches(
                     images,

@@ -6,7 +6,7 @@ from math import prod
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 
 
 def compute_dtype(dtype):
@@ -43,7 +43,7 @@ def _stated_shape(image_shape):
     return shape if len(shape) == 3 else (*shape, 1)
 
 
-def _as_rows(X, name):
+def _as_rows(X, name, X_name):
     """Return X with images flattened to rows, and their shape or None for rows.
 
     Anything that is not an array of three or four axes is returned as it is, for
@@ -55,9 +55,9 @@ def _as_rows(X, name):
         array = np.asarray(X)
     except ValueError as error:
         raise ValueError(
-            f"The images given to {name} differ in shape, or are no numbers: X must "
-            "be rows (n, H*W*C), (n, H, W) or (n, H, W, C). Crop or resize the images "
-            "to one shape."
+            f"The images given to {name} differ in shape, or are no numbers: {X_name} "
+            "must be rows (n, H*W*C), (n, H, W) or (n, H, W, C). Crop or resize the "
+            "images to one shape."
         ) from error
     if array.ndim > 4:
         raise ValueError(
@@ -70,20 +70,83 @@ def _as_rows(X, name):
     return array.reshape(array.shape[0], prod(shape)), shape
 
 
-def _row_shape(estimator, n_features):
-    """Return the (H, W, C) shape of rows that an estimator is fitted on."""
-    if estimator.image_shape is None:
+def _check_stated(shape, image_shape):
+    """Raise unless the shape that images come in is the one that is stated."""
+    if shape is None or image_shape is None:
+        return
+    if shape != _stated_shape(image_shape):
+        raise ValueError(
+            f"X holds images of shape {shape}, and image_shape="
+            f"{image_shape!r}: make them agree, or leave image_shape at None."
+        )
+
+
+def _row_shape(image_shape, n_features, name):
+    """Return the (H, W, C) shape of rows."""
+    if image_shape is None:
         warnings.warn(
-            f"X has two dimensions and image_shape is None, so "
-            f"{type(estimator).__name__} takes each row as an image of one pixel with "
-            f"{n_features} channels. Pass image_shape=(height, width) or (height, "
-            "width, channels) where rows are flattened images, or image_shape=(1, 1, "
-            f"{n_features}) if one pixel is what you mean.",
+            f"X has two dimensions and image_shape is None, so {name} takes "
+            f"each row as an image of one pixel with {n_features} channels. Pass "
+            "image_shape=(height, width) or (height, width, channels) where rows are "
+            f"flattened images, or image_shape=(1, 1, {n_features}) if one pixel is "
+            "what you mean.",
             UserWarning,
             stacklevel=5,
         )
         return (1, 1, n_features)
-    return _stated_shape(estimator.image_shape)
+    return _stated_shape(image_shape)
+
+
+def _to_images(rows, shape, image_shape, X_name):
+    """Return validated rows as (n, H, W, C) images."""
+    if rows.shape[1] != prod(shape):
+        raise ValueError(
+            f"{X_name} has {rows.shape[1]} columns, but image_shape={image_shape!r} "
+            f"needs {prod(shape)}."
+        )
+    return rows.reshape(rows.shape[0], *shape)
+
+
+def check_image_pair(X, Y, image_shape, name):
+    """Validate the input of a function of two sets of images.
+
+    Parameters
+    ----------
+    X, Y : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+        Y may be None or X itself, and then stands for X.
+    image_shape : tuple of int or None
+        (H, W) or (H, W, C) of rows.
+    name : str
+        The function, for messages.
+
+    Returns
+    -------
+    left, right : ndarray of shape (n, H, W, C), float64
+        The same object where Y stands for X.
+
+    Raises
+    ------
+    ValueError
+        X or Y has a wrong shape, or holds what scikit-learn refuses.
+    TypeError
+        X or Y is sparse.
+    """
+    rows, shape = _as_rows(X, name, "X")
+    _check_stated(shape, image_shape)
+    rows = check_array(rows, dtype=np.float64, estimator=name, input_name="X")
+    if shape is None:
+        shape = _row_shape(image_shape, rows.shape[1], name)
+    left = _to_images(rows, shape, image_shape, "X")
+    if Y is None or Y is X:
+        return left, left
+    rows, other = _as_rows(Y, name, "Y")
+    if other not in (None, shape):
+        raise ValueError(
+            f"X holds images of shape {shape} and Y images of shape {other}: crop or "
+            "resize them to one shape."
+        )
+    rows = check_array(rows, dtype=np.float64, estimator=name, input_name="Y")
+    return left, _to_images(rows, shape, shape, "Y")
 
 
 def check_images(estimator, X, y="no_validation", *, reset):
@@ -118,16 +181,10 @@ def check_images(estimator, X, y="no_validation", *, reset):
         X is sparse.
     """
     name = type(estimator).__name__
-    rows, shape = _as_rows(X, name)
-    if reset and shape is not None and estimator.image_shape is not None:
-        stated = _stated_shape(estimator.image_shape)
-        if shape != stated:
-            raise ValueError(
-                f"X holds images of shape {shape}, and image_shape="
-                f"{estimator.image_shape!r}: make them agree, or leave image_shape "
-                "at None."
-            )
-    if not reset and shape not in (None, estimator.image_shape_):
+    rows, shape = _as_rows(X, name, "X")
+    if reset:
+        _check_stated(shape, estimator.image_shape)
+    elif shape not in (None, estimator.image_shape_):
         raise ValueError(
             f"X holds images of shape {shape}, but {name} was fitted on images of "
             f"shape {estimator.image_shape_}."
@@ -144,11 +201,6 @@ def check_images(estimator, X, y="no_validation", *, reset):
     if not reset:
         shape = estimator.image_shape_
     elif shape is None:
-        shape = _row_shape(estimator, rows.shape[1])
-    if rows.shape[1] != prod(shape):
-        raise ValueError(
-            f"X has {rows.shape[1]} columns, but image_shape="
-            f"{estimator.image_shape!r} needs {prod(shape)}."
-        )
-    images = rows.reshape(rows.shape[0], *shape)
+        shape = _row_shape(estimator.image_shape, rows.shape[1], name)
+    images = _to_images(rows, shape, estimator.image_shape, "X")
     return (images, y) if given_y else images

@@ -30,7 +30,10 @@ def kernel_values(cosines, kernel, beta, xp=np):
     values : array of the shape and dtype of ``cosines``
     """
     if kernel == "exp":
-        return xp.exp(beta * (cosines - 1))
+        # In place: new memory for every step costs more than the exponential.
+        values = xp.asarray(cosines - 1)
+        values *= beta
+        return xp.exp(values, out=values)
     if kernel == "poly":
         return cosines * cosines
     u = xp.clip(cosines, -1, 1)

@@ -15,7 +15,8 @@ class LayerSettings:
 
     Attributes
     ----------
-    n_anchors : int
+    n_anchors : int or None
+        None in the exact kernel, which has no anchors.
     patch_size : int
         Side k of the square patches, in pixels of the layer's input.
     subsampling : int
@@ -24,17 +25,17 @@ class LayerSettings:
     beta : float
         Parameter of the kernel ``"exp"``.
     padding : {"same", "valid"}
-    nystrom_reg : float
-        Added to the eigenvalues of the anchors' kernel matrix.
+    nystrom_reg : float or None
+        Added to the eigenvalues of the anchors' kernel matrix; None without anchors.
     """
 
-    n_anchors: int
+    n_anchors: int | None
     patch_size: int
     subsampling: int
     kernel: str
     beta: float
     padding: str
-    nystrom_reg: float
+    nystrom_reg: float | None
 
     def pad_axis(self, size):
         """Return how many zeros stand before and after an axis of ``size`` pixels.
@@ -122,6 +123,26 @@ def pooling_taps(subsampling):
     offsets = np.arange(-subsampling, subsampling + 1)
     taps = np.exp(-((offsets / subsampling) ** 2))
     return taps / taps.sum()
+
+
+def pooling_matrix(size, subsampling):
+    """Return the Gaussian pooling of an axis as a matrix.
+
+    Parameters
+    ----------
+    size : int
+        Positions along the axis.
+    subsampling : int
+
+    Returns
+    -------
+    matrix : ndarray of shape (ceil(size / subsampling), size), float64
+    """
+    taps = pooling_taps(subsampling)
+    radius = len(taps) // 2
+    offsets = np.arange(size) - np.arange(0, size, subsampling)[:, np.newaxis]
+    inside = np.abs(offsets) <= radius
+    return np.where(inside, taps[np.clip(offsets + radius, 0, 2 * radius)], 0)
 
 
 def map_shapes(image_shape, layers):

@@ -88,7 +88,7 @@ def test_gather_patches(settings, shape, dtype, seed):
     arguments = (images, indices, rows, columns, settings)
     patches = CPUEngine().gather_patches(*arguments)
     assert_array_equal(patches, ArrayEngine().gather_patches(*arguments))
-    unfolded = ArrayEngine()._unfold(images, settings)
+    unfolded = ArrayEngine().unfold(images, settings)
     assert_array_equal(patches, unfolded.reshape(len(patches), -1))
 
 

@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 
 from sklearn_ckn._kernels import kernel_values
-from sklearn_ckn._layer import map_shapes, pooling_taps
+from sklearn_ckn._layer import map_shapes, pooling_matrix
 
 # Patches with a smaller norm count as zero, since its reciprocal could overflow. The
 # caller scales every image to about 1, so this is far below rounding.
@@ -64,7 +64,7 @@ class ArrayEngine:
         settings = layer.settings
         anchors = xp.asarray(layer.anchors)
         projection = xp.asarray(layer.projection)
-        patches = self._unfold(maps, settings)
+        patches = self.unfold(maps, settings)
         norms = xp.sqrt((patches * patches).sum(axis=-1, keepdims=True))
         inverse_norms = xp.where(
             norms > SMALLEST_NORM, 1 / xp.maximum(norms, SMALLEST_NORM), 0
@@ -79,7 +79,7 @@ class ArrayEngine:
             "output": pooled @ projection,
         }
 
-    def _unfold(self, maps, settings):
+    def unfold(self, maps, settings):
         """Return all patches, (n, H1, W1, k * k * C)."""
         height, width = maps.shape[1:3]
         response_height, response_width = settings.response_shape(maps.shape[1:])
@@ -98,20 +98,12 @@ class ArrayEngine:
 
     def _pool(self, responses, subsampling):
         """Apply the Gaussian pooling along height and width."""
-        height, width = responses.shape[1:3]
-        down = self._pooling_matrix(height, subsampling, responses.dtype)
-        along = self._pooling_matrix(width, subsampling, responses.dtype)
+        down, along = (
+            self.xp.asarray(pooling_matrix(size, subsampling).astype(responses.dtype))
+            for size in responses.shape[1:3]
+        )
         rows = self.xp.einsum("ih,nhwp->niwp", down, responses)
         return self.xp.einsum("jw,niwp->nijp", along, rows)
-
-    def _pooling_matrix(self, size, subsampling, dtype):
-        """Return the (ceil(size / s), size) matrix that pools an axis."""
-        taps = pooling_taps(subsampling)
-        radius = len(taps) // 2
-        offsets = np.arange(size) - np.arange(0, size, subsampling)[:, np.newaxis]
-        inside = np.abs(offsets) <= radius
-        matrix = np.where(inside, taps[np.clip(offsets + radius, 0, 2 * radius)], 0)
-        return self.xp.asarray(matrix.astype(dtype))
 
     def gather_patches(self, images, indices, rows, columns, settings):
         """Copy single patches; see ``CPUEngine.gather_patches``."""
