@@ -1,8 +1,15 @@
 """Convolutional Kernel Networks as scikit-learn estimators."""
 
 from sklearn_ckn._classifier import CKNClassifier
+from sklearn_ckn._exact import ckn_kernel
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._spherical_kmeans import SphericalKMeans
 from sklearn_ckn._version import __version__
 
-__all__ = ["CKNClassifier", "CKNFeatures", "SphericalKMeans", "__version__"]
+__all__ = [
+    "CKNClassifier",
+    "CKNFeatures",
+    "SphericalKMeans",
+    "__version__",
+    "ckn_kernel",
+]

@@ -7,16 +7,16 @@ import sys
 import pytest
 
 import sklearn_ckn
-from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans
+from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans, ckn_kernel
 
 ESTIMATORS = [CKNClassifier, CKNFeatures, SphericalKMeans]
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_examples(estimator):
+@pytest.mark.parametrize("documented", [*ESTIMATORS, ckn_kernel])
+def test_examples(documented):
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
-    module = sys.modules[estimator.__module__]
-    tests = finder.find(estimator, estimator.__name__, module=module)
+    module = sys.modules[documented.__module__]
+    tests = finder.find(documented, documented.__name__, module=module)
     assert sum(len(test.examples) for test in tests) > 0
     for test in tests:
         runner.run(test)
@@ -40,11 +40,18 @@ def test_every_parameter_and_attribute_is_described(estimator):
         assert f"{name} :" in attributes, name
 
 
+def test_every_parameter_of_the_kernel_is_described():
+    text = inspect.getdoc(ckn_kernel)
+    for name in inspect.signature(ckn_kernel).parameters:
+        assert f"\n{name} :" in text or f", {name} :" in text, name
+
+
 def test_public_names_and_version():
     assert set(sklearn_ckn.__all__) == {
         "CKNClassifier",
         "CKNFeatures",
         "SphericalKMeans",
         "__version__",
+        "ckn_kernel",
     }
     assert all(hasattr(sklearn_ckn, name) for name in sklearn_ckn.__all__)
