@@ -3,12 +3,17 @@
 from sklearn_ckn._classifier import CKNClassifier
 from sklearn_ckn._exact import ckn_kernel
 from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._linear import LinearPathClassifier, RidgePathRegressor
+from sklearn_ckn._regressor import CKNRegressor
 from sklearn_ckn._spherical_kmeans import SphericalKMeans
 from sklearn_ckn._version import __version__
 
 __all__ = [
     "CKNClassifier",
     "CKNFeatures",
+    "CKNRegressor",
+    "LinearPathClassifier",
+    "RidgePathRegressor",
     "SphericalKMeans",
     "__version__",
     "ckn_kernel",

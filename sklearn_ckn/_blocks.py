@@ -14,7 +14,7 @@ from sklearn_ckn._norms import powers_of_two
 WORK_PER_BLOCK = 4_000_000_000
 
 
-def block_slices(n_images, image_shape, layers, engine, dtype):
+def block_slices(n_images, image_shape, layers, engine, dtype, *, n_copies=1):
     """Divide images into blocks that fit scikit-learn's ``working_memory``.
 
     Parameters
@@ -27,6 +27,8 @@ def block_slices(n_images, image_shape, layers, engine, dtype):
     engine : CPUEngine or ArrayEngine
     dtype : dtype
         float32 or float64, in which the images are computed.
+    n_copies : int, default=1
+        How many times each image is computed.
 
     Returns
     -------
@@ -36,8 +38,8 @@ def block_slices(n_images, image_shape, layers, engine, dtype):
     # Beside what the engine takes, the images in ``dtype`` before their scaling.
     image_bytes = engine.bytes_per_image(image_shape, layers, itemsize)
     image_bytes += itemsize * prod(image_shape)
-    by_memory = get_chunk_n_rows(image_bytes, max_n_rows=n_images)
-    by_work = WORK_PER_BLOCK // max(1, multiply_adds(image_shape, layers))
+    by_memory = get_chunk_n_rows(n_copies * image_bytes, max_n_rows=n_images)
+    by_work = WORK_PER_BLOCK // max(1, n_copies * multiply_adds(image_shape, layers))
     step = max(1, min(by_memory, by_work))
     return list(gen_batches(n_images, step))
 
@@ -88,13 +90,15 @@ def encode_block(images, layers, engine, dtype):
     return maps
 
 
-def encode_blocks(images, layers, engine, dtype):
+def encode_blocks(images, layers, engine, dtype, *, flip_average=False):
     """Map images through layers, a block at a time.
 
     Parameters
     ----------
     images, layers, engine, dtype
         See ``encode_block``.
+    flip_average : bool, default=False
+        Whether to average the maps of an image and of its mirror image.
 
     Yields
     ------
@@ -102,5 +106,14 @@ def encode_blocks(images, layers, engine, dtype):
         The images of the block.
     maps : ndarray of shape (length of the block, H', W', p), ``dtype``
     """
-    for part in block_slices(len(images), images.shape[1:], layers, engine, dtype):
-        yield part, encode_block(images[part], layers, engine, dtype)
+    slices = block_slices(
+        len(images), images.shape[1:], layers, engine, dtype, n_copies=1 + flip_average
+    )
+    for part in slices:
+        block = images[part]
+        maps = encode_block(block, layers, engine, dtype)
+        if flip_average:
+            # Halved first, so that no sum overflows.
+            maps *= 0.5
+            maps += 0.5 * encode_block(block[:, :, ::-1], layers, engine, dtype)
+        yield part, maps

@@ -1,20 +1,17 @@
 """CKNClassifier: convolutional kernel features and a linear head."""
 
-from numbers import Real
+from sklearn.base import _fit_context
 
-import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.utils import compute_class_weight
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
-
+from sklearn_ckn._decisions import DecisionsMixin
 from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._heads import fit_head
+from sklearn_ckn._heads import resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
+from sklearn_ckn._labels import encode_labels
+from sklearn_ckn._linear import LinearPathClassifier
+from sklearn_ckn._predictor import NetworkPredictor
 
 
-class CKNClassifier(ClassifierMixin, BaseEstimator):
+class CKNClassifier(DecisionsMixin, NetworkPredictor):
     """Convolutional kernel network with unsupervised anchors and a linear head.
 
     The images' features, those of :class:`CKNFeatures`, are centred and divided by
@@ -51,15 +48,21 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
         Largest number of k-means iterations after the seeding.
     tol : float, default=1e-4
         Part of the inertia that a k-means iteration must gain to go on.
-    head : {"ridge", "linear_svm"}, default="ridge"
-        The loss: ``"ridge"`` is (y - f)^2 / 2, solved in closed form;
-        ``"linear_svm"`` is the squared hinge max(0, 1 - y f)^2 / 2, minimised by
-        L-BFGS, which takes many times longer.
-    alpha : float, default=1e-7
-        Regularization. Good values fall as the number of images grows: search
-        1e-8 to 1e-3.
+    flip_average : bool, default=False
+        Whether to average the features of an image and of its mirror image.
+    memory : str, joblib.Memory or None, default=None
+        Where the anchors of layers are kept, and here also the features of the
+        training images: a search over ``head``, ``alpha`` or ``class_weight`` computes
+        them once.
+    head : {"ridge", "linear_svm", "logistic"}, default="ridge"
+        The loss of the head: that of :class:`LinearPathClassifier`, which says more.
+        The other two take several times longer than ``"ridge"``.
+    alpha : float, "auto" or array-like of float, default="auto"
+        Regularization of the head, or candidates for it, of which samples held out of
+        the head's training choose one: left out one by one with ``"ridge"``, in
+        folds with the others. The anchors have seen those images, without labels.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes in the loss, as elsewhere in scikit-learn.
+        Weights of the classes in the loss, the choice of alpha and the probabilities.
     device : {"cpu", "cuda"}, default="cpu"
         Where features are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU. The
         head is fitted on the CPU.
@@ -72,11 +75,23 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
     ----------
     features_ : CKNFeatures
         The fitted network, usable on its own.
+    head_ : LinearPathClassifier
+        The head on their features.
     classes_ : ndarray of shape (n_classes,)
     coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
         Weights on the features as they come out of ``features_``; one row for two
         classes.
     intercept_ : ndarray of shape (n_classes,) or (1,)
+    alpha_ : float
+        The alpha that was chosen.
+    alphas_ : ndarray of shape (n_alphas,)
+        Those tried, from the largest.
+    loo_score_ : ndarray of shape (n_alphas,)
+        Leave-one-out accuracy of each; only with ``head="ridge"``.
+    validation_score_ : ndarray of shape (n_alphas,)
+        Accuracy of each on held-out folds; not with ``head="ridge"``.
+    temperature_ : float
+        Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -89,6 +104,8 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
     See Also
     --------
     CKNFeatures : The features alone, for another head.
+    CKNRegressor : The same for real targets.
+    LinearPathClassifier : The head alone, for other features.
 
     Examples
     --------
@@ -106,9 +123,7 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
 
     _parameter_constraints = {  # noqa: RUF012
         **CKNFeatures._parameter_constraints,
-        "head": [StrOptions({"ridge", "linear_svm"})],
-        "alpha": [Interval(Real, 0, None, closed="neither")],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        **LinearPathClassifier._parameter_constraints,
     }
 
     def __init__(
@@ -125,8 +140,10 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
         n_patches=100_000,
         max_iter=0,
         tol=1e-4,
+        flip_average=False,
+        memory=None,
         head="ridge",
-        alpha=1e-7,
+        alpha="auto",
         class_weight=None,
         device="cpu",
         verbose=0,
@@ -143,6 +160,8 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
         self.n_patches = n_patches
         self.max_iter = max_iter
         self.tol = tol
+        self.flip_average = flip_average
+        self.memory = memory
         self.head = head
         self.alpha = alpha
         self.class_weight = class_weight
@@ -174,51 +193,27 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
             ``device="cuda"`` without CuPy or a GPU.
         """
         with keep_fitted_on_error(self):
+            resolve_alphas(self.alpha)
             images, y = check_images(self, X, y, reset=True)
-            check_classification_targets(y)
-            self.image_shape_ = images.shape[1:]
-            self.classes_, labels = np.unique(y, return_inverse=True)
-            if len(self.classes_) < 2:
-                raise ValueError(
-                    "y has one class only; a classifier needs samples of two classes "
-                    "or more."
-                )
-            class_weights = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=y
-            )
-            if not (np.isfinite(class_weights).all() and (class_weights > 0).all()):
-                raise ValueError(
-                    f"class_weight must give every class a positive weight, got "
-                    f"{self.class_weight!r}. Leave the samples of a class out of X "
-                    "and y to give them none."
-                )
-            parameters = {
-                name: getattr(self, name) for name in CKNFeatures().get_params()
-            }
-            parameters["image_shape"] = self.image_shape_
-            # The features see X itself, for its column names if it has any.
-            self.features_ = CKNFeatures(**parameters).fit(X)
-            self.n_iter_ = self.features_.n_iter_
-            features = self.features_.transform(X)
-            self.coef_, self.intercept_ = fit_head(
-                features,
-                self._targets(labels),
-                class_weights[labels],
-                head=self.head,
-                alpha=self.alpha,
-            )
+            self.classes_, _, _ = encode_labels(y, self.class_weight)
+            features = self._fit_network(X, images)
+            self.head_ = LinearPathClassifier(
+                self.head, alpha=self.alpha, class_weight=self.class_weight
+            ).fit(features, y)
         return self
 
-    def _targets(self, labels):
-        """Return +1 and -1: a column per class, or the second class's of two."""
-        targets = 2.0 * (labels[:, np.newaxis] == np.arange(len(self.classes_))) - 1
-        return targets[:, 1:] if len(self.classes_) == 2 else targets
+    @property
+    def validation_score_(self):
+        """Held-out accuracy of each alpha."""
+        return self.head_.validation_score_
+
+    @property
+    def temperature_(self):
+        """What decisions are divided by for probabilities."""
+        return self.head_.temperature_
 
     def decision_function(self, X):
         """Return the scores of the classes.
-
-        Features are computed and used block by block, so memory does not grow with
-        their number.
 
         Parameters
         ----------
@@ -234,28 +229,7 @@ class CKNClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             X is not as described.
         """
-        check_is_fitted(self)
-        images = check_images(self, X, reset=False)
-        decisions = [
-            features @ self.coef_.T.astype(features.dtype, copy=False)
-            + self.intercept_.astype(features.dtype, copy=False)
-            for _, features in self.features_._feature_blocks(images)
-        ]
-        decisions = np.concatenate(decisions)
-        return decisions.ravel() if len(self.classes_) == 2 else decisions
-
-    def predict(self, X):
-        """Return the label of the highest score.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-
-        Returns
-        -------
-        labels : ndarray of shape (n,), dtype of ``classes_``
-        """
-        decisions = self.decision_function(X)
-        if decisions.ndim == 1:
-            return self.classes_[(decisions > 0).astype(np.intp)]
-        return self.classes_[decisions.argmax(axis=1)]
+        (decisions,) = self._apply_head(
+            X, lambda features: (self.head_.decision_function(features),)
+        )
+        return decisions

@@ -12,17 +12,17 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._anchors import nystrom_residual, sample_patches, unit_patches
 from sklearn_ckn._blocks import encode_blocks
 from sklearn_ckn._engine import get_engine
 from sklearn_ckn._images import check_images, compute_dtype, keep_fitted_on_error
 from sklearn_ckn._kernels import KERNELS
-from sklearn_ckn._layer import Layer, map_shapes
+from sklearn_ckn._layer import map_shapes
+from sklearn_ckn._learning import LayerLearner
+from sklearn_ckn._memory import DataKey, encode_training_images, resolve_memory
 from sklearn_ckn._parameters import resolve_layers
-from sklearn_ckn._spherical_kmeans import spherical_k_means
 
 
 class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -73,6 +73,19 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         raise the accuracy of a classifier on the features.
     tol : float, default=1e-4
         k-means stops when an iteration lowers its inertia by no more than this part.
+    flip_average : bool, default=False
+        Whether the features are the mean of those of the image and of its mirror
+        image, left and right exchanged: the feature map of the kernel averaged over
+        this flip (Haasdonk and Burkhardt, Machine Learning 2007, section 2). It takes
+        twice the time, and helps where a mirror image shows the same thing: not for
+        digits or letters.
+    memory : str, joblib.Memory or None, default=None
+        Where the anchors of layers are kept, as in :class:`sklearn.pipeline.Pipeline`:
+        a folder or a Memory. A fit that finds a layer learned before, from the same
+        images with the same ``random_state`` and the same parameters as far as they
+        matter to it, looks it up. The first layer's anchors do not depend on its
+        ``beta``, ``kernel``, ``subsampling`` or ``nystrom_reg``. Unused while
+        ``random_state`` is None.
     device : {"cpu", "cuda"}, default="cpu"
         ``"cuda"`` needs CuPy and an NVIDIA GPU.
     verbose : int, default=0
@@ -149,6 +162,8 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "n_patches": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "flip_average": ["boolean"],
+        "memory": [str, HasMethods(["cache"]), None],
         "device": [StrOptions({"cpu", "cuda"})],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
@@ -168,6 +183,8 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         n_patches=100_000,
         max_iter=0,
         tol=1e-4,
+        flip_average=False,
+        memory=None,
         device="cpu",
         verbose=0,
         random_state=None,
@@ -183,6 +200,8 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.n_patches = n_patches
         self.max_iter = max_iter
         self.tol = tol
+        self.flip_average = flip_average
+        self.memory = memory
         self.device = device
         self.verbose = verbose
         self.random_state = random_state
@@ -218,55 +237,51 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _fit_images(self, images, engine):
         """Learn from validated images and set the fitted attributes."""
-        random_state = check_random_state(self.random_state)
-        dtype = compute_dtype(images.dtype)
         self.image_shape_ = images.shape[1:]
-        self.n_iter_per_layer_, self.inertia_, self.nystrom_residual_ = [], [], []
-        layers = []
-        for settings in resolve_layers(self.get_params(deep=False), self.image_shape_):
-            points = unit_patches(
-                sample_patches(
-                    images,
-                    [layer.astype(dtype) for layer in layers],
-                    settings,
-                    self.n_patches,
-                    engine,
-                    dtype,
-                    random_state,
-                ),
-                settings.patch_size,
-            )
-            anchors, _, inertia, n_iter = spherical_k_means(
-                points,
-                settings.n_anchors,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                random_state=random_state,
-                engine=engine,
-                verbose=self.verbose > 1,
-            )
-            if len(anchors) < settings.n_anchors:
-                warnings.warn(
-                    f"Layer {len(layers)} has {len(anchors)} distinct patches among "
-                    f"those sampled, fewer than the n_anchors={settings.n_anchors} "
-                    "asked for: it gets as many anchors as patches.",
-                    UserWarning,
-                    stacklevel=4,
-                )
-            layers.append(Layer.from_anchors(settings, anchors))
-            self.n_iter_per_layer_.append(1 + n_iter)
-            self.inertia_.append(inertia)
-            self.nystrom_residual_.append(nystrom_residual(points, layers[-1], engine))
-            if self.verbose:
-                print(
-                    f"[CKNFeatures] layer {len(layers) - 1}: {len(anchors)} anchors of "
-                    f"{anchors.shape[1]} values from {len(points)} patches, "
-                    f"{n_iter} k-means iterations, Nystroem residual "
-                    f"{self.nystrom_residual_[-1]:.4f}"
-                )
+        all_settings = resolve_layers(self.get_params(deep=False), self.image_shape_)
+        # Drawn for all layers at once: no layer's seeds depend on what others do.
+        seeds = check_random_state(self.random_state).randint(
+            np.iinfo(np.int32).max, size=(len(all_settings), 2)
+        )
+        learner = LayerLearner(
+            images,
+            compute_dtype(images.dtype),
+            n_patches=self.n_patches,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            engine=engine,
+            memory=resolve_memory(self.memory, self.random_state),
+            verbose=self.verbose > 1,
+        )
+        learned = []
+        for settings, layer_seeds in zip(all_settings, seeds.tolist(), strict=True):
+            layers = [earlier.layer for earlier in learned]
+            learned.append(learner(settings, layers, layer_seeds))
+            self._report(len(layers), settings, learned[-1])
+        self.inertia_ = [each.inertia for each in learned]
+        self.nystrom_residual_ = [each.residual for each in learned]
+        self.n_iter_per_layer_ = [1 + each.n_iter for each in learned]
         self.n_iter_ = max(self.n_iter_per_layer_)
-        self._layers = layers
-        self.output_shape_ = map_shapes(self.image_shape_, layers)[-1]
+        self._layers = [each.layer for each in learned]
+        self.output_shape_ = map_shapes(self.image_shape_, self._layers)[-1]
+
+    def _report(self, position, settings, learned):
+        """Warn of missing anchors and print the line of a layer."""
+        n_anchors, length = learned.layer.anchors.shape
+        if n_anchors < settings.n_anchors:
+            warnings.warn(
+                f"Layer {position} has {n_anchors} distinct patches among those "
+                f"sampled, fewer than the n_anchors={settings.n_anchors} asked for: it "
+                "gets as many anchors as patches.",
+                UserWarning,
+                stacklevel=5,
+            )
+        if self.verbose:
+            print(
+                f"[CKNFeatures] layer {position}: {n_anchors} anchors of {length} "
+                f"values from {learned.n_points} patches, {learned.n_iter} k-means "
+                f"iterations, Nystroem residual {learned.residual:.4f}"
+            )
 
     def transform(self, X):
         """Map images to their features.
@@ -292,7 +307,10 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             X is not as described.
         """
         check_is_fitted(self)
-        images = check_images(self, X, reset=False)
+        return self._encode(check_images(self, X, reset=False))
+
+    def _encode(self, images):
+        """Return the features of validated images."""
         features = np.empty(
             (len(images), self._n_features_out), dtype=compute_dtype(images.dtype)
         )
@@ -300,11 +318,30 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             features[part] = block
         return features
 
+    def _encode_training(self, images):
+        """Return the features of the images of the fit, from memory if it has them."""
+        memory = resolve_memory(self.memory, self.random_state)
+        key = DataKey(
+            images,
+            compute_dtype(images.dtype),
+            get_engine(self.device),
+            enabled=memory.location is not None,
+        )
+        encode = memory.cache(encode_training_images, ignore=["encode", "images"])
+        return encode(key(self._layers, self.flip_average), self._encode, images)
+
     def _feature_blocks(self, images):
         """Yield slices of validated images and their features, block by block."""
         dtype = compute_dtype(images.dtype)
         layers = [layer.astype(dtype) for layer in self._layers]
-        for part, maps in encode_blocks(images, layers, get_engine(self.device), dtype):
+        blocks = encode_blocks(
+            images,
+            layers,
+            get_engine(self.device),
+            dtype,
+            flip_average=self.flip_average,
+        )
+        for part, maps in blocks:
             yield part, maps.reshape(len(maps), -1)
 
     @property

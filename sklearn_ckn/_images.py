@@ -149,7 +149,7 @@ def check_image_pair(X, Y, image_shape, name):
     return left, _to_images(rows, shape, shape, "Y")
 
 
-def check_images(estimator, X, y="no_validation", *, reset):
+def check_images(estimator, X, y="no_validation", *, reset, **y_options):
     """Validate the input of an estimator and return it as (n, H, W, C) images.
 
     Sets ``n_features_in_`` and, where X has string column names,
@@ -160,16 +160,18 @@ def check_images(estimator, X, y="no_validation", *, reset):
     ----------
     estimator : estimator with a parameter ``image_shape``
     X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-    y : array-like of shape (n,), optional
-        Labels, validated with X.
+    y : array-like of shape (n,) or (n, n_targets), optional
+        Labels or targets, validated with X.
     reset : bool
         Whether this is a fit.
+    **y_options
+        What scikit-learn's ``check_X_y`` takes for y: ``multi_output``, ``y_numeric``.
 
     Returns
     -------
     images : ndarray of shape (n, H, W, C); uint8, float32 or float64
         A view of X where its layout allows.
-    y : ndarray of shape (n,)
+    y : ndarray of shape (n,) or (n, n_targets)
         Only if y was given.
 
     Raises
@@ -195,6 +197,7 @@ def check_images(estimator, X, y="no_validation", *, reset):
         y,
         reset=reset,
         dtype=[np.float64, np.float32, np.uint8],
+        **y_options,
     )
     given_y = not (isinstance(y, str) and y == "no_validation")
     rows, y = validated if given_y else (validated, None)

@@ -1,0 +1,63 @@
+"""Labels and probabilities from the decisions of a linear classifier."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+
+from sklearn_ckn._heads import probabilities
+
+
+class DecisionsMixin(ClassifierMixin):
+    """Predictions of a classifier with ``decision_function`` and ``temperature_``."""
+
+    def predict(self, X):
+        """Return the label of the highest score.
+
+        Parameters
+        ----------
+        X : array-like
+            As for ``decision_function``.
+
+        Returns
+        -------
+        labels : ndarray of shape (n,), dtype of ``classes_``
+        """
+        decisions = self.decision_function(X)
+        if decisions.ndim == 1:
+            return self.classes_[(decisions > 0).astype(np.intp)]
+        return self.classes_[decisions.argmax(axis=1)]
+
+    def predict_proba(self, X):
+        """Return the probabilities of the classes.
+
+        They are softmax(decisions / ``temperature_``), for two classes
+        expit(decisions / ``temperature_``), with a temperature that was fitted on
+        samples held out of the head's training (Guo, Pleiss, Sun and Weinberger, ICML
+        2017, eq. 9).
+
+        Parameters
+        ----------
+        X : array-like
+            As for ``decision_function``.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, n_classes), float64
+        """
+        decisions = self.decision_function(X)
+        if decisions.ndim == 1:
+            decisions = decisions[:, np.newaxis]
+        return probabilities(decisions.astype(np.float64), 1 / self.temperature_)
+
+    def predict_log_proba(self, X):
+        """Return the logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like
+            As for ``decision_function``.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n, n_classes), float64
+        """
+        return np.log(self.predict_proba(X))

@@ -1,0 +1,58 @@
+"""Probabilities from decisions: one factor, fitted on held-out samples."""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logsumexp, softmax
+
+# Bounds of the factor's logarithm; decisions are of order 1.
+LOG_FACTORS = (-7, 7)
+
+
+def _two_sided(decisions):
+    """Return a column for each class, also where two classes share one."""
+    if decisions.shape[1] == 1:
+        return np.hstack([-decisions, decisions]) / 2
+    return decisions
+
+
+def fit_factor(decisions, labels, weights):
+    """Fit the factor that makes the decisions the logarithms of odds.
+
+    The log loss of softmax(factor * decisions) is minimised (temperature scaling, Guo,
+    Pleiss, Sun and Weinberger, ICML 2017, eq. 9, of which this is 1 / T). A single
+    factor never changes the order of the classes. As in Platt's method (1999, section
+    2.2), each class gets the frequency of one sample more, so that held-out samples
+    that are all right do not make the probabilities certain.
+
+    Parameters
+    ----------
+    decisions : ndarray of shape (n, m)
+        Of samples that their model has not seen; m is 1 for two classes.
+    labels : ndarray of shape (n,)
+        Positions of the classes.
+    weights : ndarray of shape (n,)
+
+    Returns
+    -------
+    factor : float
+    """
+    scores = _two_sided(decisions)
+    n, n_classes = scores.shape
+    own = scores[np.arange(n), labels]
+    expected = (n * own + scores.sum(axis=1)) / (n + n_classes)
+
+    def log_loss(logarithm):
+        factor = np.exp(logarithm)
+        return weights @ (logsumexp(factor * scores, axis=1) - factor * expected)
+
+    return float(
+        np.exp(minimize_scalar(log_loss, bounds=LOG_FACTORS, method="bounded").x)
+    )
+
+
+def probabilities(decisions, factor):
+    """Return the probabilities of the classes, (n, n_classes), summing to 1."""
+    if decisions.shape[1] == 1:
+        second = expit(factor * decisions)
+        return np.hstack([1 - second, second])
+    return softmax(factor * decisions, axis=1)

@@ -1,0 +1,232 @@
+"""Newton's method with conjugate gradients for smooth losses on wide features.
+
+theta is (d + 1, m): the weights on the standardized features and, in the last row, the
+intercepts. The objective is loss(X theta) + alpha/2 ||theta[:-1]||^2.
+"""
+
+import warnings
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from sklearn.exceptions import ConvergenceWarning
+
+MAX_ITER = 100
+MAX_CG_ITER = 200
+
+# The objective is alpha-strongly convex, so that with a squared gradient norm of at
+# most 2 alpha f TOLERANCE it is within this part of its minimum.
+TOLERANCE = 1e-4
+
+# Samples whose curvature is below this part of the largest are left out of the
+# preconditioner.
+NEGLIGIBLE_CURVATURE = 1e-3
+
+
+class Products:
+    """Products with standardized features and a column of ones, copying neither.
+
+    The mean is taken off the products rather than off the features: a centred copy of
+    these in every iteration would cost more than they do.
+    """
+
+    def __init__(self, features):
+        self.features = features
+        self._penalty = self._factor = None
+
+    def decisions(self, theta):
+        """Return X theta, (n, m) in float64."""
+        features = self.features
+        coef = theta[:-1] / features.scale
+        products = features.values @ coef.astype(features.dtype)
+        return products + (theta[-1] - features.mean @ coef)
+
+    def transposed(self, slopes):
+        """Return X^T slopes, (d + 1, m) in float64."""
+        features = self.features
+        total = slopes.sum(axis=0)
+        products = features.values.T @ slopes.astype(features.dtype)
+        products = (products - np.outer(features.mean, total)) / features.scale
+        return np.vstack([products, total])
+
+    @cached_property
+    def _gram(self):
+        return self.features.gram()
+
+    def gram_factor(self, penalty):
+        """Return a Cholesky factor of X^T diag(w) X / n + penalty I, (d, d).
+
+        Without the column of ones, and with the penalty rounded to a power of 4: this
+        is for preconditioning, and the same factor serves iteration after iteration.
+        """
+        rounding = np.finfo(self.features.dtype).eps
+        penalty = 4.0 ** np.round(np.log(max(penalty, rounding)) / np.log(4))
+        if penalty != self._penalty:
+            matrix = self._gram.copy()
+            matrix.flat[:: len(matrix) + 1] += penalty
+            self._factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+            self._penalty = penalty
+        return self._factor
+
+
+class Preconditioner:
+    """Approximate inverses of the diagonal blocks of the second derivative.
+
+    Class c's block is X^T D_c X + alpha I, D_c its diagonal of curvatures. Where few
+    samples have curvature (an SVM's support vectors) it is inverted through the
+    matrix of their inner products, by Woodbury's identity; elsewhere D_c is replaced
+    by its mean, so that one Cholesky factor of the Gram matrix serves all classes.
+    """
+
+    def __init__(self, products, curvatures, alpha):
+        self._features = products.features
+        self._alpha = alpha
+        self._few, self._many = {}, []
+        for column, curvature in enumerate(curvatures.T):
+            chosen = np.flatnonzero(curvature >= NEGLIGIBLE_CURVATURE * curvature.max())
+            if 2 * len(chosen) <= self._features.shape[1]:
+                self._few[column] = self._factor_few(chosen, curvature[chosen])
+            else:
+                self._many.append(column)
+        if self._many:
+            mean = curvatures[:, self._many].sum(axis=0).mean()
+            self._curvature = max(mean, alpha)
+            self._factor = products.gram_factor(alpha / self._curvature)
+
+    def _rows(self, chosen):
+        """Return the chosen rows in float64: Woodbury's difference cancels."""
+        return self._features.standardize(
+            self._features.values[chosen].astype(np.float64)
+        )
+
+    def _factor_few(self, chosen, curvature):
+        # The intercept's column of ones takes part with a small penalty of its own.
+        penalty = 1e-3 * curvature.sum()
+        rows = self._rows(chosen)
+        matrix = rows @ rows.T / self._alpha + 1 / penalty
+        matrix.flat[:: len(chosen) + 1] += 1 / curvature
+        factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+        return chosen, penalty, factor
+
+    def _apply_few(self, residual, chosen, penalty, factor):
+        rows = self._rows(chosen)
+        scaled = np.append(residual[:-1] / self._alpha, residual[-1] / penalty)
+        dual = cho_solve(factor, rows @ scaled[:-1] + scaled[-1], check_finite=False)
+        scaled[:-1] -= rows.T @ dual / self._alpha
+        scaled[-1] -= dual.sum() / penalty
+        return scaled
+
+    def __call__(self, residual):
+        """Return the preconditioned residual, (d + 1, m)."""
+        result = np.empty_like(residual)
+        for column, parts in self._few.items():
+            result[:, column] = self._apply_few(residual[:, column], *parts)
+        if self._many:
+            result[:, self._many] = residual[:, self._many] / self._curvature
+            result[:-1, self._many] = cho_solve(
+                self._factor, result[:-1, self._many], check_finite=False
+            )
+        return result
+
+
+def conjugate_gradients(multiply, precondition, right, tolerance):
+    """Solve a positive definite system roughly, all columns as one vector.
+
+    Parameters
+    ----------
+    multiply, precondition : callable
+        Of an array like ``right``.
+    right : ndarray
+    tolerance : float
+        Norm of the residual, in the preconditioner's metric, over that of ``right``.
+
+    Returns
+    -------
+    solution : ndarray
+    """
+    solution = np.zeros_like(right)
+    residual = right.copy()
+    preconditioned = precondition(residual)
+    direction = preconditioned.copy()
+    norm = first = np.vdot(residual, preconditioned)
+    for _ in range(MAX_CG_ITER):
+        product = multiply(direction)
+        curvature = np.vdot(direction, product)
+        if curvature <= 0:
+            break
+        step = norm / curvature
+        solution += step * direction
+        residual -= step * product
+        preconditioned = precondition(residual)
+        previous, norm = norm, np.vdot(residual, preconditioned)
+        if norm <= tolerance**2 * first:
+            break
+        direction *= norm / previous
+        direction += preconditioned
+    return solution
+
+
+def minimize_loss(products, loss, targets, weights, alpha, theta):
+    """Minimise loss(X theta) + alpha/2 ||theta[:-1]||^2.
+
+    Parameters
+    ----------
+    products : Products
+    loss : SquaredHinge or Logistic
+    targets : ndarray of shape (n, m)
+        +1 and -1.
+    weights : ndarray of shape (n, 1)
+        Of sum 1; 0 leaves a sample out.
+    alpha : float
+    theta : ndarray of shape (d + 1, m)
+        Where to start.
+
+    Returns
+    -------
+    theta : ndarray of shape (d + 1, m)
+    decisions : ndarray of shape (n, m)
+        X theta.
+
+    Warns
+    -----
+    ConvergenceWarning
+        The gradient is not small enough after MAX_ITER iterations.
+    """
+    penalty = np.full((len(theta), 1), alpha)
+    penalty[-1] = 0
+    decisions = products.decisions(theta)
+    value, slopes, curvature = loss(decisions, targets, weights)
+    value += np.vdot(theta, penalty * theta) / 2
+    for _ in range(MAX_ITER):
+        gradient = products.transposed(slopes) + penalty * theta
+        if np.vdot(gradient, gradient) <= 2 * alpha * value * TOLERANCE:
+            return theta, decisions
+
+        def multiply(direction, curvature=curvature):
+            moves = loss.product(curvature, products.decisions(direction))
+            return products.transposed(moves) + penalty * direction
+
+        precondition = Preconditioner(products, loss.diagonal(curvature), alpha)
+        direction = conjugate_gradients(multiply, precondition, -gradient, 0.1)
+        moves = products.decisions(direction)
+        slope = np.vdot(gradient, direction)
+        step = 1.0
+        while True:
+            new_theta = theta + step * direction
+            new_decisions = decisions + step * moves
+            new_value, slopes, curvature = loss(new_decisions, targets, weights)
+            new_value += np.vdot(new_theta, penalty * new_theta) / 2
+            if new_value <= value + 1e-4 * step * slope:
+                break
+            step /= 2
+            if step < 1e-6:
+                # Rounding hides any further descent.
+                return theta, decisions
+        theta, decisions, value = new_theta, new_decisions, new_value
+    warnings.warn(
+        f"The linear head did not converge in {MAX_ITER} iterations at "
+        f"alpha={alpha:.1e}: a larger alpha makes the problem easier.",
+        ConvergenceWarning,
+        stacklevel=2,
+    )
+    return theta, decisions

@@ -1,0 +1,80 @@
+"""How uncertain the predictions of ridge are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_ckn._heads._standardize import blocks
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The Gaussian process whose mean is a ridge solution.
+
+    With x standardized, G = X^T X / n and the noise's variance s^2, a new target has
+    the variance s^2 (1 + 1/n + x^T (G + alpha I)^(-1) x / n) (Rasmussen and Williams,
+    Gaussian Processes for Machine Learning, 2006, eq. 2.9, and 1/n for the
+    intercept). The inverse is I / alpha - F F^T.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (d,)
+        Of the features.
+    scale : float
+        Of the features.
+    factor : ndarray of shape (d, r), float64
+        F.
+    alpha : float
+    n_samples : int
+    noise_variance : ndarray of shape (m,)
+    """
+
+    mean: np.ndarray
+    scale: float
+    factor: np.ndarray
+    alpha: float
+    n_samples: int
+    noise_variance: np.ndarray
+
+    @classmethod
+    def from_path(cls, path, best, predictions, leverages):
+        """Build the posterior of one of a path's solutions.
+
+        Parameters
+        ----------
+        path : RidgePath
+        best : int
+            Which of the alphas.
+        predictions : ndarray of shape (n, m)
+            Leave-one-out predictions.
+        leverages : ndarray of shape (n,)
+        """
+        alpha = path.alphas[best]
+        eigenvalues = path.spectrum.eigenvalues
+        # 1 / alpha - 1 / (e + alpha)
+        lost = eigenvalues / (alpha * (eigenvalues + alpha))
+        factor = path.spectrum.expand(np.diag(np.sqrt(lost)))
+        # e_i^2 / (1 - h_i), as the leave-one-out residual is e_i / (1 - h_i).
+        residuals = path.targets - predictions
+        rest = np.maximum(1 - leverages, 0)
+        features = path.spectrum.features
+        return cls(
+            features.mean,
+            features.scale,
+            factor,
+            float(alpha),
+            len(residuals),
+            rest @ residuals**2 / len(residuals),
+        )
+
+    def deviation(self, values):
+        """Return the standard deviations of the targets of ``values``, (n, m)."""
+        ratios = np.empty(len(values))
+        for rows in blocks(*values.shape):
+            block = (values[rows].astype(np.float64) - self.mean) / self.scale
+            captured = np.square(block @ self.factor).sum(axis=1)
+            spread = np.square(block).sum(axis=1) / self.alpha - captured
+            # Rounding can take a little more away than there was.
+            ratios[rows] = np.maximum(spread, 0)
+        ratios = 1 + (1 + ratios) / self.n_samples
+        return np.sqrt(ratios[:, np.newaxis] * self.noise_variance)

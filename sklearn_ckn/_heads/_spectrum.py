@@ -1,0 +1,101 @@
+"""The eigendecomposition that every step of a regularisation path shares."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from sklearn_ckn._heads._standardize import StandardizedFeatures, blocks
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The eigenvectors V and eigenvalues e > 0 of X^T diag(w) X / n.
+
+    With n < d they come from the n x n matrix diag(w)^(1/2) X X^T diag(w)^(1/2) / n,
+    whose eigenvectors are U = diag(w)^(1/2) X V (n e)^(-1/2).
+
+    Attributes
+    ----------
+    features : StandardizedFeatures
+        The matrix X, of shape (n, d).
+    eigenvalues : ndarray of shape (r,), float64
+        Ascending.
+    vectors : ndarray of shape (d, r) or (n, r), float64
+        V if ``primal``, else U.
+    primal : bool
+    """
+
+    features: StandardizedFeatures
+    eigenvalues: np.ndarray
+    vectors: np.ndarray
+    primal: bool
+
+    @classmethod
+    def from_features(cls, features):
+        """Decompose the smaller of the two matrices.
+
+        Products of float32 leave eigenvalues below zero, which tell the size of the
+        rounding: directions no larger than ten times that hold nothing else and are
+        left out, as are those beneath float64's own rounding.
+        """
+        n, d = features.shape
+        primal = d <= n
+        matrix = features.gram() if primal else features.outer_gram()
+        # The matrix is symmetric: its transpose is the Fortran order of LAPACK.
+        eigenvalues, vectors = eigh(
+            matrix.T, overwrite_a=True, check_finite=False, driver="evd"
+        )
+        rounding = np.finfo(np.float64).eps * len(eigenvalues) * eigenvalues[-1]
+        kept = eigenvalues > max(-10 * eigenvalues[0], rounding)
+        if not kept.all():
+            eigenvalues, vectors = eigenvalues[kept], vectors[:, kept]
+        return cls(features, eigenvalues, vectors, primal)
+
+    @property
+    def _dual_scales(self):
+        return np.sqrt(self.features.shape[0] * self.eigenvalues)
+
+    def row_blocks(self):
+        """Yield slices of rows and the rows of X V.
+
+        In the features' dtype, or without loss in float64 where they come from the
+        inner products: with n < d and a small alpha, residuals cancel.
+        """
+        if self.primal:
+            vectors = self.vectors.astype(self.features.dtype, copy=False)
+            for rows, block in self.features.row_blocks():
+                yield rows, block @ vectors
+        else:
+            for rows in blocks(*self.features.shape):
+                block = self.vectors[rows] * self._dual_scales
+                block /= self.features.root_weights[rows]
+                yield rows, block
+
+    def coordinates(self):
+        """Return X V, (n, r)."""
+        return np.concatenate([block for _, block in self.row_blocks()])
+
+    def products(self, values):
+        """Return X V values, (n, m), for ``values`` of shape (r, m)."""
+        if self.primal:
+            values = self.expand(values).astype(self.features.dtype)
+            parts = self.features.row_blocks()
+        else:
+            parts = self.row_blocks()
+        return np.concatenate([block @ values for _, block in parts])
+
+    def transposed_product(self, right):
+        """Return V^T X^T diag(w) right, (r, m), for a ``right`` of shape (n, m)."""
+        if self.primal:
+            weighted = self.features.weights[:, np.newaxis] * right
+            return self.vectors.T @ self.features.transposed_product(weighted)
+        scales = self._dual_scales[:, np.newaxis]
+        return scales * (self.vectors.T @ (self.features.root_weights * right))
+
+    def expand(self, values):
+        """Return V values, (d, m), for ``values`` of shape (r, m)."""
+        if self.primal:
+            return self.vectors @ values
+        dual = self.vectors @ (values / self._dual_scales[:, np.newaxis])
+        return self.features.transposed_product(self.features.root_weights * dual)

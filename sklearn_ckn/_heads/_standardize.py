@@ -1,0 +1,140 @@
+"""Features seen centred and scaled, block by block, never copied as a whole."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+# Values in a block of features: 32 MB of float32.
+BLOCK_VALUES = 2**23
+
+
+def blocks(length, row_values):
+    """Return slices of rows, or columns, of ``row_values`` values each."""
+    return gen_batches(length, max(1, BLOCK_VALUES // row_values))
+
+
+@dataclass(frozen=True)
+class StandardizedFeatures:
+    """Features minus their mean, over their root mean square norm.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n, d), float32 or float64
+    weights : ndarray of shape (n,), float64
+        Sample weights of mean 1.
+    mean : ndarray of shape (d,), float64
+        Weighted mean of the rows.
+    scale : float
+        Weighted root mean square norm of the centred rows; 1 where that is 0.
+    """
+
+    values: np.ndarray
+    weights: np.ndarray
+    mean: np.ndarray
+    scale: float
+
+    @classmethod
+    def from_values(cls, values, weights):
+        """Measure the mean and the scale in two passes over blocks of rows."""
+        n, d = values.shape
+        weights = weights / weights.mean()
+        mean = np.zeros(d)
+        for rows in blocks(n, d):
+            mean += weights[rows] @ values[rows]
+        mean /= n
+        centred = cls(values, weights, mean, 1.0)
+        mean_square = (
+            sum(
+                weights[rows] @ np.einsum("ij,ij->i", block, block, dtype=np.float64)
+                for rows, block in centred.row_blocks()
+            )
+            / n
+        )
+        return cls(values, weights, mean, float(np.sqrt(mean_square)) or 1.0)
+
+    @property
+    def shape(self):
+        """(n, d)."""
+        return self.values.shape
+
+    @property
+    def dtype(self):
+        """That of the values."""
+        return self.values.dtype
+
+    @cached_property
+    def root_weights(self):
+        """Square roots of the weights, (n, 1)."""
+        return np.sqrt(self.weights[:, np.newaxis])
+
+    def standardize(self, values, columns=slice(None)):
+        """Return rows like those of ``values``, or ``columns`` of them, standardized.
+
+        Parameters
+        ----------
+        values : ndarray of shape (m, d), or (m, number of columns)
+        columns : slice
+
+        Returns
+        -------
+        block : ndarray of the shape and dtype of ``values``
+        """
+        block = values - self.mean[columns].astype(values.dtype)
+        block /= values.dtype.type(self.scale)
+        return block
+
+    def row_blocks(self):
+        """Yield slices of rows and these rows, standardized."""
+        for rows in blocks(*self.shape):
+            yield rows, self.standardize(self.values[rows])
+
+    def gram(self):
+        """Return X^T diag(w) X / n: products in the features' dtype, float64 sums."""
+        n, d = self.shape
+        total = np.zeros((d, d))
+        for rows, block in self.row_blocks():
+            block *= self.root_weights[rows].astype(block.dtype)
+            total += block.T @ block
+        total /= n
+        return total
+
+    def outer_gram(self):
+        """Return diag(w)^(1/2) X X^T diag(w)^(1/2) / n, computed like ``gram``."""
+        n, d = self.shape
+        total = np.zeros((n, n))
+        for columns in blocks(d, n):
+            block = self.standardize(self.values[:, columns], columns)
+            total += block @ block.T
+        total *= self.root_weights / n
+        total *= self.root_weights.T
+        return total
+
+    def transposed_product(self, right):
+        """Return X^T right, (d, m), for a ``right`` of shape (n, m), in float64.
+
+        Dual coefficients are of the order 1 / alpha and cancel in this product,
+        which float32 would not survive.
+        """
+        total = np.zeros((self.shape[1], right.shape[1]))
+        for rows, block in self.row_blocks():
+            total += block.T.astype(np.float64) @ right[rows]
+        return total
+
+    def original_units(self, coef, intercept):
+        """Turn a linear function of standardized features into one of the values.
+
+        Parameters
+        ----------
+        coef : ndarray of shape (m, d), float64
+        intercept : ndarray of shape (m,), float64
+
+        Returns
+        -------
+        coef : ndarray of shape (m, d), dtype of the values
+        intercept : ndarray of shape (m,), dtype of the values
+        """
+        coef = coef / self.scale
+        intercept = intercept - coef @ self.mean
+        return coef.astype(self.dtype), intercept.astype(self.dtype)

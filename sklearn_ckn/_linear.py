@@ -1,0 +1,323 @@
+"""The heads as estimators of their own, for wide features from anywhere."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    MultiOutputMixin,
+    RegressorMixin,
+    _fit_context,
+)
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_ckn._decisions import DecisionsMixin
+from sklearn_ckn._heads import (
+    LOSSES,
+    fit_classifier,
+    fit_factor,
+    fit_ridge_regressor,
+    resolve_alphas,
+)
+from sklearn_ckn._images import keep_fitted_on_error
+from sklearn_ckn._labels import encode_labels
+
+ALPHA_CONSTRAINT = [
+    Interval(Real, 0, None, closed="neither"),
+    StrOptions({"auto"}),
+    "array-like",
+]
+
+
+class LinearPathClassifier(DecisionsMixin, BaseEstimator):
+    """Linear classifier for wide features that chooses its regularization.
+
+    The features are centred and divided by their root mean square norm, without a
+    copy, and the classifier minimises
+
+    (1/n) sum_i w_i loss(y_i, W x_i + b) + alpha/2 ||W||^2
+
+    (Mairal, NIPS 2016, eq. 7) over targets of +1 for a sample's class and -1 for the
+    others. ``alpha`` so means the same whatever the unit and the number of features.
+    Products are computed in the features' own dtype; beside the features, memory holds
+    some matrices of the smaller of n x n and d x d.
+
+    Parameters
+    ----------
+    head : {"ridge", "linear_svm", "logistic"}, default="ridge"
+        The loss. ``"ridge"`` is (y - f)^2 / 2, summed over the classes: one
+        eigendecomposition gives the solutions and the leave-one-out predictions for
+        all alphas. ``"linear_svm"`` is max(0, 1 - y f)^2 / 2, one class against the
+        rest, and ``"logistic"`` the multinomial log loss; both are minimised by
+        Newton's method along the path of alphas.
+    alpha : float, "auto" or array-like of float, default="auto"
+        Regularization, or candidates for it; ``"auto"`` stands for a grid from 0.1 to
+        1e-10 with ``"ridge"``, and from 0.01 down to 1e-9 with the others, which stop
+        where the held-out loss rises. The candidate of the highest accuracy on
+        samples not trained on is taken, since the loss prefers a larger alpha than
+        the accuracy where many classes overlap; ties, frequent with few samples, go
+        to the smallest loss. Those samples are left out one by one with ``"ridge"``;
+        with the others they are five stratified folds, or with more than 2,000
+        samples the first of the five.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss, the choice of alpha and the probabilities.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
+        Weights on the features as they come; one row for two classes.
+    intercept_ : ndarray of shape (n_classes,) or (1,)
+    alpha_ : float
+        The alpha that was chosen.
+    alphas_ : ndarray of shape (n_alphas,)
+        Those tried, from the largest.
+    loo_score_ : ndarray of shape (n_alphas,)
+        Leave-one-out accuracy of each; only with ``"ridge"``.
+    validation_score_ : ndarray of shape (n_alphas,)
+        Accuracy of each on the held-out folds; not with ``"ridge"``.
+    temperature_ : float
+        Probabilities are the softmax of the decisions over it; fitted on the same
+        held-out predictions.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if X was a data frame with string column names.
+
+    See Also
+    --------
+    CKNClassifier : Convolutional kernel features and this classifier.
+    RidgePathRegressor : Ridge for real targets.
+
+    Notes
+    -----
+    Leave-one-out predictions are those of the same mean, scale and therefore alpha.
+    With float32 features, directions that hold rounding only are left out.
+
+    References
+    ----------
+    G. Golub, M. Heath and G. Wahba, "Generalized Cross-Validation as a Method for
+    Choosing a Good Ridge Parameter", Technometrics 1979.
+
+    O. Chapelle, "Training a Support Vector Machine in the Primal", Neural Computation
+    2007.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_ckn import LinearPathClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> classifier = LinearPathClassifier().fit(X[:1000], y[:1000])
+    >>> bool(classifier.score(X[1000:], y[1000:]) > 0.9)
+    True
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        "head": [StrOptions({"ridge", *LOSSES})],
+        "alpha": ALPHA_CONSTRAINT,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(self, head="ridge", *, alpha="auto", class_weight=None):
+        self.head = head
+        self.alpha = alpha
+        self.class_weight = class_weight
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Choose alpha and fit the classifier and its probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            float32 stays float32.
+        y : array-like of shape (n,)
+            Labels: numbers or strings, two classes or more.
+
+        Returns
+        -------
+        self : LinearPathClassifier
+
+        Raises
+        ------
+        ValueError
+            X, y or a parameter is not as described.
+
+        Warns
+        -----
+        ConvergenceWarning
+            A minimum was not reached, with ``"linear_svm"`` or ``"logistic"``.
+        """
+        with keep_fitted_on_error(self):
+            alphas = resolve_alphas(self.alpha)
+            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+            self.classes_, labels, weights = encode_labels(y, self.class_weight)
+            fitted = fit_classifier(X, labels, weights, head=self.head, alphas=alphas)
+            self.coef_, self.intercept_ = fitted.coef, fitted.intercept
+            self.alphas_ = fitted.alphas
+            self.alpha_ = float(fitted.alphas[fitted.best])
+            is_ridge = self.head == "ridge"
+            for name in ("loo_score_", "validation_score_"):
+                vars(self).pop(name, None)
+            setattr(
+                self, "loo_score_" if is_ridge else "validation_score_", fitted.scores
+            )
+            held_out = fitted.held_out
+            self.temperature_ = 1 / fit_factor(
+                fitted.decisions, labels[held_out], weights[held_out]
+            )
+        return self
+
+    def decision_function(self, X):
+        """Return the scores of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+
+        Returns
+        -------
+        decisions : ndarray of shape (n, n_classes), or (n,) for two classes
+            In the dtype of X: float32 or else float64.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        decisions = _linear(X, self.coef_, self.intercept_)
+        return decisions.ravel() if len(self.classes_) == 2 else decisions
+
+
+def _linear(X, coef, intercept):
+    """Return X coef^T + intercept, in the dtype of X."""
+    products = X @ coef.T.astype(X.dtype, copy=False)
+    products += intercept.astype(X.dtype, copy=False)
+    return products
+
+
+class RidgePathRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
+    """Ridge regression on wide features that chooses its regularization.
+
+    Minimises (1/n) sum_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2 over features that
+    are centred and divided by their root mean square norm, without a copy. One
+    eigendecomposition gives the solutions and the leave-one-out predictions for all
+    alphas, and the standard deviation of predictions.
+
+    Parameters
+    ----------
+    alpha : float, "auto" or array-like of float, default="auto"
+        Regularization, or candidates for it; ``"auto"`` stands for a grid from 0.1 to
+        1e-10. The candidate of the highest leave-one-out R2 is taken, averaged over
+        the targets: the smallest squared error.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        Weights on the features as they come.
+    intercept_ : float or ndarray of shape (n_targets,)
+    alpha_ : float
+        The alpha that was chosen.
+    alphas_ : ndarray of shape (n_alphas,)
+        Those tried, from the largest.
+    loo_score_ : ndarray of shape (n_alphas,)
+        Leave-one-out R2 of each.
+    noise_variance_ : float or ndarray of shape (n_targets,)
+        Variance of the targets around the regression function, in squared units of
+        y. With residuals e_i and leverages h_i it is the mean of e_i^2 / (1 - h_i),
+        which makes the variance of standardized leave-one-out residuals 1.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if X was a data frame with string column names.
+
+    See Also
+    --------
+    CKNRegressor : Convolutional kernel features and this regressor.
+    LinearPathClassifier : The same for classes.
+
+    Notes
+    -----
+    The model keeps a matrix of float64 of n_features x min(n, n_features) for the
+    standard deviations.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn_ckn import RidgePathRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> regressor = RidgePathRegressor().fit(X, y)
+    >>> mean, deviation = regressor.predict(X[:5], return_std=True)
+    >>> mean.shape, deviation.shape
+    ((5,), (5,))
+    """
+
+    _parameter_constraints = {"alpha": ALPHA_CONSTRAINT}  # noqa: RUF012
+
+    def __init__(self, alpha="auto"):
+        self.alpha = alpha
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Choose alpha and fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            float32 stays float32.
+        y : array-like of shape (n,) or (n, n_targets)
+            Real numbers.
+
+        Returns
+        -------
+        self : RidgePathRegressor
+
+        Raises
+        ------
+        ValueError
+            X, y or a parameter is not as described.
+        """
+        with keep_fitted_on_error(self):
+            alphas = resolve_alphas(self.alpha)
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                dtype=[np.float64, np.float32],
+                multi_output=True,
+                y_numeric=True,
+            )
+            targets = y.reshape(len(y), -1).astype(np.float64)
+            fitted, self._posterior = fit_ridge_regressor(X, targets, alphas)
+            self.coef_, self.intercept_ = fitted.coef, fitted.intercept
+            self.noise_variance_ = self._posterior.noise_variance
+            if y.ndim == 1:
+                self.coef_ = self.coef_[0]
+                self.intercept_ = self.intercept_[0]
+                self.noise_variance_ = self.noise_variance_[0]
+            self.alphas_, self.loo_score_ = fitted.alphas, fitted.scores
+            self.alpha_ = float(fitted.alphas[fitted.best])
+        return self
+
+    def predict(self, X, return_std=False):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+        return_std : bool, default=False
+            Whether to return standard deviations too.
+
+        Returns
+        -------
+        mean : ndarray of shape (n,) or (n, n_targets)
+            In the dtype of X: float32 or else float64.
+        deviation : ndarray of the shape of ``mean``, float64
+            Standard deviation of a new target, noise included: that of the Gaussian
+            process whose mean ridge is (Rasmussen and Williams, Gaussian Processes
+            for Machine Learning, 2006, eq. 2.9), with ``noise_variance_`` and a prior
+            variance of W of ``noise_variance_`` / (n alpha). Only if ``return_std``.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        mean = _linear(X, self.coef_, np.asarray(self.intercept_))
+        if not return_std:
+            return mean
+        deviation = self._posterior.deviation(X)
+        return mean, deviation.reshape(mean.shape)

@@ -1,0 +1,67 @@
+"""What a fit can look up instead of computing it again."""
+
+from functools import cached_property
+
+import joblib
+from sklearn.utils.validation import check_memory
+
+from sklearn_ckn._version import __version__
+
+
+def resolve_memory(memory, random_state):
+    """Return the joblib.Memory of a parameter ``memory``.
+
+    Without a seed nothing is looked up: no two fits have a step in common.
+
+    Parameters
+    ----------
+    memory : str, joblib.Memory or None
+    random_state : int, RandomState or None
+
+    Returns
+    -------
+    memory : joblib.Memory
+        One without a location computes everything.
+
+    Raises
+    ------
+    ValueError
+        ``memory`` is something else.
+    """
+    checked = check_memory(memory)
+    return joblib.Memory(location=None) if random_state is None else checked
+
+
+class DataKey:
+    """Names the images, the engine and the release that a result depends on.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C)
+    dtype : dtype
+        In which they are computed.
+    engine : CPUEngine or ArrayEngine
+        Engines differ in rounding, and so in what they compute.
+    enabled : bool
+        Whether anything is looked up at all: without it there are no keys to compute.
+    """
+
+    def __init__(self, images, dtype, engine, *, enabled):
+        self._images = images
+        self._computation = (str(dtype), type(engine).__name__, __version__)
+        self._enabled = enabled
+
+    @cached_property
+    def _data(self):
+        return joblib.hash(self._images)
+
+    def __call__(self, *parts):
+        """Return a key for a result that depends on ``parts`` too, a short string."""
+        if not self._enabled:
+            return ""
+        return joblib.hash((self._data, *self._computation, *parts))
+
+
+def encode_training_images(key, encode, images):
+    """Compute the features of the images of a fit; looked up by ``key``."""
+    return encode(images)

@@ -1,0 +1,69 @@
+"""What the classifier and the regressor share: a network and a head on its features."""
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._images import check_images
+
+
+class NetworkPredictor(BaseEstimator):
+    """Base of estimators with the parameters of CKNFeatures and those of a head."""
+
+    def _fit_network(self, X, images):
+        """Learn ``features_`` and return the features of the images.
+
+        X is what ``fit`` was given: its column names, if it has any, are the
+        features' too.
+        """
+        parameters = {name: getattr(self, name) for name in CKNFeatures().get_params()}
+        self.image_shape_ = parameters["image_shape"] = images.shape[1:]
+        self.features_ = CKNFeatures(**parameters).fit(X)
+        self.n_iter_ = self.features_.n_iter_
+        return self.features_._encode_training(images)
+
+    def _apply_head(self, X, function):
+        """Apply a function of features to those of images, block by block.
+
+        Memory so does not grow with the number of features.
+
+        Parameters
+        ----------
+        X : array-like of images
+        function : callable
+            From an array of features to a tuple of arrays of as many rows.
+
+        Returns
+        -------
+        results : list of ndarray
+        """
+        check_is_fitted(self)
+        images = check_images(self, X, reset=False)
+        parts = [function(block) for _, block in self.features_._feature_blocks(images)]
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+    @property
+    def coef_(self):
+        """Weights of the head on the features."""
+        return self.head_.coef_
+
+    @property
+    def intercept_(self):
+        """Intercept of the head."""
+        return self.head_.intercept_
+
+    @property
+    def alpha_(self):
+        """Regularization that was chosen."""
+        return self.head_.alpha_
+
+    @property
+    def alphas_(self):
+        """Regularizations tried, from the largest."""
+        return self.head_.alphas_
+
+    @property
+    def loo_score_(self):
+        """Leave-one-out score of each alpha."""
+        return self.head_.loo_score_

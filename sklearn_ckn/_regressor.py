@@ -1,0 +1,204 @@
+"""CKNRegressor: convolutional kernel features and ridge regression."""
+
+from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
+
+from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._heads import resolve_alphas
+from sklearn_ckn._images import check_images, keep_fitted_on_error
+from sklearn_ckn._linear import RidgePathRegressor
+from sklearn_ckn._predictor import NetworkPredictor
+
+
+class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
+    """Convolutional kernel network with unsupervised anchors and ridge regression.
+
+    The images' features, those of :class:`CKNFeatures`, go into
+    :class:`RidgePathRegressor`, which chooses its regularization by leave-one-out
+    predictions and gives standard deviations.
+
+    Parameters
+    ----------
+    n_anchors : int or tuple of int, default=(64, 256)
+        Number of anchors, one value per layer. This and the parameters up to
+        ``tol`` are those of :class:`CKNFeatures`, which says more.
+    patch_size : int or tuple of int, default=3
+        Side of the patches in pixels of the layer's input.
+    subsampling : int, "auto" or tuple of these, default="auto"
+        Stride of the pooling in positions.
+    kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
+        Dot-product kernel between unit patches.
+    beta : float or tuple of float, default=2.8
+        1 / sigma^2 of the kernel ``"exp"``.
+    padding : {"same", "valid"} or tuple of these, default="same"
+        Whether zeros surround the image.
+    image_shape : tuple of int or None, default=None
+        (height, width) or (height, width, channels) of images given as rows.
+    nystrom_reg : float or tuple of float, default=1e-3
+        Added to the eigenvalues of the anchors' kernel matrix.
+    n_patches : int, default=100_000
+        Patches sampled for the anchors of each layer.
+    max_iter : int, default=0
+        Largest number of k-means iterations after the seeding.
+    tol : float, default=1e-4
+        Part of the inertia that a k-means iteration must gain to go on.
+    flip_average : bool, default=False
+        Whether to average the features of an image and of its mirror image.
+    memory : str, joblib.Memory or None, default=None
+        Where the anchors of layers are kept, and here also the features of the
+        training images: a search over ``alpha`` computes them once.
+    alpha : float, "auto" or array-like of float, default="auto"
+        Regularization, or candidates for it: see :class:`RidgePathRegressor`.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where features are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU. The
+        head is fitted on the CPU.
+    verbose : int, default=0
+        1 prints a line per layer, 2 one per k-means iteration.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the sampling of patches and the k-means.
+
+    Attributes
+    ----------
+    features_ : CKNFeatures
+        The fitted network, usable on its own.
+    head_ : RidgePathRegressor
+        The head on its features.
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        Weights on the features as they come out of ``features_``.
+    intercept_ : float or ndarray of shape (n_targets,)
+    alpha_ : float
+        The alpha that was chosen.
+    alphas_ : ndarray of shape (n_alphas,)
+        Those tried, from the largest.
+    loo_score_ : ndarray of shape (n_alphas,)
+        Leave-one-out R2 of each.
+    image_shape_ : tuple of int
+        (H, W, C).
+    n_iter_ : int
+        That of ``features_``.
+    n_features_in_ : int
+        H * W * C.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if X was a data frame with string column names.
+
+    See Also
+    --------
+    CKNClassifier : The same for classes.
+    RidgePathRegressor : The head alone, for other features.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_ckn import CKNRegressor
+    >>> digits = load_digits()
+    >>> regressor = CKNRegressor(n_anchors=(16, 32), random_state=0)
+    >>> _ = regressor.fit(digits.images[:1000], digits.target[:1000])
+    >>> bool(regressor.score(digits.images[1000:], digits.target[1000:]) > 0.8)
+    True
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        **CKNFeatures._parameter_constraints,
+        **RidgePathRegressor._parameter_constraints,
+    }
+
+    def __init__(
+        self,
+        n_anchors=(64, 256),
+        *,
+        patch_size=3,
+        subsampling="auto",
+        kernel="exp",
+        beta=2.8,
+        padding="same",
+        image_shape=None,
+        nystrom_reg=1e-3,
+        n_patches=100_000,
+        max_iter=0,
+        tol=1e-4,
+        flip_average=False,
+        memory=None,
+        alpha="auto",
+        device="cpu",
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_anchors = n_anchors
+        self.patch_size = patch_size
+        self.subsampling = subsampling
+        self.kernel = kernel
+        self.beta = beta
+        self.padding = padding
+        self.image_shape = image_shape
+        self.nystrom_reg = nystrom_reg
+        self.n_patches = n_patches
+        self.max_iter = max_iter
+        self.tol = tol
+        self.flip_average = flip_average
+        self.memory = memory
+        self.alpha = alpha
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Learn the network and the head.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+            Images, or rows with ``image_shape``. uint8 and float32 are computed in
+            float32, everything else in float64.
+        y : array-like of shape (n,) or (n, n_targets)
+            Real numbers.
+
+        Returns
+        -------
+        self : CKNRegressor
+
+        Raises
+        ------
+        ValueError
+            X, y or a parameter is not as described.
+        ImportError, RuntimeError
+            ``device="cuda"`` without CuPy or a GPU.
+        """
+        with keep_fitted_on_error(self):
+            resolve_alphas(self.alpha)
+            images, y = check_images(
+                self, X, y, reset=True, multi_output=True, y_numeric=True
+            )
+            features = self._fit_network(X, images)
+            self.head_ = RidgePathRegressor(self.alpha).fit(features, y)
+        return self
+
+    def predict(self, X, return_std=False):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+        return_std : bool, default=False
+            Whether to return standard deviations too.
+
+        Returns
+        -------
+        mean : ndarray of shape (n,) or (n, n_targets)
+            In the dtype of the features: float64 for float64 images, else float32.
+        deviation : ndarray of the shape of ``mean``, float64
+            Standard deviation of a new target, noise included: see
+            :class:`RidgePathRegressor`. Only if ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            X is not as described.
+        """
+        if return_std:
+            return tuple(
+                self._apply_head(
+                    X, lambda features: self.head_.predict(features, return_std=True)
+                )
+            )
+        (mean,) = self._apply_head(X, lambda features: (self.head_.predict(features),))
+        return mean
