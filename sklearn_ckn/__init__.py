@@ -4,5 +4,12 @@ from sklearn_ckn._classifier import CKNClassifier
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._spherical_kmeans import SphericalKMeans
 from sklearn_ckn._version import __version__
+from sklearn_ckn._whitening import PatchWhitening
 
-__all__ = ["CKNClassifier", "CKNFeatures", "SphericalKMeans", "__version__"]
+__all__ = [
+    "CKNClassifier",
+    "CKNFeatures",
+    "PatchWhitening",
+    "SphericalKMeans",
+    "__version__",
+]

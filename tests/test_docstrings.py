@@ -7,9 +7,9 @@ import sys
 import pytest
 
 import sklearn_ckn
-from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans
+from sklearn_ckn import CKNClassifier, CKNFeatures, PatchWhitening, SphericalKMeans
 
-ESTIMATORS = [CKNClassifier, CKNFeatures, SphericalKMeans]
+ESTIMATORS = [CKNClassifier, CKNFeatures, PatchWhitening, SphericalKMeans]
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -44,6 +44,7 @@ def test_public_names_and_version():
     assert set(sklearn_ckn.__all__) == {
         "CKNClassifier",
         "CKNFeatures",
+        "PatchWhitening",
         "SphericalKMeans",
         "__version__",
     }
