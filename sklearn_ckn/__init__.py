@@ -7,12 +7,14 @@ from sklearn_ckn._linear import LinearPathClassifier, RidgePathRegressor
 from sklearn_ckn._regressor import CKNRegressor
 from sklearn_ckn._spherical_kmeans import SphericalKMeans
 from sklearn_ckn._version import __version__
+from sklearn_ckn._whitening import PatchWhitening
 
 __all__ = [
     "CKNClassifier",
     "CKNFeatures",
     "CKNRegressor",
     "LinearPathClassifier",
+    "PatchWhitening",
     "RidgePathRegressor",
     "SphericalKMeans",
     "__version__",

@@ -207,3 +207,20 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
         shape = _row_shape(estimator.image_shape, rows.shape[1], name)
     images = _to_images(rows, shape, estimator.image_shape, "X")
     return (images, y) if given_y else images
+
+
+def restore_layout(images, X):
+    """Return images in the layout of the X that ``check_images`` made them from.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C)
+    X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+
+    Returns
+    -------
+    images : ndarray of the shape of X
+        A view where possible.
+    """
+    # A list is converted once more, but a data frame need not be.
+    return images.reshape(X.shape if hasattr(X, "shape") else np.asarray(X).shape)

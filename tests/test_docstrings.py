@@ -7,9 +7,26 @@ import sys
 import pytest
 
 import sklearn_ckn
-from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans, ckn_kernel
+from sklearn_ckn import (
+    CKNClassifier,
+    CKNFeatures,
+    CKNRegressor,
+    LinearPathClassifier,
+    PatchWhitening,
+    RidgePathRegressor,
+    SphericalKMeans,
+    ckn_kernel,
+)
 
-ESTIMATORS = [CKNClassifier, CKNFeatures, SphericalKMeans]
+ESTIMATORS = [
+    CKNClassifier,
+    CKNFeatures,
+    CKNRegressor,
+    LinearPathClassifier,
+    PatchWhitening,
+    RidgePathRegressor,
+    SphericalKMeans,
+]
 
 
 @pytest.mark.parametrize("documented", [*ESTIMATORS, ckn_kernel])
@@ -50,6 +67,10 @@ def test_public_names_and_version():
     assert set(sklearn_ckn.__all__) == {
         "CKNClassifier",
         "CKNFeatures",
+        "CKNRegressor",
+        "LinearPathClassifier",
+        "PatchWhitening",
+        "RidgePathRegressor",
         "SphericalKMeans",
         "__version__",
         "ckn_kernel",
