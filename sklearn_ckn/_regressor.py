@@ -92,7 +92,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
     >>> digits = load_digits()
     >>> regressor = CKNRegressor(n_anchors=(16, 32), random_state=0)
     >>> _ = regressor.fit(digits.images[:1000], digits.target[:1000])
-    >>> bool(regressor.score(digits.images[1000:], digits.target[1000:]) > 0.8)
+    >>> bool(regressor.score(digits.images[1000:], digits.target[1000:]) > 0.7)
     True
     """
 

@@ -5,19 +5,19 @@ import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ckn import CKNClassifier
+from sklearn_ckn import CKNClassifier, CKNFeatures, LinearPathClassifier
+
+HEADS = ["ridge", "linear_svm", "logistic"]
 
 
 def make(**parameters):
     return CKNClassifier(**{"n_anchors": (16, 32), "random_state": 0, **parameters})
 
 
-@pytest.mark.parametrize(
-    ("head", "parameters"), [("ridge", {}), ("linear_svm", {"alpha": 1e-5})]
-)
-def test_digits(head, parameters, digits):
+@pytest.mark.parametrize("head", HEADS)
+def test_digits(head, digits):
     images, labels = digits
-    classifier = make(head=head, **parameters).fit(images[:1200], labels[:1200])
+    classifier = make(head=head).fit(images[:1200], labels[:1200])
     assert classifier.score(images[1200:], labels[1200:]) > 0.96
     assert classifier.coef_.shape == (10, np.prod(classifier.features_.output_shape_))
     assert classifier.coef_.dtype == np.float32
@@ -43,21 +43,22 @@ def test_decision_function_is_linear_in_the_features(digits):
         assert_allclose(classifier.decision_function(images), decisions, atol=1e-4)
 
 
-def test_the_head_is_that_of_the_features(digits):
-    from sklearn_ckn._heads import fit_head
-
+@pytest.mark.parametrize("head", HEADS)
+def test_the_head_is_that_of_the_features(head, digits):
     images, labels = digits[0][:200], digits[1][:200]
-    classifier = make(alpha=1e-3).fit(images, labels)
-    targets = 2.0 * (labels[:, None] == np.arange(10)) - 1
-    coef, intercept = fit_head(
-        classifier.features_.transform(images),
-        targets,
-        np.ones(200),
-        head="ridge",
-        alpha=1e-3,
-    )
-    assert_array_equal(classifier.coef_, coef)
-    assert_array_equal(classifier.intercept_, intercept)
+    classifier = make(head=head, class_weight="balanced").fit(images, labels)
+    features = classifier.features_.transform(images)
+    alone = LinearPathClassifier(head, class_weight="balanced").fit(features, labels)
+    names = ["coef_", "intercept_", "alpha_", "alphas_", "temperature_"]
+    names.append("loo_score_" if head == "ridge" else "validation_score_")
+    for name in names:
+        assert_array_equal(getattr(classifier, name), getattr(alone, name))
+    for method in ("decision_function", "predict", "predict_proba"):
+        assert_array_equal(
+            getattr(classifier, method)(images), getattr(alone, method)(features)
+        )
+    other = "validation_score_" if head == "ridge" else "loo_score_"
+    assert not hasattr(classifier, other)
 
 
 def test_two_classes_and_string_labels(digits):
@@ -75,7 +76,7 @@ def test_two_classes_and_string_labels(digits):
     assert classifier.score(images[two], names) == 1
 
 
-@pytest.mark.parametrize("head", ["ridge", "linear_svm"])
+@pytest.mark.parametrize("head", HEADS)
 def test_class_weight(head, digits):
     images, labels = digits
     chosen = np.r_[np.flatnonzero(labels == 3)[:100], np.flatnonzero(labels == 8)[:10]]
@@ -116,16 +117,35 @@ def test_bad_class_weights(weight, digits, monkeypatch):
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"alpha": 0.0}, {"alpha": -1.0}, {"head": "lasso"}, {"class_weight": "even"}],
+    [
+        {"alpha": 0.0},
+        {"alpha": -1.0},
+        {"alpha": "best"},
+        {"alpha": [1e-3, 0]},
+        {"alpha": []},
+        {"head": "lasso"},
+        {"class_weight": "even"},
+        {"memory": 3},
+        {"flip_average": "yes"},
+    ],
 )
-def test_bad_parameters(parameters, digits):
+def test_bad_parameters(parameters, digits, monkeypatch):
+    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures.fit", None)
     with pytest.raises(ValueError, match=next(iter(parameters))):
         make(**parameters).fit(digits[0][:20], digits[1][:20])
 
 
 def test_parameters_are_those_of_the_features_and_the_head():
-    from sklearn_ckn import CKNFeatures
-
-    own = {"head", "alpha", "class_weight"}
+    own = LinearPathClassifier().get_params()
     features, classifier = CKNFeatures().get_params(), CKNClassifier().get_params()
-    assert {k: v for k, v in classifier.items() if k not in own} == features
+    assert classifier == {**features, **own}
+
+
+def test_probabilities_in_blocks(digits):
+    images, labels = digits[0][:300], digits[1][:300]
+    classifier = make().fit(images, labels)
+    predicted = classifier.predict_proba(images)
+    with sklearn.config_context(working_memory=0.02):
+        # Decisions agree within 1e-4, and are divided by a temperature near 0.2.
+        assert_allclose(classifier.predict_proba(images), predicted, atol=5e-4)
+    assert_allclose(np.exp(classifier.predict_log_proba(images)), predicted)

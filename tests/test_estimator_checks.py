@@ -4,7 +4,15 @@ import pytest
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from sklearn_ckn import CKNClassifier, CKNFeatures, PatchWhitening, SphericalKMeans
+from sklearn_ckn import (
+    CKNClassifier,
+    CKNFeatures,
+    CKNRegressor,
+    LinearPathClassifier,
+    PatchWhitening,
+    RidgePathRegressor,
+    SphericalKMeans,
+)
 
 pytestmark = [
     # Rows without image_shape, and the checks' tiny data with the default anchors.
@@ -17,6 +25,11 @@ ESTIMATORS = [
     CKNFeatures(n_anchors=10, kernel="arccos1", max_iter=10),
     CKNClassifier(),
     CKNClassifier(n_anchors=10, head="linear_svm", alpha=1e-3, random_state=0),
+    CKNRegressor(),
+    CKNRegressor(n_anchors=64, flip_average=True),
+    LinearPathClassifier(),
+    LinearPathClassifier("logistic"),
+    RidgePathRegressor(),
     PatchWhitening(),
     SphericalKMeans(),
 ]

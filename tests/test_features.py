@@ -101,7 +101,7 @@ def test_automatic_subsampling(n_anchors, shape, parameters, expected):
     ],
 )
 def test_bad_parameters(parameters, message, monkeypatch):
-    monkeypatch.setattr("sklearn_ckn._features.sample_patches", None)
+    monkeypatch.setattr("sklearn_ckn._learning.sample_patches", None)
     with pytest.raises(ValueError, match=message):
         make(**parameters).fit(IMAGES)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from threadpoolctl import threadpool_limits
 
-from sklearn_ckn import CKNFeatures, SphericalKMeans
+from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans
 
 DTYPES = ("f4", "f8")
 
@@ -100,3 +100,31 @@ def test_seed():
     state = np.random.RandomState(0)
     assert_array_equal(fit(images, random_state=state).anchors_[0], first.anchors_[0])
     assert (fit(images, random_state=state).anchors_[0] != first.anchors_[0]).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(11, 9, 3), (6, 8, 1)])
+def test_mirror_images_have_the_same_features(dtype, shape):
+    images = make_images(dtype=dtype, shape=shape)
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    averaged, plain = fit(images, flip_average=True), fit(images)
+    features = averaged.transform(images)
+    assert_array_equal(averaged.transform(mirrored), features)
+    assert (plain.transform(mirrored) != plain.transform(images)).any()
+    # Halves are exact, so the mean is rounded once.
+    expected = plain.transform(images) / 2 + plain.transform(mirrored) / 2
+    assert_array_equal(features, expected)
+    for mebibytes in (0.02, 0.5):
+        with sklearn.config_context(working_memory=mebibytes):
+            assert_array_equal(averaged.transform(images), features)
+
+
+def test_mirror_images_are_classified_alike():
+    images = make_images(n=40, shape=(8, 8, 1))
+    labels = np.arange(40) % 2
+    classifier = CKNClassifier((8, 16), flip_average=True, random_state=0)
+    classifier.fit(images, labels)
+    assert_array_equal(
+        classifier.decision_function(images[:, :, ::-1]),
+        classifier.decision_function(images),
+    )

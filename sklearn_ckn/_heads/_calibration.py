@@ -20,9 +20,9 @@ def fit_factor(decisions, labels, weights):
 
     The log loss of softmax(factor * decisions) is minimised (temperature scaling, Guo,
     Pleiss, Sun and Weinberger, ICML 2017, eq. 9, of which this is 1 / T). A single
-    factor never changes the order of the classes. As in Platt's method (1999, section
-    2.2), each class gets the frequency of one sample more, so that held-out samples
-    that are all right do not make the probabilities certain.
+    factor never changes the order of the classes. One sample more, which could be of
+    any class, keeps the probabilities from becoming certain where all held-out samples
+    are right, as Platt's method does (1999, section 2.2).
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def fit_factor(decisions, labels, weights):
     factor : float
     """
     scores = _two_sided(decisions)
-    n, n_classes = scores.shape
+    n = len(scores)
     own = scores[np.arange(n), labels]
-    expected = (n * own + scores.sum(axis=1)) / (n + n_classes)
+    expected = (n * own + scores.mean(axis=1)) / (n + 1)
 
     def log_loss(logarithm):
         factor = np.exp(logarithm)

@@ -179,13 +179,13 @@ class _Problem:
 
 def _fit_by_newton(values, labels, targets, weights, head, alphas):
     """Choose alpha on held-out folds, then fit all samples."""
-    reduced = None
+    spectrum = None
     if values.shape[0] < values.shape[1]:
         # The solutions lie in the span of the samples: their coordinates there are
         # all that is needed, and fewer.
         original = StandardizedFeatures.from_values(values, np.ones(len(values)))
-        reduced = Spectrum.from_features(original)
-        values = reduced.coordinates().astype(values.dtype)
+        spectrum = Spectrum.from_features(original)
+        values = spectrum.coordinates().astype(values.dtype)
     chosen = _choose_alpha(values, labels, targets, weights, head, alphas)
     problem = _Problem(values, targets, weights, LOSSES[head])
     problem.theta = chosen.pop("theta")
@@ -193,8 +193,8 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas):
     coef, intercept = problem.features.original_units(
         problem.theta[:-1].T, problem.theta[-1]
     )
-    if reduced is not None:
-        coef = reduced.expand(coef.T.astype(np.float64)).T
+    if spectrum is not None:
+        coef = spectrum.expand(coef.T.astype(np.float64)).T
         coef, intercept = original.original_units(coef, intercept)
     return FittedHead(coef, intercept, **chosen)
 

@@ -66,7 +66,7 @@ class RidgePath:
         n, m = self.targets.shape
         inverse = self._inverse(alphas)
         solutions = inverse[:, :, np.newaxis] * self.projected[:, np.newaxis]
-        solutions = solutions.reshape(len(inverse), -1)
+        solutions = solutions.reshape(len(inverse), len(alphas) * m)
         for rows, block in self.spectrum.row_blocks():
             dtype = block.dtype
             fitted = block @ solutions.astype(dtype, copy=False)

@@ -12,7 +12,7 @@ BLOCK_VALUES = 2**23
 
 def blocks(length, row_values):
     """Return slices of rows, or columns, of ``row_values`` values each."""
-    return gen_batches(length, max(1, BLOCK_VALUES // row_values))
+    return gen_batches(length, max(1, BLOCK_VALUES // max(1, row_values)))
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class StandardizedFeatures:
     mean : ndarray of shape (d,), float64
         Weighted mean of the rows.
     scale : float
-        Weighted root mean square norm of the centred rows; 1 where that is 0.
+        Weighted root mean square norm of the centred rows; 1 where that is 0, or no
+        more than the rounding of the mean.
     """
 
     values: np.ndarray
@@ -52,7 +53,9 @@ class StandardizedFeatures:
             )
             / n
         )
-        return cls(values, weights, mean, float(np.sqrt(mean_square)) or 1.0)
+        scale = float(np.sqrt(mean_square))
+        rounding = np.finfo(values.dtype).eps * np.linalg.norm(mean)
+        return cls(values, weights, mean, scale if scale > rounding else 1.0)
 
     @property
     def shape(self):
@@ -101,11 +104,16 @@ class StandardizedFeatures:
         return total
 
     def outer_gram(self):
-        """Return diag(w)^(1/2) X X^T diag(w)^(1/2) / n, computed like ``gram``."""
+        """Return diag(w)^(1/2) X X^T diag(w)^(1/2) / n, in float64.
+
+        It is computed where n < d: small alphas then fit every sample, and what is
+        left of residuals and leverages would not survive float32.
+        """
         n, d = self.shape
         total = np.zeros((n, n))
         for columns in blocks(d, n):
-            block = self.standardize(self.values[:, columns], columns)
+            block = self.values[:, columns].astype(np.float64)
+            block = self.standardize(block, columns)
             total += block @ block.T
         total *= self.root_weights / n
         total *= self.root_weights.T

@@ -1,0 +1,185 @@
+"""Leave-one-out predictions, choice of alpha, and standard deviations of ridge."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+
+from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
+from sklearn_ckn._heads._path import fit_classifier, fit_ridge_regressor
+from sklearn_ckn._heads._ridge import RidgePath
+from sklearn_ckn._heads._standardize import StandardizedFeatures
+
+ALPHAS = np.logspace(0, -6, 7)
+SHAPES = [(60, 20), (20, 60), (40, 40)]
+
+
+def make_problem(n, d, dtype=np.float64, seed=0):
+    rng = np.random.RandomState(seed)
+    labels = np.r_[0, 1, 2, rng.randint(3, size=n - 3)]
+    features = rng.randn(n, d) + 5 + rng.randn(3, d)[labels]
+    return features.astype(dtype), labels, rng.uniform(0.5, 2, size=n)
+
+
+def mean_square_norm(features):
+    return ((features - features.mean(axis=0)) ** 2).sum(axis=1).mean()
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_leave_one_out_is_fitting_without_the_sample(n, d):
+    features, _, weights = make_problem(n, d)
+    targets = np.random.RandomState(1).randn(n, 2)
+    standardized = StandardizedFeatures.from_values(features, weights)
+    path = RidgePath.from_features(standardized, targets, ALPHAS)
+    ((_, predictions, _),) = path.leave_one_out(ALPHAS)
+    ((_, rows),) = standardized.row_blocks()
+    design = np.column_stack([rows, np.ones(n)])
+    for i in (0, n // 2, n - 1):
+        rest = np.delete(np.arange(n), i)
+        root = np.sqrt(standardized.weights[rest, None] / n)
+        for j, alpha in enumerate(ALPHAS):
+            penalty = np.sqrt(alpha) * np.eye(d, d + 1)
+            solution, *_ = np.linalg.lstsq(
+                np.vstack([root * design[rest], penalty]),
+                np.vstack([root * targets[rest], np.zeros((d, 2))]),
+                rcond=None,
+            )
+            # Two solutions of systems of condition up to 1 / alpha.
+            assert_allclose(predictions[i, j], design[i] @ solution, atol=1e-7)
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_predictions_of_one_alpha_are_those_of_the_path(n, d):
+    features, _, weights = make_problem(n, d)
+    targets = np.random.RandomState(1).randn(n, 2)
+    standardized = StandardizedFeatures.from_values(features, weights)
+    path = RidgePath.from_features(standardized, targets, ALPHAS)
+    ((_, predictions, leverages),) = path.leave_one_out(ALPHAS)
+    total, kept = path.summarize(lambda rows, values: values.sum(axis=0))
+    assert_array_equal(kept, leverages)
+    assert_allclose(total, predictions.sum(axis=0), rtol=1e-12)
+    for index in (0, 3, 6):
+        assert_allclose(
+            path.leave_one_out_of(index, leverages), predictions[:, index], atol=1e-8
+        )
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+def test_classifier_scores_equal_scikit_learn(n, d, dtype):
+    features, labels, _ = make_problem(n, d, dtype)
+    ours = LinearPathClassifier(alpha=ALPHAS).fit(features, labels)
+    assert_array_equal(ours.alphas_, ALPHAS)
+    # A decision within float32's rounding over alpha of another one can turn.
+    tolerance = 1e-12 if dtype == "f8" else 1.01 / n
+    # One alpha a time, since the peer keeps the best score only.
+    for alpha, score in zip(ALPHAS, ours.loo_score_, strict=True):
+        peer = RidgeClassifierCV(
+            [n * alpha * mean_square_norm(features)], scoring="accuracy"
+        )
+        peer.fit(features.astype(np.float64), labels)
+        assert_allclose(score, peer.best_score_, atol=tolerance)
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_regressor_equals_scikit_learn(n, d):
+    features, _, _ = make_problem(n, d)
+    rng = np.random.RandomState(2)
+    y = features[:, :5] @ rng.randn(5, 2) + rng.randn(n, 2)
+    ours = RidgePathRegressor(ALPHAS).fit(features, y)
+    unit = n * mean_square_norm(features)
+    peer = RidgeCV(ALPHAS * unit, store_cv_results=True).fit(features, y)
+    assert_allclose(ours.alpha_ * unit, peer.alpha_)
+    errors = peer.cv_results_.mean(axis=0)
+    expected = np.mean(1 - errors / y.var(axis=0)[:, None], axis=0)
+    assert_allclose(ours.loo_score_, expected, rtol=1e-6)
+    assert_allclose(ours.coef_, peer.coef_, rtol=1e-6, atol=1e-9)
+    assert_allclose(ours.predict(features), peer.predict(features), rtol=1e-6)
+
+
+@pytest.mark.parametrize("easy", [False, True])
+def test_the_highest_accuracy_is_chosen_and_ties_go_to_the_smallest_error(easy):
+    features, labels, weights = make_problem(90, 30)
+    if not easy:
+        features += 2 * np.random.RandomState(1).randn(90, 30)
+    fitted = fit_classifier(features, labels, weights, head="ridge", alphas=ALPHAS)
+    standardized = StandardizedFeatures.from_values(features, weights)
+    targets = 2.0 * (labels[:, None] == np.arange(3)) - 1
+    path = RidgePath.from_features(standardized, targets, ALPHAS)
+    ((_, predictions, _),) = path.leave_one_out(ALPHAS)
+    weights = weights / weights.sum()
+    accuracies = weights @ (predictions.argmax(axis=2) == labels[:, None])
+    errors = weights @ ((predictions - targets[:, None]) ** 2).sum(axis=2)
+    assert_allclose(fitted.scores, accuracies)
+    assert_allclose(fitted.decisions, predictions[:, fitted.best], atol=1e-8)
+    tied = np.flatnonzero(np.isclose(accuracies, accuracies.max()))
+    assert fitted.best == tied[errors[tied].argmin()]
+    assert (len(tied) > 1) == easy
+
+
+def test_float32_leave_one_out_is_that_of_float64():
+    features, labels, _ = make_problem(400, 50)
+    scores = [
+        LinearPathClassifier(alpha=ALPHAS).fit(features.astype(dtype), labels)
+        for dtype in (np.float64, np.float32)
+    ]
+    # A decision within 1e-6 of another could turn: at most one of 400.
+    assert_allclose(scores[0].loo_score_, scores[1].loo_score_, atol=1 / 400)
+    assert scores[1].coef_.dtype == np.float32
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_standard_deviations_are_those_of_the_gaussian_process(n, d):
+    features, _, _ = make_problem(n, d)
+    rng = np.random.RandomState(3)
+    y = np.column_stack([features[:, 0] + rng.randn(n), 7 * rng.randn(n)])
+    alpha = 1e-2
+    regressor = RidgePathRegressor(alpha).fit(features, y)
+    new = rng.randn(5, d) + 5
+    mean, deviation = regressor.predict(new, return_std=True)
+    assert_allclose(mean, regressor.predict(new))
+    centre, scale = features.mean(axis=0), np.sqrt(mean_square_norm(features))
+    rows, points = (features - centre) / scale, (new - centre) / scale
+    inverse = np.linalg.inv(rows.T @ rows / n + alpha * np.eye(d))
+    spread = np.einsum("ij,jk,ik->i", points, inverse, points)
+    leverages = (1 + np.einsum("ij,jk,ik->i", rows, inverse, rows)) / n
+    residuals = y - regressor.predict(features)
+    noise = np.mean(residuals**2 / (1 - leverages)[:, None], axis=0)
+    assert_allclose(regressor.noise_variance_, noise, rtol=1e-8)
+    expected = np.sqrt(noise * (1 + (1 + spread[:, None]) / n))
+    assert_allclose(deviation, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+def test_standard_deviations_cover_new_targets(dtype):
+    rng = np.random.RandomState(0)
+    features = rng.randn(1200, 100)
+    y = features @ rng.randn(100) + 3 * rng.randn(1200)
+    features = features.astype(dtype)
+    regressor = RidgePathRegressor().fit(features[:200], y[:200])
+    mean, deviation = regressor.predict(features[200:], return_std=True)
+    standardized = (y[200:] - mean) / deviation
+    # The mean square of 1,000 has a standard error of 0.045, and the noise's
+    # variance, from 200 samples for 100 parameters, one of sqrt(2 / 100) = 0.14.
+    assert abs(np.mean(standardized**2) - 1) < 0.4
+
+
+def test_constant_targets():
+    features, _, _ = make_problem(30, 5)
+    regressor = RidgePathRegressor().fit(features, np.full(30, 3.0))
+    mean, deviation = regressor.predict(features, return_std=True)
+    assert_allclose(mean, 3)
+    assert_allclose(deviation, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 20), (20, 60)])
+def test_posterior_in_blocks(n, d, monkeypatch):
+    from sklearn_ckn._heads import _standardize
+
+    features, _, _ = make_problem(n, d)
+    targets = features[:, :1] ** 2
+    _, posterior = fit_ridge_regressor(features, targets, ALPHAS)
+    whole = posterior.deviation(features)
+    monkeypatch.setattr(_standardize, "BLOCK_VALUES", 130)
+    _, posterior = fit_ridge_regressor(features, targets, ALPHAS)
+    assert_allclose(posterior.deviation(features), whole, rtol=1e-6)
