@@ -1,9 +1,10 @@
-"""MNIST: 60,000 images to train, 10,000 to test.
+"""MNIST: training sets of several sizes, 10,000 images to test.
 
-``--data DIR`` reads ``mnist_train.npz`` and ``mnist_test.npz`` with arrays ``X`` (n,
-28, 28) uint8 and ``y``; without it, the images come from OpenML. The default alpha was
-chosen by training on a third of the training images and validating on another; nothing
-is chosen on the test images. Run with ``python benchmarks/mnist.py --data DIR``.
+For every size, several random draws of the training images; the anchors, alpha and all
+else are learned from these alone. ``--data DIR`` reads ``mnist_train.npz`` and
+``mnist_test.npz`` with arrays ``X`` (n, 28, 28) uint8 and ``y``; without it, the images
+come from OpenML. The network's parameters were chosen on training images. Run with
+``python benchmarks/mnist.py --data DIR``.
 """
 
 import argparse
@@ -13,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from _timing import peak_memory
 
-from sklearn_ckn import CKNFeatures
-from sklearn_ckn._heads import fit_head
+from sklearn_ckn import CKNFeatures, LinearPathClassifier
 
 
 def load(directory):
@@ -33,25 +33,15 @@ def load(directory):
     return images[:60_000], labels[:60_000], images[60_000:], labels[60_000:]
 
 
-def main():
-    """Train, test and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--n-anchors", type=int, nargs="+", default=[64, 512])
-    parser.add_argument("--patch-size", type=int, nargs="+", default=[3, 3])
-    parser.add_argument("--subsampling", type=int, nargs="+", default=[2, 5])
-    parser.add_argument("--alpha", type=float, default=1e-9)
-    parser.add_argument("--n-train", type=int, default=60_000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    X, y, X_test, y_test = load(arguments.data)
-    X, y = X[: arguments.n_train], y[: arguments.n_train]
-
+def evaluate(data, rows, seed, arguments):
+    """Train on some rows; return the test error in percent and seconds by step."""
+    X, y, X_test, y_test = data
+    X, y = X[rows], y[rows]
     seconds = {}
 
-    def timed(name, function, *values, **options):
+    def timed(name, function, *values):
         start = time.perf_counter()
-        result = function(*values, **options)
+        result = function(*values)
         seconds[name] = time.perf_counter() - start
         return result
 
@@ -59,30 +49,49 @@ def main():
         tuple(arguments.n_anchors),
         patch_size=tuple(arguments.patch_size),
         subsampling=tuple(arguments.subsampling),
-        random_state=arguments.seed,
-        verbose=1,
+        random_state=seed,
     )
-    timed("fit anchors", network.fit, X)
-    features = timed("transform training images", network.transform, X)
-    targets = 2.0 * (y[:, np.newaxis] == np.arange(10)) - 1
-    coef, intercept = timed(
-        "fit ridge head",
-        fit_head,
-        features,
-        targets,
-        np.ones(len(y)),
-        head="ridge",
-        alpha=arguments.alpha,
-    )
-    test_features = timed("transform test images", network.transform, X_test)
-    errors = (test_features @ coef.T + intercept).argmax(axis=1) != y_test
+    head = LinearPathClassifier(arguments.head)
+    timed("anchors", network.fit, X)
+    features = timed("features", network.transform, X)
+    timed("head", head.fit, features, y)
+    test_features = timed("test", network.transform, X_test)
+    error = 100 * (1 - head.score(test_features, y_test))
+    return error, seconds, head.alpha_
 
-    print(f"anchors {arguments.n_anchors}, {features.shape[1]} features")
-    for name, value in seconds.items():
-        print(f"{name:26} | {value:6.1f} s")
-    print(f"{'all':26} | {sum(seconds.values()):6.1f} s")
-    print(f"{'peak memory':26} | {peak_memory():6.0f} MB")
-    print(f"{'test error':26} | {100 * errors.mean():6.2f} % ({errors.sum()})")
+
+def main():
+    """Train, test and print a row per training set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--n-anchors", type=int, nargs="+", default=[64, 512])
+    parser.add_argument("--patch-size", type=int, nargs="+", default=[3, 3])
+    parser.add_argument("--subsampling", type=int, nargs="+", default=[2, 5])
+    parser.add_argument("--head", default="ridge")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[300, 1000, 5000, 60000]
+    )
+    parser.add_argument("--draws", type=int, default=3)
+    arguments = parser.parse_args()
+    data = load(arguments.data)
+
+    print(
+        "images | draw | test error % |   alpha | s: anchors, features, head, test"
+    )
+    for size in arguments.sizes:
+        errors = []
+        for draw in range(arguments.draws):
+            random_state = np.random.RandomState(draw)
+            rows = random_state.choice(len(data[0]), size, replace=False)
+            error, seconds, alpha = evaluate(data, rows, draw, arguments)
+            errors.append(error)
+            steps = ", ".join(f"{value:.1f}" for value in seconds.values())
+            print(
+                f"{size:6} | {draw:4} | {error:12.2f} | {alpha:.1e} | {steps}",
+                flush=True,
+            )
+        print(f"{size:6} | mean | {np.mean(errors):12.2f}")
+    print(f"peak memory {peak_memory():.0f} MB")
 
 
 if __name__ == "__main__":

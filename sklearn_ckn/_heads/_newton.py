@@ -18,6 +18,9 @@ MAX_CG_ITER = 200
 # most 2 alpha f TOLERANCE it is within this part of its minimum.
 TOLERANCE = 1e-4
 
+# Steps are halved no further than this.
+SMALLEST_STEP = 1e-6
+
 # Samples whose curvature is below this part of the largest are left out of the
 # preconditioner.
 NEGLIGIBLE_CURVATURE = 1e-3
@@ -190,7 +193,8 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
     Warns
     -----
     ConvergenceWarning
-        The gradient is not small enough after MAX_ITER iterations.
+        The gradient is not small enough after MAX_ITER iterations, or where
+        rounding hides any further descent.
     """
     penalty = np.full((len(theta), 1), alpha)
     penalty[-1] = 0
@@ -209,23 +213,27 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         precondition = Preconditioner(products, loss.diagonal(curvature), alpha)
         direction = conjugate_gradients(multiply, precondition, -gradient, 0.1)
         moves = products.decisions(direction)
-        slope = np.vdot(gradient, direction)
+        # Along Newton's direction the objective falls by half of this.
+        decrease = -np.vdot(gradient, direction)
         step = 1.0
-        while True:
+        while step > SMALLEST_STEP:
             new_theta = theta + step * direction
             new_decisions = decisions + step * moves
             new_value, slopes, curvature = loss(new_decisions, targets, weights)
             new_value += np.vdot(new_theta, penalty * new_theta) / 2
-            if new_value <= value + 1e-4 * step * slope:
+            if new_value <= value - 1e-4 * step * decrease:
                 break
             step /= 2
-            if step < 1e-6:
-                # Rounding hides any further descent.
+        else:
+            if decrease <= 2 * TOLERANCE * value:
+                # What could still be gained drowns in rounding.
                 return theta, decisions
+            break
         theta, decisions, value = new_theta, new_decisions, new_value
     warnings.warn(
-        f"The linear head did not converge in {MAX_ITER} iterations at "
-        f"alpha={alpha:.1e}: a larger alpha makes the problem easier.",
+        f"The linear head did not converge at alpha={alpha:.1e}, within "
+        f"{MAX_ITER} iterations and the precision of {products.features.dtype}: a "
+        "larger alpha makes the problem easier.",
         ConvergenceWarning,
         stacklevel=2,
     )
