@@ -75,9 +75,7 @@ def main():
     arguments = parser.parse_args()
     data = load(arguments.data)
 
-    print(
-        "images | draw | test error % |   alpha | s: anchors, features, head, test"
-    )
+    print("images | draw | test error % |   alpha | s: anchors, features, head, test")
     for size in arguments.sizes:
         errors = []
         for draw in range(arguments.draws):

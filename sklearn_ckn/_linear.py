@@ -16,7 +16,6 @@ from sklearn_ckn._decisions import DecisionsMixin
 from sklearn_ckn._heads import (
     LOSSES,
     fit_classifier,
-    fit_factor,
     fit_ridge_regressor,
     resolve_alphas,
 )
@@ -56,10 +55,10 @@ class LinearPathClassifier(DecisionsMixin, BaseEstimator):
         1e-10 with ``"ridge"``, and from 0.01 down to 1e-9 with the others, which stop
         where the held-out loss rises. The candidate of the highest accuracy on
         samples not trained on is taken, since the loss prefers a larger alpha than
-        the accuracy where many classes overlap; ties, frequent with few samples, go
-        to the smallest loss. Those samples are left out one by one with ``"ridge"``;
-        with the others they are five stratified folds, or with more than 2,000
-        samples the first of the five.
+        the accuracy where many classes overlap; of those within a standard error of
+        it, the one with the best probabilities (log loss). Those samples are left
+        out one by one with ``"ridge"``; with the others they are five stratified
+        folds, or with more than 2,000 samples the first of the five.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
 
@@ -162,10 +161,7 @@ class LinearPathClassifier(DecisionsMixin, BaseEstimator):
             setattr(
                 self, "loo_score_" if is_ridge else "validation_score_", fitted.scores
             )
-            held_out = fitted.held_out
-            self.temperature_ = 1 / fit_factor(
-                fitted.decisions, labels[held_out], weights[held_out]
-            )
+            self.temperature_ = 1 / fitted.factor
         return self
 
     def decision_function(self, X):

@@ -7,7 +7,7 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from sklearn_ckn import CKNFeatures, LinearPathClassifier
-from sklearn_ckn._heads import fit_factor, probabilities
+from sklearn_ckn._heads._calibration import fit_factor, probabilities
 
 
 def calibration_error(predicted, labels, n_bins=10):
@@ -48,7 +48,7 @@ def test_the_factor_minimises_the_log_loss():
     decisions = rng.randn(5000, 4)
     chances = softmax(3 * decisions, axis=1)
     labels = (chances.cumsum(axis=1) > rng.uniform(size=(5000, 1))).argmax(axis=1)
-    factor = fit_factor(decisions, labels, np.ones(5000))
+    factor, _ = fit_factor(decisions, labels, np.ones(5000))
     # The standard error of the estimate: 1 / sqrt(n * variance of the own decision).
     assert abs(factor - 3) < 4 / np.sqrt(5000 * 0.2)
     best = log_loss(labels, softmax(factor * decisions, axis=1))
@@ -60,7 +60,7 @@ def test_two_classes():
     rng = np.random.RandomState(0)
     decisions = rng.randn(5000, 1)
     labels = (rng.uniform(size=5000) < 1 / (1 + np.exp(-2 * decisions[:, 0]))) * 1
-    factor = fit_factor(decisions, labels, np.ones(5000))
+    factor, _ = fit_factor(decisions, labels, np.ones(5000))
     assert abs(factor - 2) < 4 / np.sqrt(5000 * 0.15)
     predicted = probabilities(decisions, factor)
     assert predicted.shape == (5000, 2)
@@ -71,8 +71,8 @@ def test_weights_are_repetitions():
     rng = np.random.RandomState(0)
     decisions, labels = rng.randn(50, 3), rng.randint(3, size=50)
     repeats = rng.randint(1, 4, size=50)
-    weighted = fit_factor(decisions, labels, repeats.astype(float))
-    repeated = fit_factor(
+    weighted, _ = fit_factor(decisions, labels, repeats.astype(float))
+    repeated, _ = fit_factor(
         decisions.repeat(repeats, axis=0), labels.repeat(repeats), np.ones(sum(repeats))
     )
     # Both get one sample more, among 50 and among about 100.
@@ -82,9 +82,12 @@ def test_weights_are_repetitions():
 def test_few_samples_that_are_all_right_are_not_certain():
     labels = np.arange(10) % 2
     decisions = np.where(labels == 1, 1.0, -1.0)[:, np.newaxis]
-    predicted = probabilities(decisions, fit_factor(decisions, labels, np.ones(10)))
+    factor, loss = fit_factor(decisions, labels, np.ones(10))
+    predicted = probabilities(decisions, factor)
     # One sample more, half of it wrong: (10 + 1 / 2) / (10 + 1).
     assert_allclose(predicted.max(axis=1), 10.5 / 11, rtol=1e-3)
+    expected = -(10.5 * np.log(10.5 / 11) + 0.5 * np.log(0.5 / 11)) / 11
+    assert_allclose(loss, expected, rtol=1e-6)
 
 
 def test_predict_log_proba(digit_features):

@@ -8,13 +8,12 @@ loss.
 """
 
 from sklearn_ckn._heads._alphas import resolve_alphas
-from sklearn_ckn._heads._calibration import fit_factor, probabilities
+from sklearn_ckn._heads._calibration import probabilities
 from sklearn_ckn._heads._path import LOSSES, fit_classifier, fit_ridge_regressor
 
 __all__ = [
     "LOSSES",
     "fit_classifier",
-    "fit_factor",
     "fit_ridge_regressor",
     "probabilities",
     "resolve_alphas",

@@ -35,6 +35,8 @@ def fit_factor(decisions, labels, weights):
     Returns
     -------
     factor : float
+    log_loss : float
+        Mean log loss of the probabilities, the sample more included.
     """
     scores = _two_sided(decisions)
     n = len(scores)
@@ -45,9 +47,9 @@ def fit_factor(decisions, labels, weights):
         factor = np.exp(logarithm)
         return weights @ (logsumexp(factor * scores, axis=1) - factor * expected)
 
-    return float(
-        np.exp(minimize_scalar(log_loss, bounds=LOG_FACTORS, method="bounded").x)
-    )
+    weights = weights / weights.sum()
+    best = minimize_scalar(log_loss, bounds=LOG_FACTORS, method="bounded")
+    return float(np.exp(best.x)), float(best.fun)
 
 
 def probabilities(decisions, factor):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._heads._alphas import GRIDS
+from sklearn_ckn._heads._calibration import fit_factor
 from sklearn_ckn._heads._folds import held_out_folds
 from sklearn_ckn._heads._losses import Logistic, SquaredHinge
 from sklearn_ckn._heads._newton import Products, minimize_loss
@@ -34,10 +35,8 @@ class FittedHead:
         Accuracy, or R2, on held-out samples.
     best : int
         The alpha that was chosen.
-    held_out : ndarray of shape (h,)
-        Rows that were predicted by a head that had not seen them.
-    decisions : ndarray of shape (h, m)
-        Those predictions, with the alpha chosen.
+    factor : float or None
+        Of the decisions, for probabilities: see ``fit_factor``.
     """
 
     coef: np.ndarray
@@ -45,8 +44,7 @@ class FittedHead:
     alphas: np.ndarray
     scores: np.ndarray
     best: int
-    held_out: np.ndarray
-    decisions: np.ndarray
+    factor: float | None = None
 
 
 def one_vs_rest(labels, n_classes):
@@ -62,13 +60,36 @@ def is_correct(decisions, labels):
     return decisions.argmax(axis=-1) == labels
 
 
-def _best(accuracies, losses):
-    """Return the highest accuracy's position; ties go to the smallest loss.
+def choose_alpha(accuracies, decisions_of, labels, weights):
+    """Choose by the accuracy on held-out samples.
 
-    Accuracy is what a classifier is for, and the squared error prefers alphas some
-    ten times too large where many classes overlap. On few samples accuracies tie.
+    Accuracy is what a classifier is for: the squared error prefers an alpha some ten
+    times too large where many classes overlap. On few samples it says little, so what
+    is within a standard error of the best counts as tied, and of these the alpha is
+    taken whose decisions make the best probabilities.
+
+    Parameters
+    ----------
+    accuracies : ndarray of shape (A,)
+    decisions_of : callable
+        From one of the alphas' positions to held-out decisions, (n, m).
+    labels : ndarray of shape (n,)
+    weights : ndarray of shape (n,)
+        Of sum 1.
+
+    Returns
+    -------
+    best : int
+    factor : float
+        Of the decisions, for probabilities.
     """
-    return int(np.lexsort([losses, -np.round(accuracies, 10)])[0])
+    highest = accuracies.max()
+    error = np.sqrt(max(highest * (1 - highest), 0) * np.sum(weights**2))
+    # Sums of the same weights in another order count as equal.
+    tied = np.flatnonzero(accuracies >= highest - error - 1e-10)
+    calibrations = [fit_factor(decisions_of(i), labels, weights) for i in tied]
+    place = int(np.argmin([log_loss for _, log_loss in calibrations]))
+    return int(tied[place]), calibrations[place][0]
 
 
 def fit_classifier(features, labels, weights, *, head, alphas=None):
@@ -102,21 +123,14 @@ def _fit_ridge(values, labels, targets, weights, head, alphas):
     path = RidgePath.from_features(features, targets, alphas)
 
     def statistic(rows, predictions):
-        correct = is_correct(predictions, labels[rows, np.newaxis])
-        errors = np.sum((targets[rows, np.newaxis] - predictions) ** 2, axis=2)
-        return weights[rows] @ np.hstack([correct, errors])
+        return weights[rows] @ is_correct(predictions, labels[rows, np.newaxis])
 
-    sums, leverages = path.summarize(statistic)
-    accuracies, losses = np.split(sums, 2)
-    best = _best(accuracies, losses)
-    return FittedHead(
-        *features.original_units(path.solve(best), path.intercept),
-        alphas,
-        accuracies,
-        best,
-        np.arange(len(labels)),
-        path.leave_one_out_of(best, leverages),
+    accuracies, leverages = path.summarize(statistic)
+    best, factor = choose_alpha(
+        accuracies, lambda i: path.leave_one_out_of(i, leverages), labels, weights
     )
+    coef, intercept = features.original_units(path.solve(best), path.intercept)
+    return FittedHead(coef, intercept, alphas, accuracies, best, factor)
 
 
 def fit_ridge_regressor(values, targets, alphas=None):
@@ -147,14 +161,8 @@ def fit_ridge_regressor(values, targets, alphas=None):
     scores = 1 - np.mean(errors / np.where(variation > 0, variation, np.inf), axis=1)
     best = int(scores.argmax())
     predictions = path.leave_one_out_of(best, leverages)
-    fitted = FittedHead(
-        *features.original_units(path.solve(best), path.intercept),
-        alphas,
-        scores,
-        best,
-        np.arange(len(targets)),
-        predictions,
-    )
+    coef, intercept = features.original_units(path.solve(best), path.intercept)
+    fitted = FittedHead(coef, intercept, alphas, scores, best)
     return fitted, Posterior.from_path(path, best, predictions, leverages[:, best])
 
 
@@ -186,21 +194,57 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas):
         original = StandardizedFeatures.from_values(values, np.ones(len(values)))
         spectrum = Spectrum.from_features(original)
         values = spectrum.coordinates().astype(values.dtype)
-    chosen = _choose_alpha(values, labels, targets, weights, head, alphas)
+    folds = follow_path(values, labels, targets, weights, head, alphas)
+    held_weights = weights[folds.held_out] / weights[folds.held_out].sum()
+    best, factor = choose_alpha(
+        folds.accuracies,
+        lambda i: folds.decisions[i],
+        labels[folds.held_out],
+        held_weights,
+    )
     problem = _Problem(values, targets, weights, LOSSES[head])
-    problem.theta = chosen.pop("theta")
-    problem.minimize(chosen["alphas"][chosen["best"]])
+    problem.theta = folds.thetas[best]
+    problem.minimize(folds.alphas[best])
     coef, intercept = problem.features.original_units(
         problem.theta[:-1].T, problem.theta[-1]
     )
     if spectrum is not None:
         coef = spectrum.expand(coef.T.astype(np.float64)).T
         coef, intercept = original.original_units(coef, intercept)
-    return FittedHead(coef, intercept, **chosen)
+    return FittedHead(coef, intercept, folds.alphas, folds.accuracies, best, factor)
 
 
-def _choose_alpha(values, labels, targets, weights, head, alphas):
-    """Follow the path on every fold and return what FittedHead holds of it."""
+@dataclass(frozen=True)
+class FoldPath:
+    """What the folds of a path predict.
+
+    Attributes
+    ----------
+    alphas : ndarray of shape (A,)
+        Those tried.
+    accuracies : ndarray of shape (A,)
+    held_out : ndarray of shape (h,)
+        Rows that were predicted by a head that had not seen them.
+    decisions : list of ndarray of shape (h, m)
+        Those predictions, for each alpha.
+    thetas : list of ndarray of shape (d + 1, m)
+        The first fold's solutions.
+    """
+
+    alphas: np.ndarray
+    accuracies: np.ndarray
+    held_out: np.ndarray
+    decisions: list
+    thetas: list
+
+
+def follow_path(values, labels, targets, weights, head, alphas):
+    """Minimise on every fold along the path; see ``fit_classifier``.
+
+    Returns
+    -------
+    path : FoldPath
+    """
     loss = LOSSES[head]
     patience = PATIENCE if alphas is None else np.inf
     alphas = GRIDS[head] if alphas is None else alphas
@@ -213,28 +257,19 @@ def _choose_alpha(values, labels, targets, weights, head, alphas):
         problems.append(_Problem(values, targets, training, loss))
     held_out = np.concatenate(folds)
     held_weights = weights[held_out] / weights[held_out].sum()
-    accuracies, losses, kept = [], [], []
+    accuracies, losses, decisions, thetas = [], [], [], []
     for alpha in alphas:
-        decisions = np.concatenate(
-            [
-                problem.minimize(alpha)[fold]
-                for problem, fold in zip(problems, folds, strict=True)
-            ]
-        )
-        accuracies.append(held_weights @ is_correct(decisions, labels[held_out]))
+        predicted = [
+            problem.minimize(alpha)[fold]
+            for problem, fold in zip(problems, folds, strict=True)
+        ]
+        decisions.append(np.concatenate(predicted))
+        thetas.append(problems[0].theta)
+        accuracies.append(held_weights @ is_correct(decisions[-1], labels[held_out]))
         losses.append(
-            loss(decisions, targets[held_out], held_weights[:, np.newaxis])[0]
+            loss(decisions[-1], targets[held_out], held_weights[:, np.newaxis])[0]
         )
-        kept.append((problems[0].theta, decisions))
         if len(losses) - 1 - int(np.argmin(losses)) >= patience:
             break
-    best = _best(np.array(accuracies), np.array(losses))
-    theta, decisions = kept[best]
-    return {
-        "alphas": alphas[: len(losses)],
-        "scores": np.array(accuracies),
-        "best": best,
-        "held_out": held_out,
-        "decisions": decisions,
-        "theta": theta,
-    }
+    accuracies = np.array(accuracies)
+    return FoldPath(alphas[: len(losses)], accuracies, held_out, decisions, thetas)
