@@ -3,6 +3,7 @@
 import warnings
 from math import prod
 from numbers import Integral, Real
+from os import PathLike
 
 import numpy as np
 from sklearn.base import (
@@ -79,7 +80,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         this flip (Haasdonk and Burkhardt, Machine Learning 2007, section 2). It takes
         twice the time, and helps where a mirror image shows the same thing: not for
         digits or letters.
-    memory : str, joblib.Memory or None, default=None
+    memory : str, path, joblib.Memory or None, default=None
         Where the anchors of layers are kept, as in :class:`sklearn.pipeline.Pipeline`:
         a folder or a Memory. A fit that finds a layer learned before, from the same
         images with the same ``random_state`` and the same parameters as far as they
@@ -163,7 +164,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "flip_average": ["boolean"],
-        "memory": [str, HasMethods(["cache"]), None],
+        "memory": [str, PathLike, HasMethods(["cache"]), None],
         "device": [StrOptions({"cpu", "cuda"})],
         "verbose": ["verbose"],
         "random_state": ["random_state"],

@@ -1,5 +1,6 @@
 """What a fit can look up instead of computing it again."""
 
+import os
 from functools import cached_property
 
 import joblib
@@ -15,19 +16,16 @@ def resolve_memory(memory, random_state):
 
     Parameters
     ----------
-    memory : str, joblib.Memory or None
+    memory : str, path, joblib.Memory or None
     random_state : int, RandomState or None
 
     Returns
     -------
     memory : joblib.Memory
         One without a location computes everything.
-
-    Raises
-    ------
-    ValueError
-        ``memory`` is something else.
     """
+    if isinstance(memory, os.PathLike):
+        memory = os.fspath(memory)
     checked = check_memory(memory)
     return joblib.Memory(location=None) if random_state is None else checked
 

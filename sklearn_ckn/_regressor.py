@@ -43,7 +43,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         Part of the inertia that a k-means iteration must gain to go on.
     flip_average : bool, default=False
         Whether to average the features of an image and of its mirror image.
-    memory : str, joblib.Memory or None, default=None
+    memory : str, path, joblib.Memory or None, default=None
         Where the anchors of layers are kept, and here also the features of the
         training images: a search over ``alpha`` computes them once.
     alpha : float, "auto" or array-like of float, default="auto"

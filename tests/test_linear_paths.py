@@ -1,5 +1,7 @@
 """The heads as estimators: labels, weights, paths of alphas, folds, errors."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -7,7 +9,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
-from sklearn_ckn._heads import _path
+from sklearn_ckn._heads import _path, _standardize
 from sklearn_ckn._heads._alphas import GRIDS
 from sklearn_ckn._heads._folds import MAX_FOR_ALL_FOLDS, held_out_folds
 
@@ -201,3 +203,20 @@ def test_not_fitted(method, blobs):
         getattr(LinearPathClassifier(), method)(blobs[0])
     with pytest.raises(NotFittedError):
         RidgePathRegressor().predict(blobs[0])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_no_copy_of_the_features(head, monkeypatch):
+    rng = np.random.RandomState(0)
+    labels = rng.randint(3, size=20_000)
+    features = rng.randn(20_000, 200).astype(np.float32)
+    features[:, :3] += np.eye(3, dtype=np.float32)[labels]
+    monkeypatch.setattr(_standardize, "BLOCK_VALUES", 2**16)
+    classifier = LinearPathClassifier(head, alpha=[1e-2, 1e-3])
+    tracemalloc.start()
+    classifier.fit(features, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Decisions, weights and matrices of 200 x 200 come to some megabytes. A copy in
+    # float32 would take 16 of them, in float64 32.
+    assert peak < features.nbytes

@@ -123,7 +123,7 @@ def test_other_images_and_other_dtypes(images, tmp_path, clusterings):
     for changed in (images, images[:50], images[::-1], images.astype(np.float64)):
         CKNFeatures(**PARAMETERS, memory=str(tmp_path)).fit(changed)
     assert clusterings == [8, 12] * 4
-    rows = CKNFeatures(**PARAMETERS, memory=str(tmp_path), image_shape=(8, 8))
+    rows = CKNFeatures(**PARAMETERS, memory=tmp_path, image_shape=(8, 8))
     rows.fit(images.reshape(60, 64))
     assert clusterings == [8, 12] * 4
 
