@@ -65,9 +65,11 @@ class Products:
         rounding = np.finfo(self.features.dtype).eps
         penalty = 4.0 ** np.round(np.log(max(penalty, rounding)) / np.log(4))
         if penalty != self._penalty:
-            matrix = self._gram.copy()
+            matrix = self._gram.copy(order="F")
             matrix.flat[:: len(matrix) + 1] += penalty
-            self._factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+            self._factor = cho_factor(
+                matrix, lower=True, overwrite_a=True, check_finite=False
+            )
             self._penalty = penalty
         return self._factor
 

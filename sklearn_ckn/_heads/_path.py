@@ -193,7 +193,11 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas):
         # all that is needed, and fewer.
         original = StandardizedFeatures.from_values(values, np.ones(len(values)))
         spectrum = Spectrum.from_features(original)
-        values = spectrum.coordinates().astype(values.dtype)
+        if spectrum.eigenvalues.size == 0:
+            # Constant features have no coordinates.
+            spectrum = None
+        else:
+            values = spectrum.coordinates().astype(values.dtype)
     folds = follow_path(values, labels, targets, weights, head, alphas)
     held_weights = weights[folds.held_out] / weights[folds.held_out].sum()
     best, factor = choose_alpha(

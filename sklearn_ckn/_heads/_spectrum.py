@@ -41,10 +41,10 @@ class Spectrum:
         """
         n, d = features.shape
         primal = d <= n
-        matrix = features.gram() if primal else features.outer_gram()
-        # The matrix is symmetric: its transpose is the Fortran order of LAPACK.
+        # Fortran order is LAPACK's, which so overwrites the matrix.
+        matrix = features.gram() if primal else features.outer_gram().T
         eigenvalues, vectors = eigh(
-            matrix.T, overwrite_a=True, check_finite=False, driver="evd"
+            matrix, lower=True, overwrite_a=True, check_finite=False, driver="evd"
         )
         rounding = np.finfo(np.float64).eps * len(eigenvalues) * eigenvalues[-1]
         kept = eigenvalues > max(-10 * eigenvalues[0], rounding)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import get_blas_funcs
 from sklearn.utils import gen_batches
 
 # Values in a block of features: 32 MB of float32.
@@ -94,12 +95,19 @@ class StandardizedFeatures:
             yield rows, self.standardize(self.values[rows])
 
     def gram(self):
-        """Return X^T diag(w) X / n: products in the features' dtype, float64 sums."""
+        """Return the lower triangle of X^T diag(w) X / n, (d, d), in Fortran order.
+
+        Products are in the features' dtype, summed in float64. What LAPACK takes is
+        one triangle: NumPy's product of a matrix with its own transpose would mirror
+        it for every block.
+        """
         n, d = self.shape
-        total = np.zeros((d, d))
+        (syrk,) = get_blas_funcs(["syrk"], dtype=self.dtype)
+        total = np.zeros((d, d), order="F")
+        product = np.zeros((d, d), dtype=self.dtype, order="F")
         for rows, block in self.row_blocks():
             block *= self.root_weights[rows].astype(block.dtype)
-            total += block.T @ block
+            total += syrk(1, block.T, c=product, overwrite_c=True, lower=True)
         total /= n
         return total
 
