@@ -322,12 +322,8 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _encode_training(self, images):
         """Return the features of the images of the fit, from memory if it has them."""
         memory = resolve_memory(self.memory, self.random_state)
-        key = DataKey(
-            images,
-            compute_dtype(images.dtype),
-            get_engine(self.device),
-            enabled=memory.location is not None,
-        )
+        dtype = compute_dtype(images.dtype)
+        key = DataKey(images, dtype, get_engine(self.device), memory)
         encode = memory.cache(encode_training_images, ignore=["encode", "images"])
         return encode(key(self._layers, self.flip_average), self._encode, images)
 

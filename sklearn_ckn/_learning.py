@@ -112,12 +112,7 @@ class LayerLearner:
 
     @cached_property
     def _data_key(self):
-        return DataKey(
-            self.images,
-            self.dtype,
-            self.engine,
-            enabled=self.memory.location is not None,
-        )
+        return DataKey(self.images, self.dtype, self.engine, self.memory)
 
     def __call__(self, settings, layers, seeds):
         """Learn one layer.

@@ -40,14 +40,14 @@ class DataKey:
         In which they are computed.
     engine : CPUEngine or ArrayEngine
         Engines differ in rounding, and so in what they compute.
-    enabled : bool
-        Whether anything is looked up at all: without it there are no keys to compute.
+    memory : joblib.Memory or an object like it
+        Without a location nothing is looked up, and there are no keys to compute.
     """
 
-    def __init__(self, images, dtype, engine, *, enabled):
+    def __init__(self, images, dtype, engine, memory):
         self._images = images
         self._computation = (str(dtype), type(engine).__name__, __version__)
-        self._enabled = enabled
+        self._enabled = getattr(memory, "location", "elsewhere") is not None
 
     @cached_property
     def _data(self):

@@ -156,6 +156,20 @@ def test_random_states_and_memory_objects(images, tmp_path, clusterings):
     assert_same_features(CKNFeatures(**parameters).fit(images), fitted)
 
 
+def test_anything_with_a_cache_will_do(images, tmp_path, clusterings):
+    class Wrapper:
+        def __init__(self, memory):
+            self._memory = memory
+
+        def cache(self, function, **options):
+            return self._memory.cache(function, **options)
+
+    memory = Wrapper(joblib.Memory(tmp_path, verbose=0))
+    for _ in range(2):
+        CKNFeatures(**PARAMETERS, memory=memory).fit(images)
+    assert clusterings == [8, 12]
+
+
 def test_heads_share_the_features_of_the_training_images(digits, tmp_path, encodings):
     images, labels = digits[0][:60], digits[1][:60]
     settings = [
