@@ -53,7 +53,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     memory : str, path, joblib.Memory or None, default=None
         Where the anchors of layers are kept, and here also the features of the
         training images: a search over ``head``, ``alpha`` or ``class_weight`` computes
-        them once.
+        them once. They take the room of the features on disk, for each network and
+        each training set.
     head : {"ridge", "linear_svm", "logistic"}, default="ridge"
         The loss of the head: that of :class:`LinearPathClassifier`, which says more.
         The other two take several times longer than ``"ridge"``.

@@ -45,7 +45,8 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         Whether to average the features of an image and of its mirror image.
     memory : str, path, joblib.Memory or None, default=None
         Where the anchors of layers are kept, and here also the features of the
-        training images: a search over ``alpha`` computes them once.
+        training images: a search over ``alpha`` computes them once. They take the
+        room of the features on disk, for each network and each training set.
     alpha : float, "auto" or array-like of float, default="auto"
         Regularization, or candidates for it: see :class:`RidgePathRegressor`.
     device : {"cpu", "cuda"}, default="cpu"
