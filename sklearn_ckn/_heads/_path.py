@@ -1,5 +1,6 @@
 """Heads fitted along a path of alphas, of which held-out samples choose one."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,13 @@ from sklearn_ckn._heads._posterior import Posterior
 from sklearn_ckn._heads._ridge import RidgePath
 from sklearn_ckn._heads._spectrum import Spectrum
 from sklearn_ckn._heads._standardize import StandardizedFeatures
+from sklearn_ckn._threads import single_threaded_blas
 
 LOSSES = {"linear_svm": SquaredHinge(), "logistic": Logistic()}
+
+# Features of fewer values are worked on by one thread: several wait for each other
+# longer than the many small products take.
+SMALL_VALUES = 2**22
 
 # Alphas in a row that raise the held-out loss before the path ends.
 PATIENCE = 2
@@ -114,7 +120,9 @@ def fit_classifier(features, labels, weights, *, head, alphas=None):
     targets = one_vs_rest(labels, labels.max() + 1)
     weights = weights / weights.sum()
     fit = _fit_ridge if head == "ridge" else _fit_by_newton
-    return fit(features, labels, targets, weights, head, alphas)
+    small = features.size < SMALL_VALUES
+    with single_threaded_blas if small else nullcontext():
+        return fit(features, labels, targets, weights, head, alphas)
 
 
 def _fit_ridge(values, labels, targets, weights, head, alphas):
