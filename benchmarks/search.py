@@ -2,8 +2,8 @@
 
 Three values of beta, two of patch size and three folds on 5,000 MNIST images: with
 ``alpha="auto"``, without and with a fresh folder as memory, and again with what that
-folder then holds; and with three alphas in the grid, without and with memory. The scores
-must be equal to the bit with and without memory. ``--data DIR`` reads
+folder then holds; and with three alphas in the grid, without and with memory. The
+scores must be equal to the bit with and without memory. ``--data DIR`` reads
 ``mnist_train.npz`` with arrays ``X`` (n, 28, 28) uint8 and ``y``. Run with ``python
 benchmarks/search.py --data DIR``.
 """
