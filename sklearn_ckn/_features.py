@@ -77,7 +77,7 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     flip_average : bool, default=False
         Whether the features are the mean of those of the image and of its mirror
         image, left and right exchanged: the feature map of the kernel averaged over
-        this flip (Haasdonk and Burkhardt, Machine Learning 2007, section 2). It takes
+        this flip (Haasdonk and Burkhardt, Machine Learning 2007). It takes
         twice the time, and helps where a mirror image shows the same thing: not for
         digits or letters.
     memory : str, path, joblib.Memory or None, default=None

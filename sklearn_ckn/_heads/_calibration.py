@@ -22,7 +22,7 @@ def fit_factor(decisions, labels, weights):
     Pleiss, Sun and Weinberger, ICML 2017, eq. 9, of which this is 1 / T). A single
     factor never changes the order of the classes. One sample more, which could be of
     any class, keeps the probabilities from becoming certain where all held-out samples
-    are right, as Platt's method does (1999, section 2.2).
+    are right; Platt's method (1999) has the same aim.
 
     Parameters
     ----------

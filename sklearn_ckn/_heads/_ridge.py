@@ -50,7 +50,7 @@ class RidgePath:
 
         The residual without sample i is its residual over 1 - h_i, with the leverage
         h_i = w_i / n (1 + x_i^T (X^T diag(w) X / n + alpha I)^(-1) x_i) (Allen's
-        PRESS; Golub, Heath and Wahba, Technometrics 1979, eq. 1.4), where the mean
+        PRESS; Golub, Heath and Wahba, Technometrics 1979), where the mean
         and the scale of all features are kept.
 
         Parameters
