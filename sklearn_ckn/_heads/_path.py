@@ -207,12 +207,11 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas):
         else:
             values = spectrum.coordinates().astype(values.dtype)
     folds = follow_path(values, labels, targets, weights, head, alphas)
-    held_weights = weights[folds.held_out] / weights[folds.held_out].sum()
     best, factor = choose_alpha(
         folds.accuracies,
         lambda i: folds.decisions[i],
         labels[folds.held_out],
-        held_weights,
+        folds.weights,
     )
     problem = _Problem(values, targets, weights, LOSSES[head])
     problem.theta = folds.thetas[best]
@@ -237,6 +236,8 @@ class FoldPath:
     accuracies : ndarray of shape (A,)
     held_out : ndarray of shape (h,)
         Rows that were predicted by a head that had not seen them.
+    weights : ndarray of shape (h,)
+        Of these rows, of sum 1.
     decisions : list of ndarray of shape (h, m)
         Those predictions, for each alpha.
     thetas : list of ndarray of shape (d + 1, m)
@@ -246,6 +247,7 @@ class FoldPath:
     alphas: np.ndarray
     accuracies: np.ndarray
     held_out: np.ndarray
+    weights: np.ndarray
     decisions: list
     thetas: list
 
@@ -283,5 +285,11 @@ def follow_path(values, labels, targets, weights, head, alphas):
         )
         if len(losses) - 1 - int(np.argmin(losses)) >= patience:
             break
-    accuracies = np.array(accuracies)
-    return FoldPath(alphas[: len(losses)], accuracies, held_out, decisions, thetas)
+    return FoldPath(
+        alphas[: len(losses)],
+        np.array(accuracies),
+        held_out,
+        held_weights,
+        decisions,
+        thetas,
+    )

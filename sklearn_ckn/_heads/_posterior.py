@@ -53,7 +53,7 @@ class Posterior:
         eigenvalues = path.spectrum.eigenvalues
         # 1 / alpha - 1 / (e + alpha)
         lost = eigenvalues / (alpha * (eigenvalues + alpha))
-        factor = path.spectrum.expand(np.diag(np.sqrt(lost)))
+        factor = path.spectrum.directions() * np.sqrt(lost)
         # e_i^2 / (1 - h_i), as the leave-one-out residual is e_i / (1 - h_i).
         residuals = path.targets - predictions
         rest = np.maximum(1 - leverages, 0)

@@ -93,6 +93,13 @@ class Spectrum:
         scales = self._dual_scales[:, np.newaxis]
         return scales * (self.vectors.T @ (self.features.root_weights * right))
 
+    def directions(self):
+        """Return V, (d, r)."""
+        if self.primal:
+            return self.vectors
+        dual = self.vectors / self._dual_scales
+        return self.features.transposed_product(self.features.root_weights * dual)
+
     def expand(self, values):
         """Return V values, (d, m), for ``values`` of shape (r, m)."""
         if self.primal:
