@@ -5,11 +5,13 @@ import sys
 from Cython.Distutils import Extension, build_ext
 from setuptools import setup
 
-MODULES = ("_clusters", "_encode", "_openmp", "_patches")
+MODULES = ("_clusters", "_encode", "_gradients", "_openmp", "_patches")
 HEADERS = (
+    "_ext/layer_geometry.pxd",
     "_ext/matrix_products.pxd",
     "_ext/openmp_shim.h",
     "_ext/patch_copies.pxd",
+    "_ext/pooling.pxd",
     "_ext/vector_loops.h",
     "_ext/vector_loops.pxd",
     "_ext/vector_loops_template.h",

@@ -5,6 +5,12 @@ from cython cimport floating
 cdef extern from "vector_loops.h" nogil:
     void ckn_respond_float(float*, Py_ssize_t, int, float, float, float)
     void ckn_respond_double(double*, Py_ssize_t, int, double, double, double)
+    void ckn_respond_backward_float(
+        float*, const float*, Py_ssize_t, int, float, float, double*
+    )
+    void ckn_respond_backward_double(
+        double*, const double*, Py_ssize_t, int, double, double, double*
+    )
     void ckn_add_scaled_float(float*, const float*, Py_ssize_t, float)
     void ckn_add_scaled_double(double*, const double*, Py_ssize_t, double)
     void ckn_add_to_double_float(double*, const float*, Py_ssize_t)
@@ -27,6 +33,21 @@ cdef inline void respond(
         ckn_respond_float(row, n, kernel, beta, norm, inverse_norm)
     else:
         ckn_respond_double(row, n, kernel, beta, norm, inverse_norm)
+
+
+cdef inline void respond_backward(
+    floating* row,
+    const floating* products,
+    Py_ssize_t n,
+    int kernel,
+    floating beta,
+    floating inverse_norm,
+    double* sums,
+) noexcept nogil:
+    if floating is float:
+        ckn_respond_backward_float(row, products, n, kernel, beta, inverse_norm, sums)
+    else:
+        ckn_respond_backward_double(row, products, n, kernel, beta, inverse_norm, sums)
 
 
 cdef inline void add_scaled(

@@ -1,5 +1,7 @@
 """Dot-product kernels on the sphere and the Nystroem projection."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.linalg import eigh
 
@@ -40,23 +42,82 @@ def kernel_values(cosines, kernel, beta, xp=np):
     return (xp.sqrt((1 - u) * (1 + u)) + (np.pi - xp.arccos(u)) * u) / np.pi
 
 
-def inverse_square_root(matrix, regularization):
-    """Compute (matrix + regularization I)^(-1/2) of a kernel matrix.
+def kernel_derivatives(cosines, kernel, beta, xp=np):
+    """Differentiate a dot-product kernel.
 
     Parameters
     ----------
-    matrix : ndarray of shape (p, p)
-        Symmetric and positive semi-definite up to rounding.
-    regularization : float
-        Positive.
+    cosines, kernel, beta, xp
+        See ``kernel_values``.
 
     Returns
     -------
-    root : ndarray of shape (p, p), float64
-        Symmetric to the bit.
+    derivative : array of the shape and dtype of ``cosines``
+        d kappa(u) / du.
+    beta_derivative : array of the shape and dtype of ``cosines``
+        d kappa(u) / d beta; 0 for kernels without beta.
     """
-    eigenvalues, eigenvectors = eigh(np.asarray(matrix, dtype=np.float64))
-    scales = 1 / np.sqrt(np.maximum(eigenvalues, 0) + regularization)
-    half = eigenvectors * np.sqrt(scales)
-    # A matrix times its own transpose: BLAS computes one triangle and mirrors it.
-    return half @ half.T
+    if kernel == "exp":
+        values = kernel_values(cosines, kernel, beta, xp)
+        return beta * values, (cosines - 1) * values
+    if kernel == "poly":
+        return 2 * cosines, xp.zeros_like(cosines)
+    u = xp.clip(cosines, -1, 1)
+    return (np.pi - xp.arccos(u)) / np.pi, xp.zeros_like(cosines)
+
+
+@dataclass(frozen=True)
+class InverseSquareRoot:
+    """The inverse square root of a regularised kernel matrix, and its derivative.
+
+    Attributes
+    ----------
+    eigenvectors : ndarray of shape (p, p), float64
+        V, those of the kernel matrix K.
+    roots : ndarray of shape (p,), float64
+        s_i = sqrt(e_i + regularization), e_i the eigenvalues.
+    """
+
+    eigenvectors: np.ndarray
+    roots: np.ndarray
+
+    @classmethod
+    def from_matrix(cls, matrix, regularization):
+        """Decompose (matrix + regularization I).
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (p, p)
+            Symmetric and positive semi-definite up to rounding.
+        regularization : float
+            Positive.
+        """
+        eigenvalues, eigenvectors = eigh(np.asarray(matrix, dtype=np.float64))
+        return cls(eigenvectors, np.sqrt(np.maximum(eigenvalues, 0) + regularization))
+
+    def value(self):
+        """Return (K + regularization I)^(-1/2), (p, p), symmetric to the bit."""
+        half = self.eigenvectors * np.sqrt(1 / self.roots)
+        # A matrix times its own transpose: BLAS computes one triangle and mirrors it.
+        return half @ half.T
+
+    def backward(self, slopes):
+        """Turn the gradient G in the inverse square root into that in the matrix K.
+
+        -V ((V^T G V) / ((s_i + s_j) s_i s_j)) V^T, from the derivative of the square
+        root, which solves a Sylvester equation (Higham, Functions of Matrices, 2008,
+        sect. 6.1).
+
+        Parameters
+        ----------
+        slopes : ndarray of shape (p, p)
+
+        Returns
+        -------
+        matrix_slopes : ndarray of shape (p, p), float64
+            Symmetric: the gradient along symmetric matrices.
+        """
+        vectors, roots = self.eigenvectors, self.roots
+        rotated = vectors.T @ ((slopes + slopes.T) / 2) @ vectors
+        rotated /= np.add.outer(roots, roots) * np.outer(roots, roots)
+        return -vectors @ rotated @ vectors.T

@@ -5,7 +5,11 @@ from math import ceil, prod
 
 import numpy as np
 
-from sklearn_ckn._kernels import inverse_square_root, kernel_values
+from sklearn_ckn._kernels import (
+    InverseSquareRoot,
+    kernel_derivatives,
+    kernel_values,
+)
 from sklearn_ckn._threads import single_threaded_blas
 
 
@@ -90,11 +94,9 @@ class Layer:
     @classmethod
     def from_anchors(cls, settings, anchors):
         """Build a layer from unit anchors; the projection is computed in float64."""
-        unit = np.asarray(anchors, dtype=np.float64)
         # On one thread the projection is the same to the bit on every machine size.
         with single_threaded_blas:
-            gram = kernel_values(unit @ unit.T, settings.kernel, settings.beta)
-            projection = inverse_square_root(gram, settings.nystrom_reg)
+            projection = anchor_root(settings, anchors).value()
         return cls(replace(settings, n_anchors=len(anchors)), anchors, projection)
 
     def astype(self, dtype):
@@ -104,6 +106,67 @@ class Layer:
             anchors=np.ascontiguousarray(self.anchors, dtype=dtype),
             projection=np.ascontiguousarray(self.projection, dtype=dtype),
         )
+
+
+@dataclass(frozen=True)
+class LayerGradients:
+    """Gradients of a function in what a layer computes with.
+
+    Attributes
+    ----------
+    anchors : ndarray of shape (n_anchors, k * k * C)
+    projection : ndarray of shape (n_anchors, n_anchors)
+    beta : float
+    """
+
+    anchors: np.ndarray
+    projection: np.ndarray
+    beta: float
+
+
+def anchor_root(settings, anchors):
+    """Return (kappa(Z Z^T) + nystrom_reg I)^(-1/2) of unit anchors Z.
+
+    Parameters
+    ----------
+    settings : LayerSettings
+    anchors : ndarray of shape (p, k * k * C)
+
+    Returns
+    -------
+    root : InverseSquareRoot
+        In float64.
+    """
+    unit = np.asarray(anchors, dtype=np.float64)
+    gram = kernel_values(unit @ unit.T, settings.kernel, settings.beta)
+    return InverseSquareRoot.from_matrix(gram, settings.nystrom_reg)
+
+
+def anchor_gradients(settings, anchors, root, gradients):
+    """Follow the projection back to the anchors and the kernel parameter.
+
+    Parameters
+    ----------
+    settings : LayerSettings
+    anchors : ndarray of shape (p, k * k * C)
+    root : InverseSquareRoot
+        That of ``anchor_root``.
+    gradients : LayerGradients
+        With anchors and projection taken as independent.
+
+    Returns
+    -------
+    anchor_slopes : ndarray of shape (p, k * k * C), float64
+        The whole gradient, in the space around the sphere.
+    beta_slope : float
+    """
+    unit = np.asarray(anchors, dtype=np.float64)
+    matrix_slopes = root.backward(np.asarray(gradients.projection, dtype=np.float64))
+    derivative, beta_derivative = kernel_derivatives(
+        unit @ unit.T, settings.kernel, settings.beta
+    )
+    anchor_slopes = gradients.anchors + 2 * (matrix_slopes * derivative) @ unit
+    return anchor_slopes, gradients.beta + float(np.sum(matrix_slopes * beta_derivative))
 
 
 def pooling_taps(subsampling):

@@ -1,11 +1,12 @@
 """The array engine: readable array code for NumPy, the oracle, and CuPy, the GPU."""
 
+from itertools import product
 from math import prod
 
 import numpy as np
 
-from sklearn_ckn._kernels import kernel_values
-from sklearn_ckn._layer import map_shapes, pooling_matrix
+from sklearn_ckn._kernels import kernel_derivatives, kernel_values
+from sklearn_ckn._layer import LayerGradients, map_shapes, pooling_matrix
 
 # Patches with a smaller norm count as zero, since its reciprocal could overflow. The
 # caller scales every image to about 1, so this is far below rounding.
@@ -46,6 +47,15 @@ class ArrayEngine:
             maps = self.encode_steps(maps, layer)["output"]
         return self._to_numpy(maps)
 
+    def encode_with_tape(self, images, layers):
+        """Map images and keep every step; see ``CPUEngine.encode_with_tape``."""
+        maps = self.xp.asarray(images)
+        tape = []
+        for layer in layers:
+            tape.append(self.encode_steps(maps, layer))
+            maps = tape[-1]["output"]
+        return self._to_numpy(maps), tape
+
     def encode_steps(self, maps, layer):
         """Apply one layer and return each step's result.
 
@@ -57,7 +67,9 @@ class ArrayEngine:
         Returns
         -------
         steps : dict of arrays
-            ``"responses"`` (n, H1, W1, p), ``"pooled"`` and ``"output"``
+            ``"maps"``, those given; ``"norms"`` (n, H1, W1, 1) of their patches and
+            the ``"inverse_norms"``, 0 for patches of zeros; ``"cosines"`` and
+            ``"responses"`` (n, H1, W1, p); ``"pooled"`` and ``"output"``
             (n, H', W', p).
         """
         xp = self.xp
@@ -74,10 +86,89 @@ class ArrayEngine:
         responses = xp.where(norms > SMALLEST_NORM, norms * values, 0)
         pooled = self._pool(responses, settings.subsampling)
         return {
+            "maps": maps,
+            "norms": norms,
+            "inverse_norms": inverse_norms,
+            "cosines": cosines,
             "responses": responses,
             "pooled": pooled,
             "output": pooled @ projection,
         }
+
+    def encode_backward(self, tape, layers, slopes, *, to_images=False):
+        """Compute gradients; see ``CPUEngine.encode_backward``."""
+        gradients = [None] * len(layers)
+        slopes = self.xp.asarray(slopes)
+        for i in reversed(range(len(layers))):
+            gradients[i], slopes = self._backward_steps(
+                tape[i], layers[i], slopes, to_images or i > 0
+            )
+        return gradients, None if slopes is None else self._to_numpy(slopes)
+
+    def _backward_steps(self, steps, layer, slopes, to_maps):
+        """Return one layer's gradients, and that in its input if it is wanted."""
+        xp = self.xp
+        settings = layer.settings
+        anchors = xp.asarray(layer.anchors)
+        n_anchors = settings.n_anchors
+        pooled = steps["pooled"].reshape(-1, n_anchors)
+        projection_slopes = pooled.T @ slopes.reshape(-1, n_anchors)
+        response_slopes = self._unpool(
+            slopes @ xp.asarray(layer.projection),
+            steps["responses"].shape,
+            settings.subsampling,
+        )
+        norms, inverse_norms = steps["norms"], steps["inverse_norms"]
+        cosines = steps["cosines"]
+        inside = inverse_norms > 0
+        response_slopes = xp.where(inside, response_slopes, 0)
+        derivative, beta_derivative = kernel_derivatives(
+            cosines, settings.kernel, settings.beta, xp
+        )
+        # norm * kappa(product / norm), by the product, by beta and by the norm
+        product_slopes = response_slopes * derivative
+        beta_slope = (response_slopes * norms * beta_derivative).sum(dtype=np.float64)
+        patches = self.unfold(steps["maps"], settings)
+        anchor_slopes = product_slopes.reshape(-1, n_anchors).T @ patches.reshape(
+            -1, anchors.shape[1]
+        )
+        gradients = LayerGradients(
+            self._to_numpy(anchor_slopes),
+            self._to_numpy(projection_slopes),
+            float(beta_slope),
+        )
+        if not to_maps:
+            return gradients, None
+        values = kernel_values(cosines, settings.kernel, settings.beta, xp)
+        norm_slopes = (response_slopes * (values - cosines * derivative)).sum(
+            axis=-1, keepdims=True
+        )
+        patch_slopes = product_slopes @ anchors + norm_slopes * inverse_norms * patches
+        return gradients, self._fold(patch_slopes, steps["maps"].shape, settings)
+
+    def _unpool(self, pooled, shape, subsampling):
+        """Apply the transpose of ``_pool``; ``shape`` is that of the responses."""
+        down, along = (
+            self.xp.asarray(pooling_matrix(size, subsampling).astype(pooled.dtype))
+            for size in shape[1:3]
+        )
+        rows = self.xp.einsum("jw,nijp->niwp", along, pooled)
+        return self.xp.einsum("ih,niwp->nhwp", down, rows)
+
+    def _fold(self, patches, shape, settings):
+        """Apply the transpose of ``unfold``; ``shape`` is that of the maps."""
+        n_images, height, width, n_channels = shape
+        (top, bottom), (left, right) = map(settings.pad_axis, (height, width))
+        padded = self.xp.zeros(
+            (n_images, top + height + bottom, left + width + right, n_channels),
+            dtype=patches.dtype,
+        )
+        rows, columns = patches.shape[1:3]
+        offsets = product(range(settings.patch_size), repeat=2)
+        for i, (row, column) in enumerate(offsets):
+            part = patches[..., i * n_channels : (i + 1) * n_channels]
+            padded[:, row : row + rows, column : column + columns] += part
+        return padded[:, top : top + height, left : left + width]
 
     def unfold(self, maps, settings):
         """Return all patches, (n, H1, W1, k * k * C)."""
