@@ -15,6 +15,10 @@ settings.load_profile("ckn")
 REFERENCE = Path(__file__).parent / "reference"
 
 
+def relative_error(actual, expected):
+    return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
+
+
 def load_reference(name):
     """Return a reference file's arrays and the layers they describe."""
     with np.load(REFERENCE / f"{name}.npz") as archive:

@@ -1,18 +1,13 @@
 """Both engines against float64 vectors made with an automatic-differentiation code."""
 
-import numpy as np
 import pytest
-from conftest import REFERENCE, load_reference
+from conftest import REFERENCE, load_reference, relative_error
 from numpy.testing import assert_allclose
 
 from sklearn_ckn._engine import ArrayEngine
 
 LAYERS = sorted(path.stem for path in REFERENCE.glob("layer_*.npz"))
 NETWORKS = sorted(path.stem for path in REFERENCE.glob("net_*.npz"))
-
-
-def relative_error(actual, expected):
-    return np.linalg.norm(actual - expected) / np.linalg.norm(expected)
 
 
 def test_the_reference_files_are_there():

@@ -1,0 +1,286 @@
+"""Gradients of the network: reference vectors, finite differences, both engines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import REFERENCE, load_reference, relative_error
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from scipy.linalg import sqrtm
+from threadpoolctl import threadpool_limits
+
+from sklearn_ckn._engine import ArrayEngine, CPUEngine
+from sklearn_ckn._kernels import (
+    KERNELS,
+    InverseSquareRoot,
+    kernel_derivatives,
+    kernel_values,
+)
+from sklearn_ckn._layer import Layer, LayerSettings, anchor_gradients, anchor_root
+from sklearn_ckn._norms import unit_rows
+
+NETWORKS = sorted(path.stem for path in REFERENCE.glob("net_*.npz"))
+
+
+def slopes_of_decisions(arrays):
+    """Return the derivative of the mean loss in the decisions, (n, m)."""
+    decisions = arrays["decision"]
+    rows = np.arange(len(decisions))
+    is_label = np.zeros(decisions.shape, dtype=bool)
+    is_label[rows, arrays["labels"]] = True
+    targets = np.where(is_label, 1, -1)
+    if arrays["loss"] == "squared_error":
+        slopes = decisions - targets
+    elif arrays["loss"] == "squared_hinge":
+        slopes = -targets * np.maximum(1 - targets * decisions, 0)
+    else:
+        exponentials = np.exp(decisions)
+        slopes = exponentials / exponentials.sum(axis=1, keepdims=True) - is_label
+    return slopes / len(decisions)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_reference_gradients(name, engine):
+    arrays, layers = load_reference(name)
+    maps, tape = engine.encode_with_tape(arrays["images"], layers)
+    slopes = (slopes_of_decisions(arrays) @ arrays["coef"]).reshape(maps.shape)
+    gradients, image_slopes = engine.encode_backward(tape, layers, slopes)
+    assert image_slopes is None
+    for i, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
+        root = anchor_root(layer.settings, layer.anchors)
+        anchor_slopes, beta_slope = anchor_gradients(
+            layer.settings, layer.anchors, root, gradient
+        )
+        expected = arrays[f"layer{i}_anchors_grad"]
+        assert relative_error(anchor_slopes, expected) < 1e-9
+        expected = arrays[f"layer{i}_beta_grad"]
+        assert abs(beta_slope - expected) <= 1e-9 * abs(expected)
+
+
+layer_settings = st.builds(
+    LayerSettings,
+    n_anchors=st.integers(1, 5),
+    patch_size=st.integers(1, 4),
+    subsampling=st.integers(1, 3),
+    kernel=st.sampled_from(KERNELS),
+    beta=st.floats(0.3, 4),
+    padding=st.sampled_from(["same", "valid"]),
+    nystrom_reg=st.sampled_from([1e-2, 1e-1]),
+)
+networks = st.lists(layer_settings, min_size=1, max_size=3)
+image_shapes = st.tuples(
+    st.integers(1, 4), st.integers(1, 7), st.integers(1, 7), st.integers(2, 3)
+)
+seeds = st.integers(0, 2**31 - 1)
+
+
+class Function:
+    """A random linear function of a random network's maps, of float64 images."""
+
+    def __init__(self, all_settings, shape, seed):
+        self.rng = np.random.RandomState(seed)
+        # Away from zero: the network is not differentiable at patches of zeros.
+        self.images = 0.2 + self.rng.uniform(size=shape)
+        self.images[..., 0] *= self.rng.choice([-1, 1], size=shape[:3])
+        self.settings, self.anchors = [], []
+        maps = shape[1:]
+        for layer in all_settings:
+            self.settings.append(layer)
+            rows = self.rng.randn(layer.n_anchors, layer.patch_length(maps))
+            self.anchors.append(unit_rows(rows))
+            maps = layer.output_shape(maps)
+        self.weights = self.rng.randn(shape[0], *maps)
+
+    def layers(self, anchors, betas):
+        settings = [
+            replace(each, beta=beta)
+            for each, beta in zip(self.settings, betas, strict=True)
+        ]
+        return [Layer.from_anchors(*pair) for pair in zip(settings, anchors, strict=True)]
+
+    @property
+    def betas(self):
+        return [each.beta for each in self.settings]
+
+    def value(self, images, anchors, betas):
+        maps = ArrayEngine().encode(images, self.layers(anchors, betas))
+        return np.sum(self.weights * maps)
+
+    def gradients(self, engine, dtype="f8"):
+        layers = self.layers(self.anchors, self.betas)
+        typed = [layer.astype(dtype) for layer in layers]
+        _, tape = engine.encode_with_tape(self.images.astype(dtype), typed)
+        gradients, image_slopes = engine.encode_backward(
+            tape, typed, self.weights.astype(dtype), to_images=True
+        )
+        totals = [
+            anchor_gradients(
+                layer.settings,
+                layer.anchors,
+                anchor_root(layer.settings, layer.anchors),
+                gradient,
+            )
+            for layer, gradient in zip(layers, gradients, strict=True)
+        ]
+        return image_slopes, [a for a, _ in totals], [b for _, b in totals]
+
+
+def directional_derivative(function, point, direction):
+    """Return the derivative along a direction, and a bound on its error.
+
+    The central difference at steps h and h / 2 extrapolated to 0 has an error of the
+    order h^4; the difference from the result without extrapolation, of order h^2,
+    bounds it with room to spare.
+    """
+    step = 1e-3
+    coarse, fine = (
+        (function(point + h * direction) - function(point - h * direction)) / (2 * h)
+        for h in (step, step / 2)
+    )
+    extrapolated = fine + (fine - coarse) / 3
+    rounding = 1e-11 * abs(function(point)) / step
+    return extrapolated, 0.1 * abs(fine - coarse) + rounding
+
+
+@settings(max_examples=150)
+@given(networks, image_shapes, seeds)
+def test_finite_differences(all_settings, shape, seed):
+    function = Function(all_settings, shape, seed)
+    image_slopes, anchor_slopes, beta_slopes = function.gradients(CPUEngine())
+    images, anchors, betas = function.images, function.anchors, function.betas
+    # Scaled so that a step stays small beside every pixel, on a kink otherwise.
+    direction = images * function.rng.uniform(-1, 1, size=images.shape)
+    cases = [
+        (
+            lambda x: function.value(x, anchors, betas),
+            images,
+            direction,
+            np.sum(image_slopes * direction),
+        )
+    ]
+    for i, (rows, slopes) in enumerate(zip(anchors, anchor_slopes, strict=True)):
+        along = function.rng.randn(*rows.shape)
+        # Tangent to the sphere, where the anchors move in training. arccos1 is
+        # differentiable twice only inside, so its anchors' norms are kept.
+        along -= np.sum(along * rows, axis=1, keepdims=True) * rows
+
+        def moved(z, i=i):
+            z = unit_rows(z)
+            return function.value(images, [*anchors[:i], z, *anchors[i + 1 :]], betas)
+
+        cases.append((moved, rows, along, np.sum(slopes * along)))
+
+        def with_beta(logarithm, i=i):
+            changed = [*betas[:i], float(np.exp(logarithm)), *betas[i + 1 :]]
+            return function.value(images, anchors, changed)
+
+        cases.append((with_beta, np.log(betas[i]), 1.0, betas[i] * beta_slopes[i]))
+    for value, point, along, actual in cases:
+        expected, error = directional_derivative(value, point, along)
+        size = np.linalg.norm(np.asarray(along))
+        assert abs(actual - expected) <= error + 1e-7 * (abs(expected) + size * 1e-2)
+
+
+@given(networks, image_shapes, st.sampled_from(["f4", "f8"]), seeds)
+@example([LayerSettings(5, 1, 1, "poly", 1.0, "same", 1e-2)], (1, 1, 1, 2), "f4", 0)
+def test_engines_agree(all_settings, shape, dtype, seed):
+    function = Function(all_settings, shape, seed)
+    # Patches of zeros pass nothing on.
+    function.images[:, : shape[1] // 2] = 0
+    actual, expected = (
+        function.gradients(engine, dtype) for engine in (CPUEngine(), ArrayEngine())
+    )
+    assert actual[0].dtype == dtype
+    # Sums of less than 10,000 terms; what the inverse square root amplifies is
+    # bounded by its norm, 10 at a regularisation of 0.01.
+    eps = 1e4 * np.finfo(dtype).eps
+    for one, other in zip(actual[1:], expected[1:], strict=True):
+        for left, right in zip(one, other, strict=True):
+            assert np.linalg.norm(left - right) <= eps * (1 + np.linalg.norm(right))
+    image_error = np.linalg.norm(actual[0].astype("f8") - expected[0])
+    assert image_error <= eps * (1 + np.linalg.norm(expected[0]))
+
+
+def test_patches_of_zeros_pass_nothing_on(engine):
+    rng = np.random.RandomState(0)
+    images = np.zeros((2, 5, 5, 1))
+    images[1, 4, 4] = 1
+    settings = LayerSettings(3, 1, 2, "exp", 1.0, "same", 1e-2)
+    layers = [Layer.from_anchors(settings, unit_rows(rng.randn(3, 1)))]
+    maps, tape = engine.encode_with_tape(images, layers)
+    (gradient,), slopes = engine.encode_backward(
+        tape, layers, np.ones_like(maps), to_images=True
+    )
+    assert_array_equal(slopes[images == 0], 0)
+    assert slopes[1, 4, 4] != 0
+    assert np.isfinite(gradient.anchors).all()
+    (gradient,), _ = engine.encode_backward(
+        *engine.encode_with_tape(images[:1], layers)[1:], layers, np.ones_like(maps[:1])
+    )
+    assert_array_equal(gradient.anchors, 0)
+    assert gradient.beta == 0
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_the_same_bits_with_any_number_of_threads(dtype):
+    settings = [
+        LayerSettings(8, 3, 2, "exp", 2.0, "same", 1e-2),
+        LayerSettings(6, 3, 2, "arccos1", 2.0, "same", 1e-2),
+    ]
+    function = Function(settings, (37, 9, 9, 2), 0)
+    results = []
+    for n_threads in (1, 2, 3):
+        with threadpool_limits(n_threads):
+            results.append(function.gradients(CPUEngine(), dtype))
+    for image_slopes, anchor_slopes, beta_slopes in results[1:]:
+        assert_array_equal(image_slopes, results[0][0])
+        for actual, expected in zip(anchor_slopes, results[0][1], strict=True):
+            assert_array_equal(actual, expected)
+        assert beta_slopes == results[0][2]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kernel_derivatives(kernel):
+    cosines = np.linspace(-0.999, 0.999, 201)
+    derivative, by_beta = kernel_derivatives(cosines, kernel, 1.7)
+    expected, error = directional_derivative_each(
+        lambda u: kernel_values(u, kernel, 1.7), cosines
+    )
+    assert (np.abs(derivative - expected) <= error).all()
+    expected, error = directional_derivative_each(
+        lambda beta: kernel_values(cosines, kernel, beta), 1.7
+    )
+    assert (np.abs(by_beta - expected) <= error).all()
+
+
+def directional_derivative_each(function, point, step=1e-4):
+    """Return derivatives of each value by a central difference, and their error.
+
+    Its next term is step^2 / 6 times the third derivative, which near the ends of
+    arccos1 grows like (1 - u^2)^(-3/2), up to 1.2e4 here.
+    """
+    difference = (function(point + step) - function(point - step)) / (2 * step)
+    return difference, 2e4 * step**2
+
+
+def test_inverse_square_root():
+    rng = np.random.RandomState(0)
+    factor = rng.randn(6, 6)
+    matrix, slopes, move = factor @ factor.T, rng.randn(6, 6), rng.randn(6, 6)
+    move = move + move.T
+    root = InverseSquareRoot.from_matrix(matrix, 0.1)
+    expected = np.linalg.inv(sqrtm(matrix + 0.1 * np.eye(6)))
+    assert relative_error(root.value(), expected) < 1e-12
+    assert_array_equal(root.value(), root.value().T)
+    matrix_slopes = root.backward(slopes)
+    expected, error = directional_derivative(
+        lambda step: np.sum(
+            slopes * InverseSquareRoot.from_matrix(matrix + step * move, 0.1).value()
+        ),
+        0.0,
+        1.0,
+    )
+    assert abs(np.sum(matrix_slopes * move) - expected) <= error + 1e-9
+    assert relative_error(matrix_slopes, matrix_slopes.T) < 1e-14
