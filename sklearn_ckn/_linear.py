@@ -150,18 +150,31 @@ class LinearPathClassifier(DecisionsMixin, BaseEstimator):
         with keep_fitted_on_error(self):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
-            self.classes_, labels, weights = encode_labels(y, self.class_weight)
-            fitted = fit_classifier(X, labels, weights, head=self.head, alphas=alphas)
-            self.coef_, self.intercept_ = fitted.coef, fitted.intercept
-            self.alphas_ = fitted.alphas
-            self.alpha_ = float(fitted.alphas[fitted.best])
-            is_ridge = self.head == "ridge"
-            for name in ("loo_score_", "validation_score_"):
-                vars(self).pop(name, None)
-            setattr(
-                self, "loo_score_" if is_ridge else "validation_score_", fitted.scores
-            )
-            self.temperature_ = 1 / fitted.factor
+            self._fit_features(X, y, alphas)
+        return self
+
+    def _fit_features(self, X, y, alphas, n_held_out=0):
+        """Fit validated features, whose last ``n_held_out`` rows choose alpha."""
+        self.classes_, labels, weights = encode_labels(y, self.class_weight)
+        self.n_features_in_ = X.shape[1]
+        fitted = fit_classifier(
+            X,
+            labels,
+            weights,
+            head=self.head,
+            alphas=alphas,
+            n_held_out=n_held_out,
+        )
+        self.coef_, self.intercept_ = fitted.coef, fitted.intercept
+        self.alphas_ = fitted.alphas
+        self.alpha_ = float(fitted.alphas[fitted.best])
+        left_out_one = self.head == "ridge" and not n_held_out
+        for name in ("loo_score_", "validation_score_"):
+            vars(self).pop(name, None)
+        setattr(
+            self, "loo_score_" if left_out_one else "validation_score_", fitted.scores
+        )
+        self.temperature_ = 1 / fitted.factor
         return self
 
     def decision_function(self, X):

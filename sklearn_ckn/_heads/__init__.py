@@ -9,12 +9,23 @@ loss.
 
 from sklearn_ckn._heads._alphas import resolve_alphas
 from sklearn_ckn._heads._calibration import probabilities
-from sklearn_ckn._heads._path import LOSSES, fit_classifier, fit_ridge_regressor
+from sklearn_ckn._heads._path import (
+    LOSSES,
+    fit_classifier,
+    fit_ridge_regressor,
+    is_correct,
+    one_vs_rest,
+)
+from sklearn_ckn._heads._refit import TRAINING_LOSSES, refit_head
 
 __all__ = [
     "LOSSES",
+    "TRAINING_LOSSES",
     "fit_classifier",
     "fit_ridge_regressor",
+    "is_correct",
+    "one_vs_rest",
     "probabilities",
+    "refit_head",
     "resolve_alphas",
 ]

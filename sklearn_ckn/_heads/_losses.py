@@ -10,6 +10,17 @@ import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
 
+class SquaredError:
+    """(y - f)^2 / 2, summed over the columns."""
+
+    def __call__(self, decisions, targets, weights):
+        """Return value, slopes (n, m) and curvature (n, m)."""
+        residual = decisions - targets
+        slopes = weights * residual
+        curvature = np.broadcast_to(weights, residual.shape)
+        return float(np.sum(slopes * residual)) / 2, slopes, curvature
+
+
 class SquaredHinge:
     """max(0, 1 - y f)^2 / 2, summed over the columns."""
 

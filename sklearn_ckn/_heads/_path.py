@@ -98,7 +98,7 @@ def choose_alpha(accuracies, decisions_of, labels, weights):
     return int(tied[place]), calibrations[place][0]
 
 
-def fit_classifier(features, labels, weights, *, head, alphas=None):
+def fit_classifier(features, labels, weights, *, head, alphas=None, n_held_out=0):
     """Fit a linear head for classes.
 
     Parameters
@@ -112,6 +112,9 @@ def fit_classifier(features, labels, weights, *, head, alphas=None):
     head : {"ridge", "linear_svm", "logistic"}
     alphas : ndarray of shape (A,) or None
         Positive, from the largest; None is a grid of the head's own.
+    n_held_out : int, default=0
+        How many of the last rows choose alpha, for features that were learned from
+        the others; 0 leaves the choice of rows to the head.
 
     Returns
     -------
@@ -122,12 +125,19 @@ def fit_classifier(features, labels, weights, *, head, alphas=None):
     fit = _fit_ridge if head == "ridge" else _fit_by_newton
     small = features.size < SMALL_VALUES
     with single_threaded_blas if small else nullcontext():
-        return fit(features, labels, targets, weights, head, alphas)
+        return fit(features, labels, targets, weights, head, alphas, n_held_out)
 
 
-def _fit_ridge(values, labels, targets, weights, head, alphas):
+def _fit_ridge(values, labels, targets, weights, head, alphas, n_held_out):
     features = StandardizedFeatures.from_values(values, weights)
     alphas = GRIDS[head] if alphas is None else alphas
+    if n_held_out:
+        accuracies, best, factor = _choose_ridge(
+            values, labels, targets, weights, alphas, len(values) - n_held_out
+        )
+        path = RidgePath.from_features(features, targets, alphas[best : best + 1])
+        coef, intercept = features.original_units(path.solve(0), path.intercept)
+        return FittedHead(coef, intercept, alphas, accuracies, best, factor)
     path = RidgePath.from_features(features, targets, alphas)
 
     def statistic(rows, predictions):
@@ -139,6 +149,21 @@ def _fit_ridge(values, labels, targets, weights, head, alphas):
     )
     coef, intercept = features.original_units(path.solve(best), path.intercept)
     return FittedHead(coef, intercept, alphas, accuracies, best, factor)
+
+
+def _choose_ridge(values, labels, targets, weights, alphas, n_train):
+    """Fit the first rows and choose alpha by the others; see ``choose_alpha``."""
+    path = RidgePath.from_features(
+        StandardizedFeatures.from_values(values[:n_train], weights[:n_train]),
+        targets[:n_train],
+        alphas,
+    )
+    decisions = path.predict(values[n_train:])
+    labels = labels[n_train:]
+    weights = weights[n_train:] / weights[n_train:].sum()
+    accuracies = weights @ is_correct(decisions, labels[:, np.newaxis])
+    best, factor = choose_alpha(accuracies, lambda i: decisions[:, i], labels, weights)
+    return accuracies, best, factor
 
 
 def fit_ridge_regressor(values, targets, alphas=None):
@@ -193,7 +218,7 @@ class _Problem:
         return decisions
 
 
-def _fit_by_newton(values, labels, targets, weights, head, alphas):
+def _fit_by_newton(values, labels, targets, weights, head, alphas, n_held_out):
     """Choose alpha on held-out folds, then fit all samples."""
     spectrum = None
     if values.shape[0] < values.shape[1]:
@@ -206,7 +231,8 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas):
             spectrum = None
         else:
             values = spectrum.coordinates().astype(values.dtype)
-    folds = follow_path(values, labels, targets, weights, head, alphas)
+    folds = [np.arange(len(values) - n_held_out, len(values))] if n_held_out else None
+    folds = follow_path(values, labels, targets, weights, head, alphas, folds)
     best, factor = choose_alpha(
         folds.accuracies,
         lambda i: folds.decisions[i],
@@ -252,8 +278,10 @@ class FoldPath:
     thetas: list
 
 
-def follow_path(values, labels, targets, weights, head, alphas):
+def follow_path(values, labels, targets, weights, head, alphas, folds=None):
     """Minimise on every fold along the path; see ``fit_classifier``.
+
+    Without ``folds``, a list of rows to hold out, they are ``held_out_folds``.
 
     Returns
     -------
@@ -262,7 +290,7 @@ def follow_path(values, labels, targets, weights, head, alphas):
     loss = LOSSES[head]
     patience = PATIENCE if alphas is None else np.inf
     alphas = GRIDS[head] if alphas is None else alphas
-    folds = held_out_folds(labels)
+    folds = held_out_folds(labels) if folds is None else folds
     problems = []
     for fold in folds:
         # A weight of zero leaves rows out of the training without copying the rest.

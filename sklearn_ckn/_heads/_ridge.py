@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._heads._spectrum import Spectrum
+from sklearn_ckn._heads._standardize import StandardizedFeatures, blocks
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,19 @@ class RidgePath:
             total = total + statistic(rows, predictions)
             leverages[rows] = block_leverages
         return total, leverages
+
+    def predict(self, values):
+        """Return the predictions of every alpha for new rows, (n, A, m)."""
+        n_alphas, m = len(self.alphas), self.targets.shape[1]
+        solutions = self._inverse(self.alphas)[:, :, np.newaxis]
+        solutions = solutions * self.projected[:, np.newaxis]
+        coef = self.spectrum.expand(solutions.reshape(len(solutions), -1))
+        features = self.spectrum.features
+        parts = [
+            features.standardize(values[rows]) @ coef.astype(features.dtype)
+            for rows in blocks(*values.shape)
+        ]
+        return np.concatenate(parts).reshape(-1, n_alphas, m) + self.intercept
 
     def solve(self, index):
         """Return the solution of one of the alphas on the standardized features.

@@ -1,0 +1,64 @@
+"""A head at one alpha, refitted as the features under it change."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from sklearn_ckn._heads._losses import SquaredError
+from sklearn_ckn._heads._newton import Products, minimize_loss
+from sklearn_ckn._heads._path import LOSSES
+from sklearn_ckn._heads._ridge import RidgePath
+from sklearn_ckn._heads._standardize import StandardizedFeatures
+
+#: The losses of all heads, for gradients.
+TRAINING_LOSSES = {"ridge": SquaredError(), **LOSSES}
+
+
+def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
+    """Minimise (1/n) sum_i w_i loss(y_i, W x_i + b) + alpha/2 ||W||^2 in W and b.
+
+    x are the features minus their mean over ``scale``. Ridge is solved in closed form,
+    the others by Newton's method from ``theta``.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, d), float32 or float64
+    targets : ndarray of shape (n, m)
+    weights : ndarray of shape (n,)
+        Their scale is divided out.
+    head : {"ridge", "linear_svm", "logistic"}
+    alpha : float
+    scale : float or None
+        None measures it: the root mean square norm of the centred features.
+    theta : ndarray of shape (d + 1, m) or None
+        Where to start; intercepts in the last row.
+
+    Returns
+    -------
+    theta : ndarray of shape (d + 1, m), float64
+    mean : ndarray of shape (d,), float64
+        Of the features.
+    scale : float
+    objective : float
+    """
+    features = StandardizedFeatures.from_values(values, weights)
+    if scale is not None:
+        features = replace(features, scale=scale)
+    if head == "ridge":
+        path = RidgePath.from_features(features, targets, np.array([alpha]))
+        theta = np.vstack([path.solve(0).T, path.intercept])
+        decisions = Products(features).decisions(theta)
+    else:
+        if theta is None:
+            theta = np.zeros((values.shape[1] + 1, targets.shape[1]))
+        theta, decisions = minimize_loss(
+            Products(features),
+            LOSSES[head],
+            targets,
+            features.weights[:, np.newaxis] / len(values),
+            alpha,
+            theta,
+        )
+    weights = features.weights[:, np.newaxis] / len(values)
+    value, _, _ = TRAINING_LOSSES[head](decisions, targets, weights)
+    return theta, features.mean, features.scale, value + alpha / 2 * np.sum(theta[:-1] ** 2)

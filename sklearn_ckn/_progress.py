@@ -1,0 +1,95 @@
+"""Steps of a fit, told to scikit-learn's callbacks where it has them."""
+
+from contextlib import contextmanager
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn before 1.9
+
+    class CallbackSupportMixin:
+        """Stands for scikit-learn's mixin in versions that have no callbacks."""
+
+
+class Task:
+    """A step of a fit, which may consist of others.
+
+    Parameters
+    ----------
+    estimator : estimator or None
+    context : sklearn.callback.CallbackContext or None
+        None where nobody is told.
+    """
+
+    def __init__(self, estimator=None, context=None):
+        self._estimator = estimator
+        self._context = context
+
+    @contextmanager
+    def subtask(self, name, n_subtasks=0, **begin):
+        """Tell callbacks that a part begins and, afterwards, that it has ended.
+
+        Parameters
+        ----------
+        name : str
+        n_subtasks : int or None
+            How many parts it has at most; None if that is not known.
+        **begin
+            What callbacks are told at its beginning.
+
+        Yields
+        ------
+        task : Task
+        """
+        if self._context is None:
+            yield self
+            return
+        context = self._context.subcontext(task_name=name, max_subtasks=n_subtasks)
+        context.call_on_fit_task_begin(estimator=self._estimator, **begin)
+        task = Task(self._estimator, context)
+        yield task
+        task.end()
+
+    def each(self, name, items):
+        """Yield items; each is a part until the next is asked for."""
+        for item in items:
+            with self.subtask(name):
+                yield item
+
+    def end(self, **end):
+        """Tell callbacks that the task has ended; return whether one asks to stop."""
+        if self._context is None:
+            return False
+        return self._context.call_on_fit_task_end(estimator=self._estimator, **end)
+
+    @contextmanager
+    def fit_by(self, estimator):
+        """Let another estimator's fit be this task."""
+        if self._context is None:
+            yield
+            return
+        with self._context.propagate_callback_context(estimator):
+            yield
+
+
+def start_task(estimator, n_subtasks, X=None, y=None):
+    """Tell callbacks that a fit begins.
+
+    To be called inside ``sklearn.base._fit_context``, which takes care of the end.
+
+    Parameters
+    ----------
+    estimator : estimator
+    n_subtasks : int or None
+        How many parts the fit has at most.
+    X, y
+        What ``fit`` was given.
+
+    Returns
+    -------
+    task : Task
+    """
+    if not hasattr(estimator, "_init_callback_context"):
+        return Task()
+    context = estimator._init_callback_context(max_subtasks=n_subtasks)
+    context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+    return Task(estimator, context)

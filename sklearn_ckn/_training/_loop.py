@@ -1,0 +1,227 @@
+"""The training loop: epochs of steps on the sphere, the head refitted after each."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_ckn._blocks import encode_blocks
+from sklearn_ckn._heads import TRAINING_LOSSES, is_correct, refit_head
+from sklearn_ckn._images import compute_dtype
+from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn._training._augment import augment_images
+from sklearn_ckn._training._network import TrainedNetwork
+from sklearn_ckn._training._objective import Head, batch_gradients
+from sklearn_ckn._training._optimizer import SphereOptimizer, scheduled_rate
+
+# Step of the head between its refits. With features of mean square norm 1 the
+# curvature of every loss is at most 1, on average over the batches.
+HEAD_RATE = 0.5
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images with targets, the last of them held out of the training.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n, H, W, C)
+    labels : ndarray of shape (n,)
+        Positions of the classes.
+    targets : ndarray of shape (n, m)
+        +1 and -1.
+    weights : ndarray of shape (n,)
+        Of mean 1 over the training part.
+    n_train : int
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    n_train: int
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What the training loop is told.
+
+    Attributes
+    ----------
+    head, alpha, n_epochs, batch_size, learning_rate, schedule, learn_beta, augment
+        See ``SupervisedCKNClassifier``; numbers all.
+    flip_average : bool
+    """
+
+    head: str
+    alpha: float
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: str
+    learn_beta: bool
+    augment: object
+    flip_average: bool
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The state after an epoch.
+
+    Attributes
+    ----------
+    number : int
+        0 before training.
+    network : TrainedNetwork
+    head : Head
+        Refitted.
+    features : ndarray of shape (n, d)
+        Of all images.
+    objective : float
+        On the training part, not augmented.
+    batch_loss : float
+        Mean loss of the epoch's batches as they came; NaN for epoch 0.
+    validation_score : float
+        Accuracy on the held-out part; NaN without one.
+    learning_rate : float
+        At the end of the epoch.
+    seconds : float
+    """
+
+    number: int
+    network: TrainedNetwork
+    head: Head
+    features: np.ndarray
+    objective: float
+    batch_loss: float
+    validation_score: float
+    learning_rate: float
+    seconds: float
+
+    @property
+    def is_finite(self):
+        """Whether training can go on from here."""
+        return bool(np.isfinite(self.objective) and np.isfinite(self.head.theta).all())
+
+
+class TrainingLoop:
+    """Trains a network epoch by epoch.
+
+    Parameters
+    ----------
+    data : TrainingSet
+    options : TrainingOptions
+    engine : CPUEngine or ArrayEngine
+    rng : RandomState
+        Orders the batches and augments.
+    """
+
+    def __init__(self, data, options, engine, rng):
+        self._data = data
+        self._options = options
+        self._engine = engine
+        self._rng = rng
+        self._dtype = compute_dtype(data.images.dtype)
+        self._loss = TRAINING_LOSSES[options.head]
+
+    def start(self, network, features=None):
+        """Fit the head on an untrained network; return epoch 0."""
+        start = time.perf_counter()
+        return self._finish(0, network, None, features, np.nan, np.nan, start)
+
+    def epochs(self, epoch):
+        """Train from ``epoch`` on, and yield every epoch after it.
+
+        An epoch whose loss is not finite is the last.
+        """
+        network, head = epoch.network, epoch.head
+        optimizer = SphereOptimizer(network, self._options.learn_beta)
+        for number in range(1, self._options.n_epochs + 1):
+            start = time.perf_counter()
+            losses = []
+            for gradients, network, head, rate in self._steps(
+                number - 1, network, head, optimizer
+            ):
+                losses.append(gradients.value)
+                if not np.isfinite(gradients.value):
+                    return
+            epoch = self._finish(
+                epoch.number + 1, network, head, None, np.mean(losses), rate, start
+            )
+            head = epoch.head
+            yield epoch
+            if not epoch.is_finite:
+                return
+
+    def _steps(self, n_done, network, head, optimizer):
+        """Yield the batches' gradients, and network and head after each step."""
+        options, data = self._options, self._data
+        order = self._rng.permutation(data.n_train)
+        n_batches = max(1, round(data.n_train / options.batch_size))
+        for i, rows in enumerate(np.array_split(order, n_batches)):
+            progress = (n_done + i / n_batches) / options.n_epochs
+            rate = scheduled_rate(options.learning_rate, options.schedule, progress)
+            images = data.images[rows].astype(self._dtype)
+            gradients = batch_gradients(
+                network,
+                head,
+                self._loss,
+                augment_images(options.augment, images, self._rng),
+                data.targets[rows],
+                data.weights[rows, np.newaxis] / len(rows),
+                self._engine,
+                flip_average=options.flip_average,
+            )
+            network = optimizer.step(network, gradients, rate)
+            head = head.moved(gradients.theta, options.alpha, HEAD_RATE)
+            yield gradients, network, head, rate
+
+    def _encode(self, network):
+        """Return the features of all images."""
+        data = self._data
+        parts = encode_blocks(
+            data.images,
+            network.layers(self._dtype),
+            self._engine,
+            self._dtype,
+            flip_average=self._options.flip_average,
+        )
+        features = None
+        for rows, maps in parts:
+            if features is None:
+                features = np.empty((len(data.images), maps[0].size), self._dtype)
+            features[rows] = maps.reshape(len(maps), -1)
+        return features
+
+    def _finish(self, number, network, head, features, batch_loss, rate, start):
+        """Refit the head and measure it."""
+        data, options = self._data, self._options
+        if features is None:
+            features = self._encode(network)
+        n = data.n_train
+        with single_threaded_blas:
+            theta, mean, scale, objective = refit_head(
+                features[:n],
+                data.targets[:n],
+                data.weights[:n],
+                head=options.head,
+                alpha=options.alpha,
+                scale=None if head is None else head.scale,
+                theta=None if head is None else head.theta,
+            )
+        head = Head(theta, mean, scale)
+        score = np.nan
+        if n < len(data.images):
+            correct = is_correct(head.decisions(features[n:]), data.labels[n:])
+            score = float(np.average(correct, weights=data.weights[n:]))
+        return Epoch(
+            number,
+            network,
+            head,
+            features,
+            objective,
+            float(batch_loss),
+            score,
+            rate,
+            time.perf_counter() - start,
+        )

@@ -1,0 +1,155 @@
+"""The training objective of a batch of images and its gradients, by back-propagation."""
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from sklearn_ckn._blocks import image_scales
+from sklearn_ckn._layer import LayerGradients, map_shapes
+from sklearn_ckn._threads import single_threaded_blas
+
+# Bytes that the forward pass of a batch may keep; a larger batch goes through in
+# parts. A constant, since the parts decide the order of sums.
+TAPE_BYTES = 2**27
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear head on features minus their mean over a scale.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (d + 1, m), float64
+        Weights on the standardized features and, in the last row, the intercepts.
+    mean : ndarray of shape (d,), float64
+    scale : float
+    """
+
+    theta: np.ndarray
+    mean: np.ndarray
+    scale: float
+
+    @property
+    def coef(self):
+        """Weights on the features as they come, (d, m)."""
+        return self.theta[:-1] / self.scale
+
+    def decisions(self, features):
+        """Return decisions (n, m) in float64."""
+        coef = self.coef
+        with single_threaded_blas:
+            products = features @ coef.astype(features.dtype)
+        return products + (self.theta[-1] - self.mean @ coef)
+
+    def backward(self, features, slopes):
+        """Return the gradient in theta of a function with ``slopes`` in decisions."""
+        total = slopes.sum(axis=0)
+        with single_threaded_blas:
+            products = features.T @ slopes.astype(features.dtype)
+        products = (products - np.outer(self.mean, total)) / self.scale
+        return np.vstack([products, total])
+
+    def moved(self, theta_slopes, alpha, rate):
+        """Return the head after a gradient step on loss + alpha/2 ||W||^2."""
+        theta = (1 - rate * alpha) * self.theta - rate * theta_slopes
+        theta[-1] += rate * alpha * self.theta[-1]
+        return replace(self, theta=theta)
+
+
+@dataclass(frozen=True)
+class BatchGradients:
+    """Value and gradients of the data term of the objective on a batch.
+
+    Attributes
+    ----------
+    value : float
+    anchors : list of ndarray of shape (p, k * k * C), float64
+        In the space around the sphere.
+    log_betas : list of float
+    theta : ndarray of shape (d + 1, m)
+        In the head.
+    """
+
+    value: float
+    anchors: list
+    log_betas: list
+    theta: np.ndarray
+
+
+def tape_rows(image_shape, layers, itemsize):
+    """Return how many images go through forward and backward together."""
+    sizes = [prod(image_shape)]
+    for shape, layer in zip(map_shapes(image_shape, layers), layers, strict=False):
+        settings = layer.settings
+        positions = prod(settings.response_shape(shape))
+        outputs = 2 * prod(settings.output_shape(shape))
+        sizes.append(positions * settings.n_anchors + outputs)
+    return max(1, TAPE_BYTES // (itemsize * sum(sizes)))
+
+
+def batch_gradients(
+    network, head, loss, images, targets, weights, engine, *, flip_average=False
+):
+    """Compute the weighted loss of a batch and its gradients in network and head.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+    head : Head
+    loss : SquaredError, SquaredHinge or Logistic
+    images : ndarray of shape (n, H, W, C), float32 or float64
+    targets : ndarray of shape (n, m)
+        +1 and -1.
+    weights : ndarray of shape (n, 1)
+        Of the samples in the sum.
+    engine : CPUEngine or ArrayEngine
+    flip_average : bool, default=False
+        Whether features are the mean of those of an image and its mirror image.
+
+    Returns
+    -------
+    gradients : BatchGradients
+    """
+    dtype = images.dtype
+    layers = network.layers(dtype)
+    n_copies = 1 + flip_average
+    step = max(1, tape_rows(images.shape[1:], layers, dtype.itemsize) // n_copies)
+    value, theta_slopes, totals = 0.0, 0.0, None
+    for start in range(0, len(images), step):
+        rows = slice(start, start + step)
+        part = images[rows]
+        n = len(part)
+        if flip_average:
+            part = np.concatenate([part, part[:, :, ::-1]])
+        scale, inverse = image_scales(part)
+        maps, tape = engine.encode_with_tape(part * scale, layers)
+        maps *= inverse
+        shape = maps.shape
+        features = maps.reshape(n_copies, n, -1)
+        features = features.mean(axis=0) if flip_average else features[0]
+        part_value, slopes, _ = loss(
+            head.decisions(features), targets[rows], weights[rows]
+        )
+        value += part_value
+        theta_slopes = theta_slopes + head.backward(features, slopes)
+        with single_threaded_blas:
+            slopes = (slopes @ (head.coef.T / n_copies)).astype(dtype)
+        slopes = np.concatenate([slopes] * n_copies) if flip_average else slopes
+        gradients, _ = engine.encode_backward(
+            tape, layers, slopes.reshape(shape) * inverse
+        )
+        if totals is None:
+            totals = gradients
+        else:
+            totals = [_add(*pair) for pair in zip(totals, gradients, strict=True)]
+    return BatchGradients(value, *network.gradients(totals), theta_slopes)
+
+
+def _add(left, right):
+    """Return the sum of two LayerGradients."""
+    return LayerGradients(
+        left.anchors + right.anchors,
+        left.projection + right.projection,
+        left.beta + right.beta,
+    )

@@ -1,0 +1,106 @@
+"""Steps of anchors on the sphere, and of betas, of a size that no unit decides."""
+
+from math import cos, pi
+
+import numpy as np
+
+from sklearn_ckn._norms import row_norms
+
+# Weights of the past in the running means of gradients and of their squares.
+MOMENTUM = 0.9
+SQUARES_MOMENTUM = 0.99
+
+#: When the schedule "step" divides the rate by ten, in parts of the training: after
+#: epochs 60, 85 and 100 of 105 (Mairal, NIPS 2016, sect. 4.1).
+DROPS = (60 / 105, 85 / 105, 100 / 105)
+
+
+def scheduled_rate(rate, schedule, progress):
+    """Return the rate after a part ``progress`` of the training, between 0 and 1."""
+    if schedule == "cosine":
+        return rate * (1 + cos(pi * progress)) / 2
+    if schedule == "step":
+        return rate / 10 ** sum(progress >= drop for drop in DROPS)
+    return rate
+
+
+def tangent(rows, points):
+    """Return rows without their part along the unit vectors ``points``."""
+    return rows - np.sum(rows * points, axis=1, keepdims=True) * points
+
+
+class SphereOptimizer:
+    """Adam for unit vectors, each an entity with one running mean of its squares.
+
+    The gradient's tangent part g enters m <- 0.9 m + 0.1 g and, by its squared norm,
+    v <- 0.99 v + 0.01 ||g||^2; both corrected for their start at 0 (Kingma and Ba, ICLR
+    2015). The step -rate m / sqrt(v) is taken in the tangent space, brought back to
+    the sphere by normalisation, and m is projected on the new tangent space
+    (Becigneul and Ganea, ICLR 2019, in this simplest form). ``rate`` so is the
+    angle, in radians, that an anchor moves at most in a step of persistent gradients,
+    whatever the scale of images, loss and weights. Logarithms of betas move
+    likewise, on the line.
+    """
+
+    def __init__(self, network, learn_beta):
+        self._anchor_means = [np.zeros_like(rows) for rows in network.anchors]
+        self._anchor_squares = [np.zeros((len(rows), 1)) for rows in network.anchors]
+        n_layers = len(network.anchors)
+        self._learned = np.array(
+            [learn_beta and each.kernel == "exp" for each in network.settings]
+        )
+        self._beta_means = np.zeros(n_layers)
+        self._beta_squares = np.zeros(n_layers)
+        self._n_steps = 0
+
+    def step(self, network, gradients, rate):
+        """Return the network after a step against the gradients.
+
+        Parameters
+        ----------
+        network : TrainedNetwork
+        gradients : BatchGradients
+        rate : float
+            Radians.
+
+        Returns
+        -------
+        network : TrainedNetwork
+        """
+        self._n_steps += 1
+        anchors = [
+            self._step_anchors(i, rows, slopes, rate)
+            for i, (rows, slopes) in enumerate(
+                zip(network.anchors, gradients.anchors, strict=True)
+            )
+        ]
+        betas = network.betas
+        if self._learned.any():
+            slopes = np.where(self._learned, gradients.log_betas, 0)
+            self._update(self._beta_means, self._beta_squares, slopes, slopes**2)
+            moves = self._direction(self._beta_means, self._beta_squares)
+            betas = (np.array(betas) * np.exp(-rate * moves)).tolist()
+        return network.moved(anchors, betas)
+
+    def _step_anchors(self, i, rows, slopes, rate):
+        means, squares = self._anchor_means[i], self._anchor_squares[i]
+        slopes = tangent(slopes, rows)
+        norms = np.sum(slopes**2, axis=1, keepdims=True)
+        self._update(means, squares, slopes, norms)
+        moved = rows - rate * self._direction(means, squares)
+        moved /= row_norms(moved)[:, np.newaxis]
+        self._anchor_means[i] = tangent(means, moved)
+        return moved
+
+    @staticmethod
+    def _update(means, squares, slopes, slopes_squared):
+        means *= MOMENTUM
+        means += (1 - MOMENTUM) * slopes
+        squares *= SQUARES_MOMENTUM
+        squares += (1 - SQUARES_MOMENTUM) * slopes_squared
+
+    def _direction(self, means, squares):
+        """Return the unit-scale direction; 0 where no gradient was seen."""
+        corrected = squares / (1 - SQUARES_MOMENTUM**self._n_steps)
+        roots = np.sqrt(np.where(corrected > 0, corrected, 1))
+        return means / (1 - MOMENTUM**self._n_steps) / roots
