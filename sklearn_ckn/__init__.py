@@ -6,6 +6,7 @@ from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._linear import LinearPathClassifier, RidgePathRegressor
 from sklearn_ckn._regressor import CKNRegressor
 from sklearn_ckn._spherical_kmeans import SphericalKMeans
+from sklearn_ckn._supervised import SupervisedCKNClassifier
 from sklearn_ckn._version import __version__
 from sklearn_ckn._whitening import PatchWhitening
 
@@ -17,6 +18,7 @@ __all__ = [
     "PatchWhitening",
     "RidgePathRegressor",
     "SphericalKMeans",
+    "SupervisedCKNClassifier",
     "__version__",
     "ckn_kernel",
 ]

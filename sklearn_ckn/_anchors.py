@@ -9,6 +9,7 @@ from sklearn.utils.random import sample_without_replacement
 from sklearn_ckn._blocks import block_slices, encode_block
 from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._norms import cache_blocks, unit_rows
+from sklearn_ckn._progress import Task
 
 # Patches of more than one pixel are near-constant, and dropped, where the distance
 # from their mean pixel is below this part of their norm. What they leave out is
@@ -26,7 +27,9 @@ PATCHES_PER_IMAGE = 256
 IMAGES_PER_CALL = 8
 
 
-def sample_patches(images, layers, settings, n_patches, engine, dtype, random_state):
+def sample_patches(
+    images, layers, settings, n_patches, engine, dtype, random_state, task=None
+):
     """Sample patches uniformly over all images and positions of a layer's input.
 
     Only the patches themselves are gathered, borders included, and only images
@@ -45,6 +48,8 @@ def sample_patches(images, layers, settings, n_patches, engine, dtype, random_st
     dtype : dtype
         float32 or float64.
     random_state : RandomState
+    task : Task or None
+        Of which each block of images is a part.
 
     Returns
     -------
@@ -63,7 +68,8 @@ def sample_patches(images, layers, settings, n_patches, engine, dtype, random_st
     sampled, owners = np.unique(owners, return_inverse=True)
 
     patches = np.empty((len(places), settings.patch_length(map_shape)), dtype=dtype)
-    for part in block_slices(len(sampled), images.shape[1:], layers, engine, dtype):
+    slices = block_slices(len(sampled), images.shape[1:], layers, engine, dtype)
+    for part in (task or Task()).each("block", slices):
         maps = encode_block(images[sampled[part]], layers, engine, dtype)
         chosen = slice(*np.searchsorted(owners, [part.start, part.stop]))
         patches[chosen] = engine.gather_patches(

@@ -9,6 +9,7 @@ from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
 from sklearn_ckn._predictor import NetworkPredictor
+from sklearn_ckn._progress import start_task
 
 
 class CKNClassifier(DecisionsMixin, NetworkPredictor):
@@ -193,14 +194,18 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
+        task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self):
             resolve_alphas(self.alpha)
             images, y = check_images(self, X, y, reset=True)
             self.classes_, _, _ = encode_labels(y, self.class_weight)
-            features = self._fit_network(X, images)
+            features = self._fit_network(X, images, task)
             self.head_ = LinearPathClassifier(
                 self.head, alpha=self.alpha, class_weight=self.class_weight
-            ).fit(features, y)
+            )
+            with task.subtask("fit head"):
+                self.head_.fit(features, y)
+        task.end(X, y)
         return self
 
     @property

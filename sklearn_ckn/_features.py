@@ -24,9 +24,15 @@ from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._learning import LayerLearner
 from sklearn_ckn._memory import DataKey, encode_training_images, resolve_memory
 from sklearn_ckn._parameters import resolve_layers
+from sklearn_ckn._progress import CallbackSupportMixin, Task, start_task
 
 
-class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class CKNFeatures(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
     """Convolutional kernel network with anchors learned without labels.
 
     A layer takes the patches around every position, compares each with learned
@@ -230,13 +236,15 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
+        task = start_task(self, None, X, y)
         with keep_fitted_on_error(self):
             engine = get_engine(self.device)
             images = check_images(self, X, reset=True)
-            self._fit_images(images, engine)
+            self._fit_images(images, engine, task)
+        task.end(X, y)
         return self
 
-    def _fit_images(self, images, engine):
+    def _fit_images(self, images, engine, task):
         """Learn from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape[1:]
         all_settings = resolve_layers(self.get_params(deep=False), self.image_shape_)
@@ -257,7 +265,8 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         learned = []
         for settings, layer_seeds in zip(all_settings, seeds.tolist(), strict=True):
             layers = [earlier.layer for earlier in learned]
-            learned.append(learner(settings, layers, layer_seeds))
+            with task.subtask("layer", None) as step:
+                learned.append(learner(settings, layers, layer_seeds, step))
             self._report(len(layers), settings, learned[-1])
         self.inertia_ = [each.inertia for each in learned]
         self.nystrom_residual_ = [each.residual for each in learned]
@@ -310,22 +319,25 @@ class CKNFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         return self._encode(check_images(self, X, reset=False))
 
-    def _encode(self, images):
-        """Return the features of validated images."""
+    def _encode(self, images, task=None):
+        """Return the features of validated images; each block is a subtask."""
+        task = Task() if task is None else task
         features = np.empty(
             (len(images), self._n_features_out), dtype=compute_dtype(images.dtype)
         )
-        for part, block in self._feature_blocks(images):
+        for part, block in task.each("block", self._feature_blocks(images)):
             features[part] = block
         return features
 
-    def _encode_training(self, images):
+    def _encode_training(self, images, task):
         """Return the features of the images of the fit, from memory if it has them."""
         memory = resolve_memory(self.memory, self.random_state)
         dtype = compute_dtype(images.dtype)
         key = DataKey(images, dtype, get_engine(self.device), memory)
-        encode = memory.cache(encode_training_images, ignore=["encode", "images"])
-        return encode(key(self._layers, self.flip_average), self._encode, images)
+        encode = memory.cache(
+            encode_training_images, ignore=["encode", "images", "task"]
+        )
+        return encode(key(self._layers, self.flip_average), self._encode, images, task)
 
     def _feature_blocks(self, images):
         """Yield slices of validated images and their features, block by block."""

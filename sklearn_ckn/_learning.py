@@ -17,24 +17,31 @@ class LayerPatches:
     Parameters
     ----------
     sampling : dict
-        The arguments of ``sample_patches``, but for ``random_state``.
+        The arguments of ``sample_patches``, but for ``random_state`` and ``task``.
     seed : int
+    task : Task
+        Of which each block of images is a part.
     """
 
-    def __init__(self, sampling, seed):
+    def __init__(self, sampling, seed, task):
         self._sampling = sampling
         self._seed = seed
+        self._task = task
 
     @cached_property
     def points(self):
         """Unit patches, (n, k * k * C)."""
         patches = sample_patches(
-            **self._sampling, random_state=np.random.RandomState(self._seed)
+            **self._sampling,
+            random_state=np.random.RandomState(self._seed),
+            task=self._task,
         )
         return unit_patches(patches, self._sampling["settings"].patch_size)
 
 
-def cluster_patches(key, n_anchors, max_iter, tol, seed, patches, engine, verbose):
+def cluster_patches(
+    key, n_anchors, max_iter, tol, seed, patches, engine, verbose, task
+):
     """Cluster a layer's patches; looked up by the arguments up to ``seed``.
 
     Returns
@@ -53,6 +60,7 @@ def cluster_patches(key, n_anchors, max_iter, tol, seed, patches, engine, verbos
         random_state=np.random.RandomState(seed),
         engine=engine,
         verbose=verbose,
+        task=task,
     )
     return anchors, inertia, n_iter, len(patches.points)
 
@@ -114,7 +122,7 @@ class LayerLearner:
     def _data_key(self):
         return DataKey(self.images, self.dtype, self.engine, self.memory)
 
-    def __call__(self, settings, layers, seeds):
+    def __call__(self, settings, layers, seeds, task):
         """Learn one layer.
 
         Parameters
@@ -124,6 +132,8 @@ class LayerLearner:
             The earlier layers.
         seeds : tuple of int
             For the sampling and for the clustering.
+        task : Task
+            Of which blocks of images and k-means iterations are parts.
 
         Returns
         -------
@@ -137,12 +147,12 @@ class LayerLearner:
             "engine": self.engine,
             "dtype": self.dtype,
         }
-        patches = LayerPatches(sampling, seeds[0])
+        patches = LayerPatches(sampling, seeds[0], task)
         key = self._data_key(
             layers, settings.patch_size, settings.padding, self.n_patches, seeds[0]
         )
         cluster = self.memory.cache(
-            cluster_patches, ignore=["patches", "engine", "verbose"]
+            cluster_patches, ignore=["patches", "engine", "verbose", "task"]
         )
         anchors, inertia, n_iter, n_points = cluster(
             key,
@@ -153,6 +163,7 @@ class LayerLearner:
             patches,
             self.engine,
             self.verbose,
+            task,
         )
         # A copy: a memory that maps files would tie the model to them.
         layer = Layer.from_anchors(settings, np.array(anchors))

@@ -60,6 +60,6 @@ class DataKey:
         return joblib.hash((self._data, *self._computation, *parts))
 
 
-def encode_training_images(key, encode, images):
+def encode_training_images(key, encode, images, task):
     """Compute the features of the images of a fit; looked up by ``key``."""
-    return encode(images)
+    return encode(images, task)

@@ -6,22 +6,26 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import check_images
+from sklearn_ckn._progress import CallbackSupportMixin
 
 
-class NetworkPredictor(BaseEstimator):
+class NetworkPredictor(CallbackSupportMixin, BaseEstimator):
     """Base of estimators with the parameters of CKNFeatures and those of a head."""
 
-    def _fit_network(self, X, images):
+    def _fit_network(self, X, images, task):
         """Learn ``features_`` and return the features of the images.
 
         X is what ``fit`` was given: its column names, if it has any, are the
-        features' too.
+        features' too. Two subtasks of ``task``.
         """
         parameters = {name: getattr(self, name) for name in CKNFeatures().get_params()}
         self.image_shape_ = parameters["image_shape"] = images.shape[1:]
-        self.features_ = CKNFeatures(**parameters).fit(X)
+        self.features_ = CKNFeatures(**parameters)
+        with task.subtask("fit features") as step, step.fit_by(self.features_):
+            self.features_.fit(X)
         self.n_iter_ = self.features_.n_iter_
-        return self.features_._encode_training(images)
+        with task.subtask("transform training images", None) as step:
+            return self.features_._encode_training(images, step)
 
     def _apply_head(self, X, function):
         """Apply a function of features to those of images, block by block.

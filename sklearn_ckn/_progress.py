@@ -23,9 +23,10 @@ class Task:
     def __init__(self, estimator=None, context=None):
         self._estimator = estimator
         self._context = context
+        self.was_stopped = False
 
     @contextmanager
-    def subtask(self, name, n_subtasks=0, **begin):
+    def subtask(self, name, n_subtasks=0):
         """Tell callbacks that a part begins and, afterwards, that it has ended.
 
         Parameters
@@ -33,33 +34,39 @@ class Task:
         name : str
         n_subtasks : int or None
             How many parts it has at most; None if that is not known.
-        **begin
-            What callbacks are told at its beginning.
 
         Yields
         ------
         task : Task
         """
         if self._context is None:
-            yield self
+            yield Task()
             return
         context = self._context.subcontext(task_name=name, max_subtasks=n_subtasks)
-        context.call_on_fit_task_begin(estimator=self._estimator, **begin)
+        context.call_on_fit_task_begin(estimator=self._estimator)
         task = Task(self._estimator, context)
         yield task
         task.end()
 
     def each(self, name, items):
-        """Yield items; each is a part until the next is asked for."""
+        """Yield items; each is a part until the next is asked for or the loop left."""
         for item in items:
             with self.subtask(name):
-                yield item
+                try:
+                    yield item
+                except GeneratorExit:
+                    was_left = True
+                else:
+                    was_left = False
+            if was_left:
+                return
 
-    def end(self, **end):
-        """Tell callbacks that the task has ended; return whether one asks to stop."""
-        if self._context is None:
-            return False
-        return self._context.call_on_fit_task_end(estimator=self._estimator, **end)
+    def end(self, X=None, y=None):
+        """Tell callbacks that the task has ended; ``was_stopped`` if one asks for it."""
+        if self._context is not None:
+            self.was_stopped = self._context.call_on_fit_task_end(
+                estimator=self._estimator, X=X, y=y
+            )
 
     @contextmanager
     def fit_by(self, estimator):

@@ -7,6 +7,7 @@ from sklearn_ckn._heads import resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._linear import RidgePathRegressor
 from sklearn_ckn._predictor import NetworkPredictor
+from sklearn_ckn._progress import start_task
 
 
 class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
@@ -164,13 +165,16 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
+        task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self):
             resolve_alphas(self.alpha)
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
-            features = self._fit_network(X, images)
-            self.head_ = RidgePathRegressor(self.alpha).fit(features, y)
+            features = self._fit_network(X, images, task)
+            with task.subtask("fit head"):
+                self.head_ = RidgePathRegressor(self.alpha).fit(features, y)
+        task.end(X, y)
         return self
 
     def predict(self, X, return_std=False):

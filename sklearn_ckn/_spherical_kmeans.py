@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_ckn._engine import get_engine
 from sklearn_ckn._images import keep_fitted_on_error
 from sklearn_ckn._norms import row_norms, unit_rows
+from sklearn_ckn._progress import Task
 from sklearn_ckn._threads import single_threaded_blas
 
 # Candidates for seeds drawn at once, see k_means_plusplus: as many times the seeds
@@ -112,7 +113,7 @@ def _inertia(similarity):
 
 
 def spherical_k_means(
-    points, n_clusters, *, max_iter, tol, random_state, engine, verbose=0
+    points, n_clusters, *, max_iter, tol, random_state, engine, verbose=0, task=None
 ):
     """Cluster unit vectors by their directions (Dhillon and Modha, 2001).
 
@@ -128,6 +129,8 @@ def spherical_k_means(
     random_state : RandomState
     engine : CPUEngine or ArrayEngine
     verbose : int, default=0
+    task : Task or None
+        Of which each iteration is a part.
 
     Returns
     -------
@@ -144,7 +147,8 @@ def spherical_k_means(
     centers = points[seeds]
     inertia = _inertia(similarity)
     n_iter = 0
-    for n_iter in range(1, max_iter + 1):
+    iterations = range(1, max_iter + 1)
+    for n_iter in (task or Task()).each("k-means iteration", iterations):
         _reseed_empty(labels, similarity, len(centers))
         sums = engine.sum_groups(points, labels, len(centers))
         norms = row_norms(sums)

@@ -17,10 +17,12 @@ from sklearn_ckn._heads._path import (
     one_vs_rest,
 )
 from sklearn_ckn._heads._refit import TRAINING_LOSSES, refit_head
+from sklearn_ckn._heads._standardize import StandardizedFeatures
 
 __all__ = [
     "LOSSES",
     "TRAINING_LOSSES",
+    "StandardizedFeatures",
     "fit_classifier",
     "fit_ridge_regressor",
     "is_correct",

@@ -41,6 +41,11 @@ class TrainingSet:
     weights: np.ndarray
     n_train: int
 
+    @property
+    def n_held_out(self):
+        """How many of the last images are held out."""
+        return len(self.labels) - self.n_train
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -75,8 +80,6 @@ class Epoch:
     network : TrainedNetwork
     head : Head
         Refitted.
-    features : ndarray of shape (n, d)
-        Of all images.
     objective : float
         On the training part, not augmented.
     batch_loss : float
@@ -91,17 +94,11 @@ class Epoch:
     number: int
     network: TrainedNetwork
     head: Head
-    features: np.ndarray
     objective: float
     batch_loss: float
     validation_score: float
     learning_rate: float
     seconds: float
-
-    @property
-    def is_finite(self):
-        """Whether training can go on from here."""
-        return bool(np.isfinite(self.objective) and np.isfinite(self.head.theta).all())
 
 
 class TrainingLoop:
@@ -124,37 +121,36 @@ class TrainingLoop:
         self._dtype = compute_dtype(data.images.dtype)
         self._loss = TRAINING_LOSSES[options.head]
 
-    def start(self, network, features=None):
-        """Fit the head on an untrained network; return epoch 0."""
+    def start(self, network, features, number=0):
+        """Fit the head on a network's features; return it as an epoch."""
         start = time.perf_counter()
-        return self._finish(0, network, None, features, np.nan, np.nan, start)
+        return self._finish(number, network, None, features, np.nan, np.nan, start)
 
     def epochs(self, epoch):
         """Train from ``epoch`` on, and yield every epoch after it.
 
-        An epoch whose loss is not finite is the last.
+        Raises
+        ------
+        FloatingPointError
+            A loss or a gradient is not finite.
         """
         network, head = epoch.network, epoch.head
         optimizer = SphereOptimizer(network, self._options.learn_beta)
-        for number in range(1, self._options.n_epochs + 1):
+        for n_done in range(self._options.n_epochs):
             start = time.perf_counter()
             losses = []
-            for gradients, network, head, rate in self._steps(
-                number - 1, network, head, optimizer
+            for value, network, head, rate in self._steps(
+                n_done, network, head, optimizer
             ):
-                losses.append(gradients.value)
-                if not np.isfinite(gradients.value):
-                    return
+                losses.append(value)
             epoch = self._finish(
                 epoch.number + 1, network, head, None, np.mean(losses), rate, start
             )
             head = epoch.head
             yield epoch
-            if not epoch.is_finite:
-                return
 
     def _steps(self, n_done, network, head, optimizer):
-        """Yield the batches' gradients, and network and head after each step."""
+        """Yield the batches' losses, with network, head and rate of each step."""
         options, data = self._options, self._data
         order = self._rng.permutation(data.n_train)
         n_batches = max(1, round(data.n_train / options.batch_size))
@@ -172,12 +168,14 @@ class TrainingLoop:
                 self._engine,
                 flip_average=options.flip_average,
             )
+            if not gradients.are_finite:
+                raise FloatingPointError("the loss of a batch or its gradient")
             network = optimizer.step(network, gradients, rate)
             head = head.moved(gradients.theta, options.alpha, HEAD_RATE)
-            yield gradients, network, head, rate
+            yield gradients.value, network, head, rate
 
-    def _encode(self, network):
-        """Return the features of all images."""
+    def encode(self, network):
+        """Return the features of all images, (n, d)."""
         data = self._data
         parts = encode_blocks(
             data.images,
@@ -197,7 +195,7 @@ class TrainingLoop:
         """Refit the head and measure it."""
         data, options = self._data, self._options
         if features is None:
-            features = self._encode(network)
+            features = self.encode(network)
         n = data.n_train
         with single_threaded_blas:
             theta, mean, scale, objective = refit_head(
@@ -209,6 +207,8 @@ class TrainingLoop:
                 scale=None if head is None else head.scale,
                 theta=None if head is None else head.theta,
             )
+        if not (np.isfinite(objective) and np.isfinite(theta).all()):
+            raise FloatingPointError("the training objective")
         head = Head(theta, mean, scale)
         score = np.nan
         if n < len(data.images):
@@ -218,8 +218,7 @@ class TrainingLoop:
             number,
             network,
             head,
-            features,
-            objective,
+            float(objective),
             float(batch_loss),
             score,
             rate,

@@ -58,15 +58,19 @@ class TrainedNetwork:
         ]
         return self.from_parameters(settings, anchors)
 
-    def layers(self, dtype):
-        """Return the layers with arrays of ``dtype``, ready to encode."""
+    def stored_layers(self, dtype):
+        """Return the layers with anchors of ``dtype`` and projections in float64."""
         with single_threaded_blas:
             return [
-                Layer(settings, anchors, root.value()).astype(dtype)
+                Layer(settings, anchors.astype(dtype), root.value())
                 for settings, anchors, root in zip(
                     self.settings, self.anchors, self.roots, strict=True
                 )
             ]
+
+    def layers(self, dtype):
+        """Return the layers with all arrays of ``dtype``, ready to encode."""
+        return [layer.astype(dtype) for layer in self.stored_layers(dtype)]
 
     def gradients(self, layer_gradients):
         """Follow the projections back to anchors and betas.

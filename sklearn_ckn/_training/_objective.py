@@ -76,6 +76,12 @@ class BatchGradients:
     log_betas: list
     theta: np.ndarray
 
+    @property
+    def are_finite(self):
+        """Whether a step can be taken."""
+        parts = [self.value, *self.anchors, self.log_betas, self.theta]
+        return all(np.isfinite(part).all() for part in parts)
+
 
 def tape_rows(image_shape, layers, itemsize):
     """Return how many images go through forward and backward together."""

@@ -1,0 +1,534 @@
+"""SupervisedCKNClassifier: anchors, betas and head learned together."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import _fit_context, clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from sklearn_ckn._classifier import CKNClassifier
+from sklearn_ckn._engine import get_engine
+from sklearn_ckn._heads import StandardizedFeatures, one_vs_rest, resolve_alphas
+from sklearn_ckn._images import check_images, keep_fitted_on_error
+from sklearn_ckn._labels import encode_labels
+from sklearn_ckn._linear import LinearPathClassifier
+from sklearn_ckn._parameters import resolve_layers
+from sklearn_ckn._progress import start_task
+from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn._training._augment import NAMES as AUGMENTATIONS
+from sklearn_ckn._training._loop import TrainingLoop, TrainingOptions, TrainingSet
+from sklearn_ckn._training._network import TrainedNetwork
+from sklearn_ckn._training._presets import PRESETS
+from sklearn_ckn._training._split import split_rows
+
+# A network that learns from labels fits noise that fixed features leave alone, so its
+# training takes a larger alpha than the head of the start. With less than the smallest,
+# the head's largest weights are on directions in which the features hardly vary, and
+# the first steps of the anchors turn those into noise.
+ALPHA_FACTOR = 10
+SMALLEST_ALPHA = 1e-5
+
+#: What ``learning_rate="auto"`` stands for, in radians.
+LEARNING_RATE = 0.05
+
+
+class SupervisedCKNClassifier(CKNClassifier):
+    """Convolutional kernel network whose anchors are learned together with the head.
+
+    Training starts from the network of :class:`CKNClassifier` and minimises
+
+    (1/n) sum_i w_i loss(y_i, W x_i + b) + alpha/2 ||W||^2
+
+    (Mairal, NIPS 2016, eq. 7) over the head, the anchors of all layers, which stay unit
+    vectors, and on request the betas, by stochastic gradients. x are the features of
+    the network minus a mean, over the root mean square norm of those that training
+    starts with. After every epoch the head is fitted anew, and the best
+    epoch is kept: with ``early_stopping`` the one of the highest accuracy on images
+    held out of the training, the unsupervised start among them.
+
+    Labels help where they outnumber what k-means finds by itself: on thousands of
+    photographs by points, on a few thousand digits hardly at all. An epoch takes about
+    four times as long as ``transform``.
+
+    Parameters
+    ----------
+    n_anchors : int or tuple of int, default=(64, 256)
+        Number of anchors, one value per layer. This and the parameters up to
+        ``tol`` are those of :class:`CKNFeatures`, which says more.
+    patch_size : int or tuple of int, default=3
+        Side of the patches in pixels of the layer's input.
+    subsampling : int, "auto" or tuple of these, default="auto"
+        Stride of the pooling in positions.
+    kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
+        Dot-product kernel between unit patches.
+    beta : float or tuple of float, default=2.8
+        1 / sigma^2 of the kernel ``"exp"``, at the start.
+    padding : {"same", "valid"} or tuple of these, default="same"
+        Whether zeros surround the image.
+    image_shape : tuple of int or None, default=None
+        (height, width) or (height, width, channels) of images given as rows.
+    nystrom_reg : float or tuple of float, default=1e-3
+        Added to the eigenvalues of the anchors' kernel matrix.
+    n_patches : int, default=100_000
+        Patches sampled for the anchors of each layer at the start.
+    max_iter : int, default=0
+        Largest number of k-means iterations after the seeding.
+    tol : float, default=1e-4
+        Part of the inertia that a k-means iteration must gain to go on.
+    flip_average : bool, default=False
+        Whether to average the features of an image and of its mirror image, in
+        training too.
+    memory : str, path, joblib.Memory or None, default=None
+        Where the unsupervised start is kept: see :class:`CKNClassifier`. Training
+        itself is not looked up.
+    head : {"ridge", "linear_svm", "logistic"}, default="ridge"
+        The loss that all is trained for: squared error, squared hinge or log loss; that
+        of :class:`LinearPathClassifier`, which says more.
+    alpha : float, "auto" or array-like of float, default="auto"
+        Regularization. ``"auto"`` or candidates: the start's head chooses one of them,
+        the network is trained with ten times as much, no less than 1e-5, and the head
+        of the trained network chooses again, both by the images held out. Without any, the final head
+        is that of the training.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss, the choice of alpha and the probabilities.
+    learn_beta : bool, default=False
+        Whether to learn the betas of kernels ``"exp"`` too, by their logarithms.
+    n_epochs : int, default=30
+        Passes over the training images; 0 keeps the start.
+    batch_size : int, default=64
+        Images of a step.
+    learning_rate : float or "auto", default="auto"
+        Angle, in radians, by which an anchor turns at most in a step while its
+        gradients agree; ``"auto"`` is 0.05. Steps have no other scale, so that
+        neither the unit of the images nor the loss matters.
+    schedule : {"cosine", "step", "constant"}, default="cosine"
+        How the rate changes over the epochs: falls to 0 as half a period of the
+        cosine, or is divided by 10 after 4/7, 17/21 and 20/21 of them, or stays.
+    augment : {"flip", "shift", "flip+shift"}, callable or None, default=None
+        Random changes of the images of each step. ``"flip"`` exchanges left and right
+        of every other image, ``"shift"`` moves images by up to an eighth of their
+        size, repeating the border. A callable takes images (n, H, W, C), float32 or
+        float64, and a RandomState, and returns as many.
+    early_stopping : bool, default=True
+        Whether to hold images out of the training, to choose the epoch and the alpha
+        by them, and to stop after ``n_iter_no_change`` epochs without a better one.
+        The final head is fitted on all images. Where this would hold out fewer than 10
+        images, and without ``early_stopping``, the epoch of the lowest training
+        objective is kept.
+    validation_fraction : float, default=0.1
+        Part of the images held out with ``early_stopping``.
+    n_iter_no_change : int, default=10
+        Epochs to wait for a better one with ``early_stopping``.
+    warm_start : bool, default=False
+        Whether a second ``fit`` goes on from the network of the first one.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where features and gradients are computed; ``"cuda"`` needs CuPy and an NVIDIA
+        GPU. The head is fitted on the CPU.
+    verbose : int, default=0
+        1 prints a line per layer and per epoch, 2 one per k-means iteration.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the start, the split, the order of the images and their changes. The same
+        seed gives the same network to the bit, with any number of threads.
+
+    Attributes
+    ----------
+    features_ : CKNFeatures
+        The network with its learned anchors, usable on its own. Its ``inertia_``,
+        ``nystrom_residual_`` and ``n_iter_`` tell of the start.
+    head_ : LinearPathClassifier
+        The head on their features.
+    history_ : dict of list
+        One entry per epoch, the start as epoch 0, ready for a data frame: ``"epoch"``;
+        ``"objective"``, on the training images as they are; ``"batch_loss"``, the mean
+        of the epoch's steps; ``"validation_score"``, the accuracy on the held-out
+        images; ``"learning_rate"`` at the epoch's end; ``"seconds"``; with
+        ``learn_beta`` also ``"beta_0"`` and so on. NaN where there is none.
+    best_epoch_ : int
+        The epoch that was kept.
+    training_alpha_ : float
+        That of the objective.
+    classes_ : ndarray of shape (n_classes,)
+    coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
+        Weights on the features as they come out of ``features_``; one row for two
+        classes.
+    intercept_ : ndarray of shape (n_classes,) or (1,)
+    alpha_ : float
+        The alpha of the head, in the unit of the root mean square norm of the features
+        as they are now.
+    alphas_ : ndarray of shape (n_alphas,)
+        Those tried, from the largest.
+    loo_score_ : ndarray of shape (n_alphas,)
+        Leave-one-out accuracy of each; only with ``head="ridge"`` and no images held
+        out. The network has seen the labels, so that it is too high.
+    validation_score_ : ndarray of shape (n_alphas,)
+        Accuracy of each on held-out images, or else folds.
+    temperature_ : float
+        Probabilities are the softmax of the decisions over it.
+    image_shape_ : tuple of int
+        (H, W, C).
+    n_iter_ : int
+        That of ``features_``.
+    n_features_in_ : int
+        H * W * C.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if X was a data frame with string column names.
+
+    See Also
+    --------
+    CKNClassifier : The same without supervised training.
+    TrainingDisplay : Plots ``history_``.
+
+    References
+    ----------
+    J. Mairal, "End-to-End Kernel Learning with Supervised Convolutional Kernel
+    Networks", NIPS 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_ckn import SupervisedCKNClassifier
+    >>> digits = load_digits()
+    >>> classifier = SupervisedCKNClassifier((8, 16), n_epochs=3, random_state=0)
+    >>> classifier.fit(digits.images[:1000], digits.target[:1000]).history_["epoch"]
+    [0, 1, 2, 3]
+    >>> bool(classifier.score(digits.images[1000:], digits.target[1000:]) > 0.9)
+    True
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        **CKNClassifier._parameter_constraints,
+        "learn_beta": ["boolean"],
+        "n_epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [
+            Interval(Real, 0, None, closed="neither"),
+            StrOptions({"auto"}),
+        ],
+        "schedule": [StrOptions({"cosine", "step", "constant"})],
+        "augment": [StrOptions(set(AUGMENTATIONS)), callable, None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_anchors=(64, 256),
+        *,
+        patch_size=3,
+        subsampling="auto",
+        kernel="exp",
+        beta=2.8,
+        padding="same",
+        image_shape=None,
+        nystrom_reg=1e-3,
+        n_patches=100_000,
+        max_iter=0,
+        tol=1e-4,
+        flip_average=False,
+        memory=None,
+        head="ridge",
+        alpha="auto",
+        class_weight=None,
+        learn_beta=False,
+        n_epochs=30,
+        batch_size=64,
+        learning_rate="auto",
+        schedule="cosine",
+        augment=None,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        warm_start=False,
+        device="cpu",
+        verbose=0,
+        random_state=None,
+    ):
+        super().__init__(
+            n_anchors,
+            patch_size=patch_size,
+            subsampling=subsampling,
+            kernel=kernel,
+            beta=beta,
+            padding=padding,
+            image_shape=image_shape,
+            nystrom_reg=nystrom_reg,
+            n_patches=n_patches,
+            max_iter=max_iter,
+            tol=tol,
+            flip_average=flip_average,
+            memory=memory,
+            head=head,
+            alpha=alpha,
+            class_weight=class_weight,
+            device=device,
+            verbose=verbose,
+            random_state=random_state,
+        )
+        self.learn_beta = learn_beta
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.augment = augment
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+
+    @classmethod
+    def from_preset(cls, name, **parameters):
+        """Return an estimator with the architecture of a published network.
+
+        Both are for CIFAR-10 and belong behind :class:`PatchWhitening`.
+
+        Parameters
+        ----------
+        name : {"mairal2016-5", "mairal2016-14"}
+            The networks of 5 and of 14 layers of Mairal (NIPS 2016, sect. 4.1), with
+            their kernels, head, epochs and schedule.
+        **parameters
+            What is to be otherwise, or beside it.
+
+        Returns
+        -------
+        classifier : SupervisedCKNClassifier
+
+        Raises
+        ------
+        ValueError
+            There is no such network.
+        """
+        if name not in PRESETS:
+            raise ValueError(
+                f"name must be one of {', '.join(map(repr, PRESETS))}, got {name!r}."
+            )
+        return cls(**{**PRESETS[name], **parameters})
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Learn the start, then train network and head.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+            Images, or rows with ``image_shape``. uint8 and float32 are computed in
+            float32, everything else in float64.
+        y : array-like of shape (n,)
+            Labels: numbers or strings, two classes or more.
+
+        Returns
+        -------
+        self : SupervisedCKNClassifier
+
+        Raises
+        ------
+        ValueError
+            X, y or a parameter is not as described; ``augment`` returned something
+            else than images; with ``warm_start``, the images, the classes or the layers
+            are not those of the first fit.
+        FloatingPointError
+            A loss was not finite. The estimator is fitted nevertheless, with the best
+            epoch before.
+        ImportError, RuntimeError
+            ``device="cuda"`` without CuPy or a GPU.
+        """
+        task = start_task(self, self.n_epochs + 2, X, y)
+        with keep_fitted_on_error(self):
+            failure = self._fit(X, y, task)
+        if failure is not None:
+            raise failure
+        task.end(X=X, y=y)
+        return self
+
+    def _fit(self, X, y, task):
+        """Set the fitted attributes; return an error that came after the start."""
+        resolve_alphas(self.alpha)
+        goes_on = self.warm_start and hasattr(self, "features_")
+        before = vars(self).copy() if goes_on else None
+        engine = get_engine(self.device)
+        rng = check_random_state(self.random_state)
+        images, y = check_images(self, X, y, reset=True)
+        self.classes_, labels, weights = encode_labels(y, self.class_weight)
+        if goes_on:
+            self._check_warm_start(before, images)
+            with task.subtask("encode start"):
+                features = self.features_._encode(images)
+        else:
+            features = self._fit_network(X, images, task)
+        train, held_out = np.arange(len(y)), np.arange(0)
+        if self.early_stopping:
+            train, held_out = split_rows(labels, self.validation_fraction, rng)
+        if len(held_out):
+            order = np.concatenate([train, held_out])
+            images, labels, weights = images[order], labels[order], weights[order]
+            features = features[order]
+        data = TrainingSet(
+            images,
+            labels,
+            one_vs_rest(labels, len(self.classes_)),
+            weights / weights[: len(train)].mean(),
+            len(train),
+        )
+        return self._train(data, features, before, engine, rng, task)
+
+    def _check_warm_start(self, before, images):
+        """Raise unless images, classes and layers are those of the first fit."""
+        settings = resolve_layers(self.get_params(deep=False), images.shape[1:])
+        names = ("patch_size", "subsampling", "kernel", "padding", "nystrom_reg")
+        same_layers = [
+            [getattr(each, name) for name in names] for each in settings
+        ] == [
+            [getattr(layer.settings, name) for name in names]
+            for layer in self.features_._layers
+        ]
+        if (
+            images.shape[1:] != before["image_shape_"]
+            or not same_layers
+            or not np.array_equal(self.classes_, before["classes_"])
+        ):
+            raise ValueError(
+                "warm_start=True goes on from the network of the first fit, but the "
+                "shape of the images, the classes or the layers have changed: set "
+                "warm_start=False to start anew."
+            )
+
+    def _train(self, data, features, before, engine, rng, task):
+        """Train from the features of the start; see ``_fit``."""
+        start_head = self._fit_head(data, features)
+        if before is not None and "training_alpha_" in before:
+            training_alpha = before["training_alpha_"]
+        else:
+            training_alpha = max(start_head.alpha_ * ALPHA_FACTOR, SMALLEST_ALPHA)
+        self.training_alpha_ = (
+            float(self.alpha) if isinstance(self.alpha, Real) else training_alpha
+        )
+        loop = TrainingLoop(data, self._options(), engine, rng)
+        number = 0 if before is None else before["history_"]["epoch"][-1]
+        network = TrainedNetwork.from_layers(self.features_._layers)
+        start = loop.start(network, features, number)
+        del features
+        self.history_ = {} if before is None else before["history_"]
+        if before is None:
+            self._record(start)
+        failure, best, n_waited = None, start, 0
+        try:
+            for epoch in self._epochs(loop, start, task):
+                self._record(epoch)
+                n_waited += 1
+                if _is_better(epoch, best, start):
+                    best, n_waited = epoch, 0
+                if data.n_held_out and n_waited >= self.n_iter_no_change:
+                    break
+        except FloatingPointError as error:
+            failure = error
+        self._keep(loop, data, start, best, start_head)
+        if failure is None:
+            return None
+        return FloatingPointError(
+            f"Training stopped in epoch {self.history_['epoch'][-1] + 1}: {failure} is "
+            f"not finite. The estimator is fitted with epoch {self.best_epoch_}; a "
+            "smaller learning_rate, or images without extreme values, may help."
+        )
+
+    def _options(self):
+        rate = LEARNING_RATE if self.learning_rate == "auto" else self.learning_rate
+        return TrainingOptions(
+            head=self.head,
+            alpha=self.training_alpha_,
+            n_epochs=self.n_epochs,
+            batch_size=self.batch_size,
+            learning_rate=rate,
+            schedule=self.schedule,
+            learn_beta=self.learn_beta,
+            augment=self.augment,
+            flip_average=self.flip_average,
+        )
+
+    def _epochs(self, loop, start, task):
+        """Yield the epochs, each a task that callbacks are told of, until one stops."""
+        epochs = loop.epochs(start)
+        for _ in range(self.n_epochs):
+            with task.subtask("epoch") as step:
+                epoch = next(epochs)
+            yield epoch
+            if step.was_stopped:
+                return
+
+    def _record(self, epoch):
+        """Add an epoch to the history and print its line."""
+        row = {
+            "epoch": epoch.number,
+            "objective": epoch.objective,
+            "batch_loss": epoch.batch_loss,
+            "validation_score": epoch.validation_score,
+            "learning_rate": epoch.learning_rate,
+            "seconds": epoch.seconds,
+        }
+        if self.learn_beta:
+            betas = enumerate(epoch.network.betas)
+            row |= {f"beta_{i}": beta for i, beta in betas}
+        self.history_ = {
+            name: [*self.history_.get(name, []), value] for name, value in row.items()
+        }
+        if self.verbose:
+            print(
+                f"[SupervisedCKNClassifier] epoch {epoch.number}: objective "
+                f"{epoch.objective:.5f}, batch loss {epoch.batch_loss:.5f}, validation "
+                f"accuracy {epoch.validation_score:.4f}, rate "
+                f"{epoch.learning_rate:.1e}, {epoch.seconds:.1f} s",
+                flush=True,
+            )
+
+    def _fit_head(self, data, features, scale=None):
+        """Return a head on the features of all images.
+
+        Candidates for alpha are those of the parameter; with ``scale`` and no
+        images held out, the alpha of the training at that scale.
+        """
+        alphas = resolve_alphas(self.alpha)
+        measured = StandardizedFeatures.from_values(features, data.weights).scale
+        fixed = isinstance(self.alpha, Real) or not data.n_held_out
+        if scale is not None and fixed:
+            alphas = np.array([self.training_alpha_ * (scale / measured) ** 2])
+        head = LinearPathClassifier(
+            self.head, alpha=self.alpha, class_weight=self.class_weight
+        )
+        with single_threaded_blas:
+            return head._fit_features(
+                features, self.classes_[data.labels], alphas, data.n_held_out
+            )
+
+    def _keep(self, loop, data, start, best, start_head):
+        """Set the network and the head of the best epoch, or of the start."""
+        self.head_, self.best_epoch_ = start_head, start.number
+        if best is start and self.n_epochs > 0 and not data.n_held_out:
+            # Nothing was gained; the head is that of the training all the same.
+            self.head_ = self._fit_head(data, loop.encode(start.network), start.head.scale)
+        if best is start:
+            return
+        head = self._fit_head(data, loop.encode(best.network), start.head.scale)
+        if data.n_held_out and _chosen_score(head) <= _chosen_score(start_head):
+            return
+        self.head_, self.best_epoch_ = head, best.number
+        dtype = self.features_._layers[0].anchors.dtype
+        features = clone(self.features_)
+        vars(features).update(vars(self.features_))
+        features._layers = best.network.stored_layers(dtype)
+        self.features_ = features
+
+
+def _is_better(epoch, best, start):
+    """Whether an epoch is to be kept rather than the best so far."""
+    if epoch.objective > start.objective:
+        return False
+    if np.isnan(epoch.validation_score):
+        return epoch.objective < best.objective
+    return epoch.validation_score > best.validation_score
+
+
+def _chosen_score(head):
+    """Return the held-out accuracy of the alpha that a head has chosen."""
+    return head.validation_score_[np.flatnonzero(head.alphas_ == head.alpha_)[0]]
