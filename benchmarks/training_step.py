@@ -117,7 +117,9 @@ def make_problem(name, batch_size):
     n_features = int(np.prod(features.output_shape_))
     theta = 0.1 * rng.randn(n_features + 1, N_CLASSES)
     head = Head(theta, np.zeros(n_features), 1.0)
-    targets = np.where(rng.randint(N_CLASSES, size=(batch_size, 1)) == np.arange(10), 1, -1)
+    targets = np.where(
+        rng.randint(N_CLASSES, size=(batch_size, 1)) == np.arange(10), 1, -1
+    )
     return network, head, images, targets
 
 
@@ -213,7 +215,9 @@ def main():
         seconds = alternate(steps, arguments.repeats)
         per_image = {key: value / key[1] for key, value in seconds.items()}
         best = {
-            kind: min((each, key[1]) for key, each in per_image.items() if key[0] == kind)
+            kind: min(
+                (each, key[1]) for key, each in per_image.items() if key[0] == kind
+            )
             for kind in kinds
         }
         del steps

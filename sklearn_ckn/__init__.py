@@ -1,6 +1,7 @@
 """Convolutional Kernel Networks as scikit-learn estimators."""
 
 from sklearn_ckn._classifier import CKNClassifier
+from sklearn_ckn._display import TrainingDisplay
 from sklearn_ckn._exact import ckn_kernel
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._linear import LinearPathClassifier, RidgePathRegressor
@@ -19,6 +20,7 @@ __all__ = [
     "RidgePathRegressor",
     "SphericalKMeans",
     "SupervisedCKNClassifier",
+    "TrainingDisplay",
     "__version__",
     "ckn_kernel",
 ]

@@ -166,7 +166,9 @@ def anchor_gradients(settings, anchors, root, gradients):
         unit @ unit.T, settings.kernel, settings.beta
     )
     anchor_slopes = gradients.anchors + 2 * (matrix_slopes * derivative) @ unit
-    return anchor_slopes, gradients.beta + float(np.sum(matrix_slopes * beta_derivative))
+    return anchor_slopes, gradients.beta + float(
+        np.sum(matrix_slopes * beta_derivative)
+    )
 
 
 def pooling_taps(subsampling):

@@ -21,7 +21,7 @@ class NetworkPredictor(CallbackSupportMixin, BaseEstimator):
         parameters = {name: getattr(self, name) for name in CKNFeatures().get_params()}
         self.image_shape_ = parameters["image_shape"] = images.shape[1:]
         self.features_ = CKNFeatures(**parameters)
-        with task.subtask("fit features") as step, step.fit_by(self.features_):
+        with task.fit_by(self.features_, "fit features"):
             self.features_.fit(X)
         self.n_iter_ = self.features_.n_iter_
         with task.subtask("transform training images", None) as step:

@@ -69,13 +69,17 @@ class Task:
             )
 
     @contextmanager
-    def fit_by(self, estimator):
-        """Let another estimator's fit be this task."""
+    def fit_by(self, estimator, name):
+        """Let another estimator's fit be a part of this task."""
         if self._context is None:
             yield
             return
-        with self._context.propagate_callback_context(estimator):
+        context = self._context.subcontext(task_name=name)
+        # Callbacks that the other estimator tells itself are left out inside.
+        with context.propagate_callback_context(estimator):
+            context.call_on_fit_task_begin(estimator=self._estimator)
             yield
+            context.call_on_fit_task_end(estimator=self._estimator)
 
 
 def start_task(estimator, n_subtasks, X=None, y=None):

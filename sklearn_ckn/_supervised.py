@@ -1,9 +1,10 @@
 """SupervisedCKNClassifier: anchors, betas and head learned together."""
 
+from copy import copy
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import _fit_context, clone
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -86,10 +87,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         The loss that all is trained for: squared error, squared hinge or log loss; that
         of :class:`LinearPathClassifier`, which says more.
     alpha : float, "auto" or array-like of float, default="auto"
-        Regularization. ``"auto"`` or candidates: the start's head chooses one of them,
-        the network is trained with ten times as much, no less than 1e-5, and the head
-        of the trained network chooses again, both by the images held out. Without any, the final head
-        is that of the training.
+        Regularization. ``"auto"`` or candidates: the head of the start chooses one of
+        them as that of :class:`CKNClassifier` does, the network is trained with ten
+        times as much, no less than 1e-5, and the head of the trained network chooses
+        again, by the images held out; without any, it is that of the training.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
     learn_beta : bool, default=False
@@ -335,7 +336,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
-        task = start_task(self, self.n_epochs + 2, X, y)
+        task = start_task(self, self.n_epochs + 3, X, y)
         with keep_fitted_on_error(self):
             failure = self._fit(X, y, task)
         if failure is not None:
@@ -358,6 +359,8 @@ class SupervisedCKNClassifier(CKNClassifier):
                 features = self.features_._encode(images)
         else:
             features = self._fit_network(X, images, task)
+        with task.subtask("fit head"):
+            start_head = self._new_head().fit(features, y)
         train, held_out = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
             train, held_out = split_rows(labels, self.validation_fraction, rng)
@@ -372,7 +375,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             weights / weights[: len(train)].mean(),
             len(train),
         )
-        return self._train(data, features, before, engine, rng, task)
+        return self._train(data, features, start_head, before, engine, rng, task)
 
     def _check_warm_start(self, before, images):
         """Raise unless images, classes and layers are those of the first fit."""
@@ -395,9 +398,8 @@ class SupervisedCKNClassifier(CKNClassifier):
                 "warm_start=False to start anew."
             )
 
-    def _train(self, data, features, before, engine, rng, task):
+    def _train(self, data, features, start_head, before, engine, rng, task):
         """Train from the features of the start; see ``_fit``."""
-        start_head = self._fit_head(data, features)
         if before is not None and "training_alpha_" in before:
             training_alpha = before["training_alpha_"]
         else:
@@ -409,6 +411,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         number = 0 if before is None else before["history_"]["epoch"][-1]
         network = TrainedNetwork.from_layers(self.features_._layers)
         start = loop.start(network, features, number)
+        score = None
+        if data.n_held_out:
+            score = _chosen_score(self._fit_head(data, features))
         del features
         self.history_ = {} if before is None else before["history_"]
         if before is None:
@@ -424,7 +429,7 @@ class SupervisedCKNClassifier(CKNClassifier):
                     break
         except FloatingPointError as error:
             failure = error
-        self._keep(loop, data, start, best, start_head)
+        self._keep(loop, data, start, best, start_head, score)
         if failure is None:
             return None
         return FloatingPointError(
@@ -482,40 +487,39 @@ class SupervisedCKNClassifier(CKNClassifier):
                 flush=True,
             )
 
+    def _new_head(self):
+        return LinearPathClassifier(
+            self.head, alpha=self.alpha, class_weight=self.class_weight
+        )
+
     def _fit_head(self, data, features, scale=None):
         """Return a head on the features of all images.
 
-        Candidates for alpha are those of the parameter; with ``scale`` and no
-        images held out, the alpha of the training at that scale.
+        Held-out images choose one of the alphas of the parameter. Without any, alpha
+        is that of the training with features over ``scale``.
         """
         alphas = resolve_alphas(self.alpha)
-        measured = StandardizedFeatures.from_values(features, data.weights).scale
-        fixed = isinstance(self.alpha, Real) or not data.n_held_out
-        if scale is not None and fixed:
+        if scale is not None and (isinstance(self.alpha, Real) or not data.n_held_out):
+            measured = StandardizedFeatures.from_values(features, data.weights).scale
             alphas = np.array([self.training_alpha_ * (scale / measured) ** 2])
-        head = LinearPathClassifier(
-            self.head, alpha=self.alpha, class_weight=self.class_weight
-        )
+        labels = self.classes_[data.labels]
         with single_threaded_blas:
-            return head._fit_features(
-                features, self.classes_[data.labels], alphas, data.n_held_out
+            return self._new_head()._fit_features(
+                features, labels, alphas, data.n_held_out
             )
 
-    def _keep(self, loop, data, start, best, start_head):
+    def _keep(self, loop, data, start, best, start_head, start_score):
         """Set the network and the head of the best epoch, or of the start."""
         self.head_, self.best_epoch_ = start_head, start.number
-        if best is start and self.n_epochs > 0 and not data.n_held_out:
-            # Nothing was gained; the head is that of the training all the same.
-            self.head_ = self._fit_head(data, loop.encode(start.network), start.head.scale)
         if best is start:
             return
         head = self._fit_head(data, loop.encode(best.network), start.head.scale)
-        if data.n_held_out and _chosen_score(head) <= _chosen_score(start_head):
+        if data.n_held_out and _chosen_score(head) <= start_score:
             return
         self.head_, self.best_epoch_ = head, best.number
         dtype = self.features_._layers[0].anchors.dtype
-        features = clone(self.features_)
-        vars(features).update(vars(self.features_))
+        # A copy, so that a fit that fails later leaves the network of an earlier one.
+        features = copy(self.features_)
         features._layers = best.network.stored_layers(dtype)
         self.features_ = features
 

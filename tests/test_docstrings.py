@@ -15,6 +15,8 @@ from sklearn_ckn import (
     PatchWhitening,
     RidgePathRegressor,
     SphericalKMeans,
+    SupervisedCKNClassifier,
+    TrainingDisplay,
     ckn_kernel,
 )
 
@@ -26,10 +28,11 @@ ESTIMATORS = [
     PatchWhitening,
     RidgePathRegressor,
     SphericalKMeans,
+    SupervisedCKNClassifier,
 ]
 
 
-@pytest.mark.parametrize("documented", [*ESTIMATORS, ckn_kernel])
+@pytest.mark.parametrize("documented", [*ESTIMATORS, TrainingDisplay, ckn_kernel])
 def test_examples(documented):
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
     module = sys.modules[documented.__module__]
@@ -72,6 +75,8 @@ def test_public_names_and_version():
         "PatchWhitening",
         "RidgePathRegressor",
         "SphericalKMeans",
+        "SupervisedCKNClassifier",
+        "TrainingDisplay",
         "__version__",
         "ckn_kernel",
     }

@@ -12,6 +12,7 @@ from sklearn_ckn import (
     PatchWhitening,
     RidgePathRegressor,
     SphericalKMeans,
+    SupervisedCKNClassifier,
 )
 
 pytestmark = [
@@ -32,6 +33,17 @@ ESTIMATORS = [
     RidgePathRegressor(),
     PatchWhitening(),
     SphericalKMeans(),
+    SupervisedCKNClassifier(n_epochs=2),
+    SupervisedCKNClassifier(
+        n_anchors=10,
+        head="logistic",
+        alpha=1e-3,
+        augment="flip+shift",
+        learn_beta=True,
+        early_stopping=False,
+        n_epochs=3,
+        random_state=0,
+    ),
 ]
 
 FOR_ALL = [

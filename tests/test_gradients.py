@@ -98,7 +98,9 @@ class Function:
             replace(each, beta=beta)
             for each, beta in zip(self.settings, betas, strict=True)
         ]
-        return [Layer.from_anchors(*pair) for pair in zip(settings, anchors, strict=True)]
+        return [
+            Layer.from_anchors(*pair) for pair in zip(settings, anchors, strict=True)
+        ]
 
     @property
     def betas(self):

@@ -36,9 +36,9 @@ def encodings(monkeypatch):
     calls = []
     function = CKNFeatures._encode
 
-    def counted(self, images):
+    def counted(self, images, task):
         calls.append(len(images))
-        return function(self, images)
+        return function(self, images, task)
 
     monkeypatch.setattr(CKNFeatures, "_encode", counted)
     return calls

@@ -61,4 +61,9 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
         )
     weights = features.weights[:, np.newaxis] / len(values)
     value, _, _ = TRAINING_LOSSES[head](decisions, targets, weights)
-    return theta, features.mean, features.scale, value + alpha / 2 * np.sum(theta[:-1] ** 2)
+    return (
+        theta,
+        features.mean,
+        features.scale,
+        value + alpha / 2 * np.sum(theta[:-1] ** 2),
+    )

@@ -1,7 +1,7 @@
 """The training loop: epochs of steps on the sphere, the head refitted after each."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 

@@ -1,0 +1,115 @@
+"""Plots of fitted estimators."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+
+class TrainingDisplay:
+    """Plot of how a network was trained.
+
+    Parameters
+    ----------
+    history : dict of list
+        The ``history_`` of a :class:`SupervisedCKNClassifier`.
+    best_epoch : int or None, default=None
+        The epoch that was kept, marked by a vertical line.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+    axes_ : ndarray of matplotlib.axes.Axes, shape (1,) or (2,)
+        Of the objective and, where images were held out, of their accuracy.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_ckn import SupervisedCKNClassifier, TrainingDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> classifier = SupervisedCKNClassifier(
+    ...     (8, 16), image_shape=(8, 8), n_epochs=2, random_state=0
+    ... )
+    >>> display = TrainingDisplay.from_estimator(classifier.fit(X[:500], y[:500]))
+    >>> display.axes_.shape
+    (2,)
+    """
+
+    def __init__(self, history, *, best_epoch=None):
+        self.history = history
+        self.best_epoch = best_epoch
+
+    @classmethod
+    def from_estimator(cls, estimator, *, axes=None):
+        """Plot the training of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : SupervisedCKNClassifier
+        axes : array-like of matplotlib.axes.Axes or None, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : TrainingDisplay
+
+        Raises
+        ------
+        NotFittedError
+            The estimator is not fitted.
+        ImportError
+            Matplotlib is missing.
+        """
+        check_is_fitted(estimator, "history_")
+        display = cls(estimator.history_, best_epoch=estimator.best_epoch_)
+        return display.plot(axes)
+
+    def plot(self, axes=None):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        axes : array-like of matplotlib.axes.Axes or None, default=None
+            One for each of ``axes_``; None makes a figure.
+
+        Returns
+        -------
+        self : TrainingDisplay
+
+        Raises
+        ------
+        ValueError
+            ``axes`` are too few.
+        ImportError
+            Matplotlib is missing.
+        """
+        has_score = not np.isnan(self.history["validation_score"]).all()
+        n_axes = 1 + has_score
+        if axes is None:
+            try:
+                from matplotlib import pyplot
+            except ImportError as error:
+                raise ImportError(
+                    "TrainingDisplay needs matplotlib: install sklearn-ckn[plot]."
+                ) from error
+            _, axes = pyplot.subplots(
+                1, n_axes, figsize=(4.5 * n_axes, 3.5), layout="constrained"
+            )
+        self.axes_ = np.atleast_1d(axes).ravel()
+        if len(self.axes_) < n_axes:
+            raise ValueError(
+                f"axes must hold {n_axes} axes, for the objective and the validation "
+                f"accuracy, got {len(self.axes_)}."
+            )
+        self.axes_ = self.axes_[:n_axes]
+        self.figure_ = self.axes_[0].figure
+        epochs = self.history["epoch"]
+        curves = [[("objective", "objective"), ("batch_loss", "loss of batches")]]
+        if has_score:
+            curves.append([("validation_score", "validation accuracy")])
+        for ax, names in zip(self.axes_, curves, strict=True):
+            for name, label in names:
+                ax.plot(epochs, self.history[name], label=label)
+            if self.best_epoch is not None:
+                ax.axvline(self.best_epoch, color="0.6", linestyle=":", label="kept")
+            ax.set_xlabel("epoch")
+            ax.legend()
+        return self

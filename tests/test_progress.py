@@ -1,0 +1,120 @@
+"""scikit-learn's callbacks are told of every step, and nothing else changes."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from sklearn_ckn import (
+    CKNClassifier,
+    CKNFeatures,
+    CKNRegressor,
+    PatchWhitening,
+    SupervisedCKNClassifier,
+)
+from sklearn_ckn._progress import Task
+
+IMAGES = np.random.RandomState(0).randn(60, 7, 6, 2)
+LABELS = np.arange(60) % 2
+ESTIMATORS = [
+    CKNFeatures((3, 4), max_iter=3, random_state=0),
+    CKNClassifier((3, 4), max_iter=3, random_state=0),
+    CKNRegressor((3, 4), max_iter=3, random_state=0),
+    SupervisedCKNClassifier((3, 4), max_iter=3, n_epochs=4, random_state=0),
+]
+
+
+class Recorder:
+    """Notes the begin and the end of every task; may ask to stop after epochs."""
+
+    max_propagation_depth = None
+
+    def __init__(self, stop_after=None):
+        self.begun, self.ended, self.is_open = [], [], False
+        self.stop_after = stop_after
+
+    def setup(self, estimator, context):
+        self.is_open = True
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append((context.estimator_name, context.task_name))
+
+    def on_fit_task_end(self, estimator, context):
+        self.ended.append((context.estimator_name, context.task_name))
+        n_epochs = [name for _, name in self.ended].count("epoch")
+        return self.stop_after is not None and n_epochs >= self.stop_after
+
+    def teardown(self, estimator, context):
+        self.is_open = False
+
+
+@pytest.fixture(autouse=True)
+def _callbacks():
+    pytest.importorskip("sklearn.callback")
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda each: type(each).__name__)
+def test_every_task_begins_and_ends(estimator):
+    recorder = Recorder()
+    fitted = estimator.set_callbacks(recorder).fit(IMAGES, LABELS)
+    name = type(estimator).__name__
+    assert recorder.begun[0] == recorder.ended[-1] == (name, "fit")
+    assert sorted(recorder.begun) == sorted(recorder.ended)
+    begun = [task for _, task in recorder.begun]
+    assert begun.count("layer") == 2
+    assert begun.count("block") >= 2
+    assert begun.count("k-means iteration") >= 2
+    if name == "SupervisedCKNClassifier":
+        assert begun.count("epoch") == len(fitted.history_["epoch"]) - 1 > 0
+    assert not recorder.is_open
+    estimator.set_callbacks()
+    assert "_callback_fit_ctx" not in vars(fitted)
+
+
+def test_a_callback_can_stop_the_training():
+    estimator = SupervisedCKNClassifier((3, 4), n_epochs=9, random_state=0)
+    estimator.set_callbacks(Recorder(stop_after=2)).fit(IMAGES, LABELS)
+    assert estimator.history_["epoch"] == [0, 1, 2]
+    assert estimator.predict(IMAGES).shape == (60,)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda each: type(each).__name__)
+def test_callbacks_are_closed_after_errors(estimator):
+    recorder = Recorder()
+    estimator.set_callbacks(recorder)
+    with pytest.raises(ValueError, match="NaN"):
+        estimator.fit(np.full_like(IMAGES, np.nan), LABELS)
+    estimator.set_callbacks()
+    assert not recorder.is_open
+
+
+def test_in_a_pipeline_and_a_search():
+    recorder = Recorder()
+    classifier = CKNClassifier((3, 4), random_state=0)
+    pipeline = make_pipeline(PatchWhitening(), classifier)
+    search = GridSearchCV(pipeline, {"cknclassifier__beta": [1.0, 2.0]}, cv=2)
+    with pytest.warns(UserWarning, match="PatchWhitening does not support"):
+        search.set_callbacks(recorder).fit(IMAGES, LABELS)
+    assert ("CKNFeatures", "layer") in recorder.begun
+    assert sorted(recorder.begun) == sorted(recorder.ended)
+
+
+def test_progress_bar():
+    pytest.importorskip("rich")
+    from sklearn.callback import ProgressBar
+
+    for estimator in ESTIMATORS:
+        estimator.set_callbacks(ProgressBar(max_propagation_depth=None))
+        estimator.fit(IMAGES, LABELS)
+        estimator.set_callbacks()
+
+
+def test_tasks_without_callbacks():
+    task = Task()
+    assert list(task.each("block", [1, 2])) == [1, 2]
+    for item in task.each("block", [1, 2]):
+        assert item == 1
+        break
+    with task.subtask("part") as part, part.fit_by(None, "fit"):
+        part.end()
+    assert not part.was_stopped

@@ -1,0 +1,229 @@
+"""The parts of supervised training: steps, split, augmentation, batches, heads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import relative_error
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_ckn import CKNFeatures
+from sklearn_ckn._engine import ArrayEngine, CPUEngine
+from sklearn_ckn._heads import TRAINING_LOSSES, one_vs_rest, refit_head
+from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._training import _objective
+from sklearn_ckn._training._augment import augment_images, flip, shift
+from sklearn_ckn._training._network import TrainedNetwork
+from sklearn_ckn._training._objective import BatchGradients, Head, batch_gradients
+from sklearn_ckn._training._optimizer import SphereOptimizer, scheduled_rate
+from sklearn_ckn._training._split import split_rows
+
+HEADS = ["ridge", "linear_svm", "logistic"]
+
+
+def problem(dtype="f8", n_images=12, n_classes=3):
+    """Return a network, a head, images, targets and weights."""
+    rng = np.random.RandomState(0)
+    images = rng.uniform(0.1, 1, size=(n_images, 7, 6, 2)).astype(dtype)
+    features = CKNFeatures((4, 5), random_state=0).fit(images)
+    values = features.transform(images)
+    labels = np.arange(n_images) % n_classes
+    theta = rng.randn(values.shape[1] + 1, 1 if n_classes == 2 else n_classes)
+    head = Head(theta, values.mean(axis=0).astype("f8"), 0.7)
+    network = TrainedNetwork.from_layers(features._layers)
+    weights = rng.uniform(0.5, 1.5, size=(n_images, 1)) / n_images
+    return network, head, images, one_vs_rest(labels, n_classes), weights
+
+
+@pytest.mark.parametrize("flip_average", [False, True])
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("name", HEADS)
+def test_gradients_of_the_objective(name, n_classes, flip_average):
+    network, head, images, targets, weights = problem(n_classes=n_classes)
+    loss = TRAINING_LOSSES[name]
+
+    def value(network=network, head=head):
+        return batch_gradients(
+            network,
+            head,
+            loss,
+            images,
+            targets,
+            weights,
+            ArrayEngine(),
+            flip_average=flip_average,
+        ).value
+
+    gradients = batch_gradients(
+        network,
+        head,
+        loss,
+        images,
+        targets,
+        weights,
+        CPUEngine(),
+        flip_average=flip_average,
+    )
+    assert_allclose(gradients.value, value(), rtol=1e-10)
+    rng = np.random.RandomState(1)
+    step = 1e-5
+
+    def difference(function):
+        return (function(step) - function(-step)) / (2 * step)
+
+    # Third derivatives of these functions are below 1e4 times their value: the
+    # difference is off by step^2 / 6 times that, and rounding by 1e-15 / step.
+    tolerance = 1e-6 * max(1, gradients.value)
+    move = rng.randn(*head.theta.shape)
+    expected = difference(
+        lambda h: value(head=replace(head, theta=head.theta + h * move))
+    )
+    assert abs(np.sum(gradients.theta * move) - expected) < tolerance
+    for i, rows in enumerate(network.anchors):
+        move = rng.randn(*rows.shape)
+        move -= np.sum(move * rows, axis=1, keepdims=True) * rows
+
+        def moved(h, i=i, rows=rows, move=move):
+            anchors = list(network.anchors)
+            anchors[i] = unit_rows(rows + h * move)
+            return value(network.moved(anchors, network.betas))
+
+        actual = np.sum(gradients.anchors[i] * move)
+        assert abs(actual - difference(moved)) < tolerance
+
+        def with_beta(h, i=i):
+            betas = list(network.betas)
+            betas[i] *= np.exp(h)
+            return value(network.moved(network.anchors, betas))
+
+        assert abs(gradients.log_betas[i] - difference(with_beta)) < tolerance
+
+
+def test_batches_in_parts(monkeypatch):
+    arguments = (*problem(), CPUEngine())
+    arguments = (*arguments[:2], TRAINING_LOSSES["logistic"], *arguments[2:])
+    whole = batch_gradients(*arguments)
+    monkeypatch.setattr(_objective, "TAPE_BYTES", 1)
+    parts = batch_gradients(*arguments)
+    assert_allclose(parts.value, whole.value, rtol=1e-12)
+    assert_allclose(parts.theta, whole.theta, rtol=1e-9, atol=1e-12)
+    assert_allclose(parts.log_betas, whole.log_betas, rtol=1e-9)
+    for left, right in zip(parts.anchors, whole.anchors, strict=True):
+        assert_allclose(left, right, rtol=1e-9, atol=1e-12)
+
+
+def test_float32_gradients():
+    single, double = (
+        batch_gradients(*args[:2], TRAINING_LOSSES["ridge"], *args[2:], CPUEngine())
+        for args in (problem("f4"), problem("f8"))
+    )
+    for left, right in zip(single.anchors, double.anchors, strict=True):
+        assert relative_error(left, right) < 1e-3
+
+
+def test_optimizer_turns_anchors_by_the_rate():
+    network = problem()[0]
+    rng = np.random.RandomState(0)
+    slopes = [rng.randn(*rows.shape) for rows in network.anchors]
+    slopes[0][1] = 0
+    for unit in (1e-20, 1.0, 1e20):
+        optimizer = SphereOptimizer(network, True)
+        scaled = [unit * each for each in slopes]
+        gradients = BatchGradients(1.0, scaled, [unit, -unit], np.zeros((1, 1)))
+        moved = optimizer.step(network, gradients, 0.01)
+        for before, after, slope in zip(
+            network.anchors, moved.anchors, slopes, strict=True
+        ):
+            angles = np.arccos(np.clip(np.sum(before * after, axis=1), -1, 1))
+            rates = np.where(slope.any(axis=1), np.arctan(0.01), 0)
+            assert_allclose(angles, rates, rtol=1e-6, atol=1e-7)
+            assert_allclose(np.linalg.norm(after, axis=1), 1, rtol=1e-14)
+            assert (np.sum((after - before) * slope, axis=1) <= 0).all()
+        assert_allclose(
+            moved.betas, np.array(network.betas) * np.exp([-0.01, 0.01]), rtol=1e-12
+        )
+    fixed = SphereOptimizer(network, False).step(network, gradients, 0.01)
+    assert fixed.betas == network.betas
+
+
+def test_schedules():
+    assert scheduled_rate(2.0, "constant", 0.9) == 2.0
+    assert_allclose(
+        [scheduled_rate(2.0, "cosine", part) for part in (0, 0.5, 1)], [2, 1, 0]
+    )
+    rates = [scheduled_rate(1.0, "step", epoch / 105) for epoch in (0, 59, 60, 85, 100)]
+    assert_allclose(rates, [1, 1, 0.1, 0.01, 0.001])
+
+
+def test_split():
+    labels = np.repeat([0, 1, 2, 3], [200, 100, 3, 1])
+    train, held_out = split_rows(labels, 0.2, np.random.RandomState(0))
+    assert_array_equal(np.sort(np.concatenate([train, held_out])), np.arange(304))
+    counts = np.bincount(labels[held_out], minlength=4)
+    assert abs(counts[0] - 40) <= 1
+    assert abs(counts[1] - 20) <= 1
+    assert counts[3] == 0
+    assert set(labels[train]) == {0, 1, 2, 3}
+    # Small classes are drawn from as often as large ones.
+    drawn = [
+        np.sum(labels[split_rows(labels, 0.2, np.random.RandomState(seed))[1]] == 2)
+        for seed in range(300)
+    ]
+    assert 0.35 < np.mean(drawn) < 0.85
+    train, held_out = split_rows(np.arange(20) % 2, 0.2, np.random.RandomState(0))
+    assert len(held_out) == 0
+    assert_array_equal(train, np.arange(20))
+
+
+def test_flip_and_shift():
+    rng = np.random.RandomState(0)
+    images = rng.randn(200, 16, 8, 2)
+    flipped = flip(images, rng)
+    same = (flipped == images).all(axis=(1, 2, 3))
+    mirrored = (flipped == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (same != mirrored).all()
+    assert 60 < mirrored.sum() < 140
+    ramp = np.arange(16.0)[:, None] * 100 + np.arange(8)
+    shifted = shift(np.tile(ramp[None, :, :, None], (200, 1, 1, 1)), rng)[..., 0]
+    rows, columns = np.divmod(shifted[:, 8, 4], 100)
+    assert set(rows - 8) == {-2, -1, 0, 1, 2}
+    assert set(columns - 4) == {-1, 0, 1}
+    assert shifted.min() == 0
+    assert shifted.max() == ramp.max()
+    small = rng.randn(4, 1, 3, 1)
+    assert_array_equal(shift(small, rng), small)
+    assert augment_images(None, images, rng) is images
+    both = augment_images("flip+shift", images.astype("f4"), rng)
+    assert both.dtype == np.float32
+    assert both.flags.c_contiguous
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_refitted_heads_minimise(head):
+    rng = np.random.RandomState(0)
+    values, labels = rng.randn(60, 8), np.arange(60) % 3
+    weights = rng.uniform(0.5, 2, size=60)
+    targets = one_vs_rest(labels, 3)
+    theta, mean, scale, objective = refit_head(
+        values, targets, weights, head=head, alpha=0.01, scale=2.0
+    )
+    assert scale == 2.0
+    assert_allclose(mean, np.average(values, axis=0, weights=weights))
+
+    def value(theta):
+        decisions = Head(theta, mean, scale).decisions(values)
+        share = weights[:, np.newaxis] / weights.sum()
+        data = TRAINING_LOSSES[head](decisions, targets, share)[0]
+        return data + 0.005 * np.sum(theta[:-1] ** 2)
+
+    assert_allclose(value(theta), objective, rtol=1e-10)
+    for _ in range(20):
+        # Newton stops within 1e-4 of the minimum.
+        move = 0.1 * rng.randn(*theta.shape)
+        assert value(theta + move) > objective * (1 - 1e-4)
+    measured = refit_head(
+        values, targets, weights, head=head, alpha=0.01, scale=None, theta=theta
+    )
+    centred = values - mean
+    expected = np.sqrt(np.average(np.sum(centred**2, axis=1), weights=weights))
+    assert_allclose(measured[2], expected)
