@@ -15,14 +15,14 @@ import argparse
 import numpy as np
 import torch
 from _timing import alternate, in_process
+from sklearn_ckn._training.network import TrainedNetwork
+from sklearn_ckn._training.objective import Head, batch_gradients
 from torch.nn import functional
 
 from sklearn_ckn import CKNFeatures
 from sklearn_ckn._engine import CPUEngine
 from sklearn_ckn._heads import LOSSES
 from sklearn_ckn._layer import pooling_taps
-from sklearn_ckn._training.network import TrainedNetwork
-from sklearn_ckn._training.objective import Head, batch_gradients
 
 NETWORKS = {
     "64, 256": {"n_anchors": (64, 256), "subsampling": (2, 6)},

@@ -62,7 +62,7 @@ class Task:
                 return
 
     def end(self, X=None, y=None):
-        """Tell callbacks that the task has ended; ``was_stopped`` if one asks for it."""
+        """Tell callbacks that the task has ended; keep whether one asks to stop."""
         if self._context is not None:
             self.was_stopped = self._context.call_on_fit_task_end(
                 estimator=self._estimator, X=X, y=y

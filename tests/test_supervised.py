@@ -234,7 +234,7 @@ def test_a_loss_that_is_not_finite(head, digits, monkeypatch):
 
     monkeypatch.setattr(_loop, "batch_gradients", diverging)
     estimator = make(head=head, early_stopping=False, n_epochs=9)
-    with pytest.raises(FloatingPointError, match="epoch 2.*smaller learning_rate"):
+    with pytest.raises(FloatingPointError, match=r"epoch 2.*smaller learning_rate"):
         estimator.fit(images, labels)
     assert estimator.best_epoch_ == 1
     assert estimator.history_["epoch"] == [0, 1]

@@ -16,7 +16,7 @@ WORK_PER_CALL = 4_000_000_000
 
 
 def _layer_sizes(images, settings):
-    """Return the sizes of a layer on (n, H, W, C) images, as the extension takes them."""
+    """Return the sizes of a layer on (n, H, W, C) images, for the extension."""
     _, height, width, n_channels = images.shape
     response_height, response_width = settings.response_shape(images.shape[1:])
     pooled_height, pooled_width, _ = settings.output_shape(images.shape[1:])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._heads._spectrum import Spectrum
-from sklearn_ckn._heads._standardize import StandardizedFeatures, blocks
+from sklearn_ckn._heads._standardize import blocks
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The training loop: epochs of steps on the sphere, the head refitted after each."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -139,9 +139,8 @@ class TrainingLoop:
         for n_done in range(self._options.n_epochs):
             start = time.perf_counter()
             losses = []
-            for value, network, head, rate in self._steps(
-                n_done, network, head, optimizer
-            ):
+            for step in self._steps(n_done, network, head, optimizer):
+                value, network, head, rate = step
                 losses.append(value)
             epoch = self._finish(
                 epoch.number + 1, network, head, None, np.mean(losses), rate, start

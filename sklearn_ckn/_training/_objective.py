@@ -1,4 +1,4 @@
-"""The training objective of a batch of images and its gradients, by back-propagation."""
+"""The objective of a batch of images and its gradients, by back-propagation."""
 
 from dataclasses import dataclass, replace
 from math import prod
