@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans
+from sklearn_ckn import (
+    CKNClassifier,
+    CKNFeatures,
+    SphericalKMeans,
+    SupervisedCKNClassifier,
+)
 from sklearn_ckn._engine import ArrayEngine, get_engine
 
 IMAGES = np.random.RandomState(0).randn(20, 7, 6, 2)
 LABELS = np.arange(20) % 2
-ESTIMATORS = [CKNFeatures, CKNClassifier, SphericalKMeans]
+ESTIMATORS = [CKNFeatures, CKNClassifier, SphericalKMeans, SupervisedCKNClassifier]
 
 
 def fit(estimator, **parameters):
@@ -20,6 +25,8 @@ def fit(estimator, **parameters):
         return SphericalKMeans(3, random_state=0, **parameters).fit(
             IMAGES.reshape(20, -1)
         )
+    if estimator is SupervisedCKNClassifier:
+        parameters |= {"n_epochs": 2, "alpha": 1e-2, "learn_beta": True}
     return estimator(n_anchors=(4, 6), random_state=0, **parameters).fit(IMAGES, LABELS)
 
 
@@ -72,7 +79,7 @@ def test_without_a_gpu(count, monkeypatch):
 def test_the_array_engine_behind_the_estimators(estimator, monkeypatch):
     # The path of a GPU, with NumPy in the place of CuPy.
     on_cpu = fit(estimator)
-    for module in ("_features", "_spherical_kmeans"):
+    for module in ("_features", "_spherical_kmeans", "_supervised"):
         monkeypatch.setattr(
             f"sklearn_ckn.{module}.get_engine", lambda device: ArrayEngine()
         )
@@ -80,6 +87,8 @@ def test_the_array_engine_behind_the_estimators(estimator, monkeypatch):
     if estimator is SphericalKMeans:
         assert_allclose(on_array.cluster_centers_, on_cpu.cluster_centers_, atol=1e-12)
         return
+    if estimator is SupervisedCKNClassifier:
+        assert on_cpu.best_epoch_ > 0
     method = "transform" if estimator is CKNFeatures else "decision_function"
     # The heads divide by alpha = 1e-6: 1e-15 grows to 1e-9.
     assert_allclose(
@@ -88,7 +97,9 @@ def test_the_array_engine_behind_the_estimators(estimator, monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("estimator", [CKNFeatures, CKNClassifier])
+@pytest.mark.parametrize(
+    "estimator", [CKNFeatures, CKNClassifier, SupervisedCKNClassifier]
+)
 def test_on_a_gpu(estimator):
     cupy = pytest.importorskip("cupy")
     try:
