@@ -3,6 +3,7 @@
 import copy
 import io
 from contextlib import redirect_stdout
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -117,7 +118,7 @@ def test_the_start_is_kept_where_training_does_not_help(head, digits, monkeypatc
 
     def worse(self, number, *arguments):
         epoch = finish(self, number, *arguments)
-        return _loop.replace(epoch, validation_score=1 - number / 10)
+        return replace(epoch, validation_score=1 - number / 10)
 
     monkeypatch.setattr(_loop.TrainingLoop, "_finish", worse)
     trained = make(head=head, n_iter_no_change=2).fit(images, labels)
@@ -230,7 +231,7 @@ def test_a_loss_that_is_not_finite(head, digits, monkeypatch):
     def diverging(*arguments, **options):
         calls.append(1)
         gradients = original(*arguments, **options)
-        return gradients if len(calls) < 8 else _loop.replace(gradients, value=np.nan)
+        return gradients if len(calls) < 8 else replace(gradients, value=np.nan)
 
     monkeypatch.setattr(_loop, "batch_gradients", diverging)
     estimator = make(head=head, early_stopping=False, n_epochs=9)
