@@ -20,6 +20,7 @@ from sklearn_ckn._kernels import (
 )
 from sklearn_ckn._layer import Layer, LayerSettings, anchor_gradients, anchor_root
 from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._threads import single_threaded_blas
 
 NETWORKS = sorted(path.stem for path in REFERENCE.glob("net_*.npz"))
 
@@ -111,6 +112,10 @@ class Function:
         return np.sum(self.weights * maps)
 
     def gradients(self, engine, dtype="f8"):
+        with single_threaded_blas:
+            return self._gradients(engine, dtype)
+
+    def _gradients(self, engine, dtype):
         layers = self.layers(self.anchors, self.betas)
         typed = [layer.astype(dtype) for layer in layers]
         _, tape = engine.encode_with_tape(self.images.astype(dtype), typed)

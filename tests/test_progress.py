@@ -1,5 +1,7 @@
 """scikit-learn's callbacks are told of every step, and nothing else changes."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
@@ -48,11 +50,12 @@ class Recorder:
         self.is_open = False
 
 
-@pytest.fixture(autouse=True)
-def _callbacks():
-    pytest.importorskip("sklearn.callback")
+needs_callbacks = pytest.mark.skipif(
+    find_spec("sklearn.callback") is None, reason="scikit-learn before 1.9"
+)
 
 
+@needs_callbacks
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda each: type(each).__name__)
 def test_every_task_begins_and_ends(estimator):
     recorder = Recorder()
@@ -71,6 +74,7 @@ def test_every_task_begins_and_ends(estimator):
     assert "_callback_fit_ctx" not in vars(fitted)
 
 
+@needs_callbacks
 def test_a_callback_can_stop_the_training():
     estimator = SupervisedCKNClassifier((3, 4), n_epochs=9, random_state=0)
     estimator.set_callbacks(Recorder(stop_after=2)).fit(IMAGES, LABELS)
@@ -78,6 +82,7 @@ def test_a_callback_can_stop_the_training():
     assert estimator.predict(IMAGES).shape == (60,)
 
 
+@needs_callbacks
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda each: type(each).__name__)
 def test_callbacks_are_closed_after_errors(estimator):
     recorder = Recorder()
@@ -88,6 +93,7 @@ def test_callbacks_are_closed_after_errors(estimator):
     assert not recorder.is_open
 
 
+@needs_callbacks
 def test_in_a_pipeline_and_a_search():
     recorder = Recorder()
     classifier = CKNClassifier((3, 4), random_state=0)
@@ -99,6 +105,7 @@ def test_in_a_pipeline_and_a_search():
     assert sorted(recorder.begun) == sorted(recorder.ended)
 
 
+@needs_callbacks
 def test_progress_bar():
     pytest.importorskip("rich")
     from sklearn.callback import ProgressBar
