@@ -205,7 +205,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             )
             with task.subtask("fit head"):
                 self.head_.fit(features, y)
-        task.end(X, y)
+        task.end()
         return self
 
     @property

@@ -241,7 +241,7 @@ class CKNFeatures(
             engine = get_engine(self.device)
             images = check_images(self, X, reset=True)
             self._fit_images(images, engine, task)
-        task.end(X, y)
+        task.end()
         return self
 
     def _fit_images(self, images, engine, task):

@@ -18,12 +18,22 @@ class Task:
     estimator : estimator or None
     context : sklearn.callback.CallbackContext or None
         None where nobody is told.
+
+    Attributes
+    ----------
+    was_stopped : bool
+        Whether a callback asked, at the task's end, to stop what it is a part of.
+    result : dict
+        What callbacks are told at the end: ``X``, ``y`` and
+        ``reconstruction_attributes``, a function that returns the attributes that make
+        the estimator one that stopped here.
     """
 
     def __init__(self, estimator=None, context=None):
         self._estimator = estimator
         self._context = context
         self.was_stopped = False
+        self.result = {}
 
     @contextmanager
     def subtask(self, name, n_subtasks=0):
@@ -61,11 +71,11 @@ class Task:
             if was_left:
                 return
 
-    def end(self, X=None, y=None):
-        """Tell callbacks that the task has ended; keep whether one asks to stop."""
+    def end(self):
+        """Tell callbacks that the task has ended."""
         if self._context is not None:
             self.was_stopped = self._context.call_on_fit_task_end(
-                estimator=self._estimator, X=X, y=y
+                estimator=self._estimator, **self.result
             )
 
     @contextmanager
@@ -103,4 +113,7 @@ def start_task(estimator, n_subtasks, X=None, y=None):
         return Task()
     context = estimator._init_callback_context(max_subtasks=n_subtasks)
     context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
-    return Task(estimator, context)
+    task = Task(estimator, context)
+    # At the end the estimator has all the attributes there are.
+    task.result = {"X": X, "y": y, "reconstruction_attributes": {}}
+    return task

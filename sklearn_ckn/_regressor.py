@@ -174,7 +174,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             features = self._fit_network(X, images, task)
             with task.subtask("fit head"):
                 self.head_ = RidgePathRegressor(self.alpha).fit(features, y)
-        task.end(X, y)
+        task.end()
         return self
 
     def predict(self, X, return_std=False):

@@ -1,6 +1,7 @@
 """SupervisedCKNClassifier: anchors, betas and head learned together."""
 
 from copy import copy
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -348,7 +349,7 @@ class SupervisedCKNClassifier(CKNClassifier):
                 f"{self.best_epoch_}; a smaller learning_rate, or images without "
                 "extreme values, may help."
             ) from failure
-        task.end(X=X, y=y)
+        task.end()
         return self
 
     def _fit(self, X, y, task):
@@ -434,7 +435,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         """Return the best epoch, and an error that ended the training or None."""
         best, n_waited = start, 0
         try:
-            for epoch in self._epochs(loop, start, task):
+            for epoch in self._epochs(loop, data, start, task):
                 self._record(epoch)
                 n_waited += 1
                 if _is_better(epoch, best, start):
@@ -459,15 +460,42 @@ class SupervisedCKNClassifier(CKNClassifier):
             flip_average=self.flip_average,
         )
 
-    def _epochs(self, loop, start, task):
+    def _epochs(self, loop, data, start, task):
         """Yield the epochs, each a task that callbacks are told of, until one stops."""
         epochs = loop.epochs(start)
         for _ in range(self.n_epochs):
             with task.subtask("epoch") as step:
                 epoch = next(epochs)
+                step.result = {
+                    "X": data.images[: data.n_train],
+                    "y": self.classes_[data.labels[: data.n_train]],
+                    "reconstruction_attributes": partial(self._attributes, epoch),
+                }
             yield epoch
             if step.was_stopped:
                 return
+
+    def _attributes(self, epoch):
+        """Return the fitted attributes of a training that stopped after an epoch."""
+        head = self._new_head()
+        head.classes_ = self.classes_
+        head.coef_, head.intercept_ = epoch.head.in_original_units()
+        head.n_features_in_ = head.coef_.shape[1]
+        head.alphas_, head.alpha_ = (
+            np.array([self.training_alpha_]),
+            self.training_alpha_,
+        )
+        head.temperature_ = 1.0
+        features = self._with_network(epoch.network)
+        return {"features_": features, "head_": head, "best_epoch_": epoch.number}
+
+    def _with_network(self, network):
+        """Return ``features_`` with the layers of a trained network."""
+        # A copy, so that a fit that fails later leaves the network of an earlier one.
+        features = copy(self.features_)
+        dtype = self.features_._layers[0].anchors.dtype
+        features._layers = network.stored_layers(dtype)
+        return features
 
     def _record(self, epoch):
         """Add an epoch to the history and print its line."""
@@ -524,11 +552,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         if data.n_held_out and _chosen_score(head) <= start_score:
             return
         self.head_, self.best_epoch_ = head, best.number
-        dtype = self.features_._layers[0].anchors.dtype
-        # A copy, so that a fit that fails later leaves the network of an earlier one.
-        features = copy(self.features_)
-        features._layers = best.network.stored_layers(dtype)
-        self.features_ = features
+        self.features_ = self._with_network(best.network)
 
 
 def _is_better(epoch, best, start):

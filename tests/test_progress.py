@@ -94,6 +94,29 @@ def test_callbacks_are_closed_after_errors(estimator):
 
 
 @needs_callbacks
+def test_scores_of_every_epoch():
+    from sklearn.callback import ScoringMonitor
+
+    monitor = ScoringMonitor(scoring="accuracy")
+    estimator = SupervisedCKNClassifier((3, 4), n_epochs=3, random_state=0)
+    seen = []
+
+    class Fitted(Recorder):
+        def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+            if isinstance(fitted_estimator, SupervisedCKNClassifier):
+                seen.append((context.task_name, fitted_estimator, X, y))
+
+    estimator.set_callbacks(monitor, Fitted()).fit(IMAGES, LABELS)
+    assert [name for name, *_ in seen] == ["epoch"] * 3 + ["fit"]
+    for _, fitted, X, y in seen:
+        assert 0.5 < fitted.score(X, y) <= 1
+        assert fitted.predict_proba(X).shape == (60, 2)
+    first, last = seen[0][1].features_.anchors_[0], seen[2][1].features_.anchors_[0]
+    assert np.abs(first - last).max() > 0
+    estimator.set_callbacks()
+
+
+@needs_callbacks
 def test_in_a_pipeline_and_a_search():
     recorder = Recorder()
     classifier = CKNClassifier((3, 4), random_state=0)

@@ -37,10 +37,15 @@ class Head:
 
     def decisions(self, features):
         """Return decisions (n, m) in float64."""
-        coef = self.coef
+        coef, intercept = self.in_original_units()
         with single_threaded_blas:
-            products = features @ coef.astype(features.dtype)
-        return products + (self.theta[-1] - self.mean @ coef)
+            products = features @ coef.T.astype(features.dtype)
+        return products + intercept
+
+    def in_original_units(self):
+        """Return coef (m, d) and intercept (m,) on the features as they come."""
+        coef = self.coef
+        return coef.T, self.theta[-1] - self.mean @ coef
 
     def backward(self, features, slopes):
         """Return the gradient in theta of a function with ``slopes`` in decisions."""
