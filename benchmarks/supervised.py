@@ -48,6 +48,8 @@ def main():
     parser.add_argument("--n-anchors", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--subsampling", type=int, nargs="+", default=[3, 4])
     parser.add_argument("--head", default="ridge")
+    parser.add_argument("--preset", help="instead of the three arguments before")
+    parser.add_argument("--schedule", default="cosine")
     parser.add_argument("--epochs", type=int, nargs="+", default=[10, 30])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--augment", nargs="+", default=["none", "flip"])
@@ -61,6 +63,10 @@ def main():
         "subsampling": tuple(arguments.subsampling),
         "head": arguments.head,
     }
+    if arguments.preset:
+        preset = SupervisedCKNClassifier.from_preset(arguments.preset).get_params()
+        names = ("n_anchors", "patch_size", "subsampling", "kernel", "beta", "head")
+        network = {name: preset[name] for name in names}
     print(
         f"{arguments.set}, {network}, {len(X)} images\n"
         "seed | augment    | beta    | epochs | start % | trained % | gain  | kept "
@@ -77,6 +83,7 @@ def main():
                         **network,
                         n_epochs=n_epochs,
                         batch_size=arguments.batch_size,
+                        schedule=arguments.schedule,
                         learning_rate=arguments.learning_rate or "auto",
                         augment=None if augment == "none" else augment,
                         learn_beta=bool(learn_beta),
