@@ -1,8 +1,8 @@
 """Engines: the few operations that touch every pixel, for the CPU and for arrays.
 
-Every engine offers the same methods: ``encode``, ``nearest_anchors``,
-``gather_patches``, ``sum_groups`` and ``bytes_per_image``; NumPy arrays go in and
-come out.
+Every engine offers the same methods: ``encode``, ``encode_with_tape`` and
+``encode_backward``, ``nearest_anchors``, ``gather_patches``, ``sum_groups`` and
+``bytes_per_image``; NumPy arrays go in and come out.
 """
 
 from sklearn_ckn._engine.array import ArrayEngine
