@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from conftest import load_reference
+from conftest import load_reference, relative_error
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import LinearSVC
 
+from sklearn_ckn import LinearPathClassifier
 from sklearn_ckn._heads import _newton, _standardize, fit_classifier
 from sklearn_ckn._heads._losses import Logistic, SquaredHinge
 from sklearn_ckn._heads._newton import Preconditioner, Products
@@ -320,3 +321,25 @@ def test_standardized_features_have_mean_0_and_mean_square_norm_1():
     ((_, block),) = standardized.row_blocks()
     assert_allclose(weights @ block, 0, atol=1e-12)
     assert_allclose(weights @ (block**2).sum(axis=1) / 30, 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_given_rows_choose_alpha(head):
+    rng = np.random.RandomState(0)
+    labels = rng.randint(3, size=150)
+    features = rng.randn(150, 12) + 0.8 * np.eye(3, 12)[labels]
+    alphas = np.array([1.0, 1e-2, 1e-4])
+    fitted = fit_classifier(
+        features, labels, np.ones(150), head=head, alphas=alphas, n_held_out=50
+    )
+    scores = [
+        LinearPathClassifier(head, alpha=alpha)
+        .fit(features[:100], labels[:100])
+        .score(features[100:], labels[100:])
+        for alpha in alphas
+    ]
+    # Newton's method stops near the minimum: a sample or two may be on the edge.
+    assert_allclose(fitted.scores, scores, atol=1e-10 if head == "ridge" else 0.041)
+    chosen = LinearPathClassifier(head, alpha=alphas[fitted.best]).fit(features, labels)
+    tolerance = 1e-10 if head == "ridge" else 0.03
+    assert relative_error(fitted.coef, chosen.coef_) < tolerance
