@@ -368,8 +368,10 @@ class SupervisedCKNClassifier(CKNClassifier):
                 features = self.features_._encode(images)
         else:
             features = self._fit_network(X, images, task)
-        with task.subtask("fit head"):
-            start_head = self._new_head().fit(features, y)
+        start_head = None
+        if not goes_on:
+            with task.subtask("fit head"):
+                start_head = self._new_head().fit(features, y)
         train, held_out = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
             train, held_out = split_rows(labels, self.validation_fraction, rng)
@@ -388,7 +390,12 @@ class SupervisedCKNClassifier(CKNClassifier):
         loop = TrainingLoop(data, self._options(), engine, rng)
         number = 0 if before is None else before["history_"]["epoch"][-1]
         network = TrainedNetwork.from_layers(self.features_._layers)
-        start = loop.start(network, features, number)
+        scale = None if before is None else before["_feature_scale"]
+        start = loop.start(network, features, number, scale)
+        self._feature_scale = start.head.scale
+        if goes_on:
+            # Its features have seen the labels, and their head chooses accordingly.
+            start_head = self._fit_head(data, features, start.head.scale)
         score = None
         if data.n_held_out:
             score = _chosen_score(self._fit_head(data, features))

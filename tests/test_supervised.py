@@ -208,6 +208,9 @@ def test_warm_start(digits):
     assert min(trained.history_["objective"]) < reached
     assert trained.training_alpha_ == alpha
     assert np.abs(trained.features_.anchors_[0] - anchors).max() > 0
+    decisions = trained.decision_function(images)
+    trained.set_params(n_epochs=0).fit(images, labels)
+    assert_allclose(trained.decision_function(images), decisions, atol=1e-3)
     for change in ({"patch_size": 2}, {"n_anchors": (6, 10, 4)}):
         other = clone(trained).set_params(**change)
         vars(other).update(

@@ -121,10 +121,15 @@ class TrainingLoop:
         self._dtype = compute_dtype(data.images.dtype)
         self._loss = TRAINING_LOSSES[options.head]
 
-    def start(self, network, features, number=0):
-        """Fit the head on a network's features; return it as an epoch."""
+    def start(self, network, features, number=0, scale=None):
+        """Fit the head on a network's features; return it as an epoch.
+
+        ``scale`` is that of the features in the objective; None measures it.
+        """
         start = time.perf_counter()
-        return self._finish(number, network, None, features, np.nan, np.nan, start)
+        return self._finish(
+            number, network, None, features, np.nan, np.nan, start, scale
+        )
 
     def epochs(self, epoch):
         """Train from ``epoch`` on, and yield every epoch after it.
@@ -190,7 +195,9 @@ class TrainingLoop:
             features[rows] = maps.reshape(len(maps), -1)
         return features
 
-    def _finish(self, number, network, head, features, batch_loss, rate, start):
+    def _finish(
+        self, number, network, head, features, batch_loss, rate, start, scale=None
+    ):
         """Refit the head and measure it."""
         data, options = self._data, self._options
         if features is None:
@@ -203,7 +210,7 @@ class TrainingLoop:
                 data.weights[:n],
                 head=options.head,
                 alpha=options.alpha,
-                scale=None if head is None else head.scale,
+                scale=scale if head is None else head.scale,
                 theta=None if head is None else head.theta,
             )
         if not (np.isfinite(objective) and np.isfinite(theta).all()):
