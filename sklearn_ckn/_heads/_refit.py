@@ -44,23 +44,19 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
     features = StandardizedFeatures.from_values(values, weights)
     if scale is not None:
         features = replace(features, scale=scale)
+    products = Products(features)
+    shares = features.weights[:, np.newaxis] / len(values)
     if head == "ridge":
         path = RidgePath.from_features(features, targets, np.array([alpha]))
         theta = np.vstack([path.solve(0).T, path.intercept])
-        decisions = Products(features).decisions(theta)
+        decisions = products.decisions(theta)
     else:
         if theta is None:
             theta = np.zeros((values.shape[1] + 1, targets.shape[1]))
         theta, decisions = minimize_loss(
-            Products(features),
-            LOSSES[head],
-            targets,
-            features.weights[:, np.newaxis] / len(values),
-            alpha,
-            theta,
+            products, LOSSES[head], targets, shares, alpha, theta
         )
-    weights = features.weights[:, np.newaxis] / len(values)
-    value, _, _ = TRAINING_LOSSES[head](decisions, targets, weights)
+    value, _, _ = TRAINING_LOSSES[head](decisions, targets, shares)
     return (
         theta,
         features.mean,

@@ -4,7 +4,7 @@ from math import cos, pi
 
 import numpy as np
 
-from sklearn_ckn._norms import row_norms
+from sklearn_ckn._norms import unit_rows
 
 # Weights of the past in the running means of gradients and of their squares.
 MOMENTUM = 0.9
@@ -87,8 +87,7 @@ class SphereOptimizer:
         slopes = tangent(slopes, rows)
         norms = np.sum(slopes**2, axis=1, keepdims=True)
         self._update(means, squares, slopes, norms)
-        moved = rows - rate * self._direction(means, squares)
-        moved /= row_norms(moved)[:, np.newaxis]
+        moved = unit_rows(rows - rate * self._direction(means, squares))
         self._anchor_means[i] = tangent(means, moved)
         return moved
 
