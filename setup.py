@@ -1,28 +1,28 @@
 """Build of the Cython extension; everything else is in pyproject.toml."""
 
 import sys
+from glob import glob
 
 from Cython.Distutils import Extension, build_ext
 from setuptools import setup
 
-MODULES = ("_clusters", "_encode", "_gradients", "_openmp", "_patches")
-HEADERS = (
-    "_ext/layer_geometry.pxd",
-    "_ext/matrix_products.pxd",
-    "_ext/openmp_shim.h",
-    "_ext/patch_copies.pxd",
-    "_ext/pooling.pxd",
-    "_ext/vector_loops.h",
-    "_ext/vector_loops.pxd",
-    "_ext/vector_loops_template.h",
-)
+# The kernels are C, one source file an instruction set; the others are Cython alone.
+KERNELS = ["_ext/dispatch.c", *sorted(glob("_ext/set_*.c"))]
+SOURCES = {"_cpu": KERNELS, "_openmp": [], "_patches": []}
+HEADERS = sorted([*glob("_ext/*.h"), *glob("_ext/*.pxd")])
 
 # Nothing reads floating-point exceptions, errno of the C library or the sign of
 # zero, which otherwise keep comparisons and square roots out of vector loops.
-VECTOR_ARGS = ["-fno-math-errno", "-fno-signed-zeros", "-fno-trapping-math"]
+# Vectors wider than the baseline's are never passed between object files.
+VECTOR_ARGS = [
+    "-fno-math-errno",
+    "-fno-signed-zeros",
+    "-fno-trapping-math",
+    "-Wno-psabi",
+]
 
 if sys.platform == "win32":
-    COMPILE_ARGS, LINK_ARGS = ["/O2", "/openmp"], []
+    COMPILE_ARGS, LINK_ARGS = ["/O2", "/openmp", "/std:c11"], []
 elif sys.platform == "darwin":
     # Apple's compiler has no OpenMP: the extension then runs on one thread.
     COMPILE_ARGS, LINK_ARGS = ["-O3", *VECTOR_ARGS], []
@@ -33,14 +33,14 @@ setup(
     ext_modules=[
         Extension(
             f"sklearn_ckn._ext.{name}",
-            [f"_ext/{name}.pyx"],
-            depends=list(HEADERS),
+            [f"_ext/{name}.pyx", *sources],
+            depends=HEADERS,
             include_dirs=["_ext"],
             cython_include_dirs=["_ext"],
             extra_compile_args=COMPILE_ARGS,
             extra_link_args=LINK_ARGS,
         )
-        for name in MODULES
+        for name, sources in SOURCES.items()
     ],
     cmdclass={"build_ext": build_ext},
 )

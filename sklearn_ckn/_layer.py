@@ -83,7 +83,7 @@ class Layer:
     settings : LayerSettings
     anchors : ndarray of shape (n_anchors, k * k * C)
         Unit rows, in (row, column, channel) order.
-    projection : ndarray of shape (n_anchors, n_anchors)
+    projection : ndarray of shape (n_anchors, n_anchors), float64
         (kappa(Z Z^T) + nystrom_reg I)^(-1/2) (Mairal, NIPS 2016, eq. 5), symmetric.
     """
 
@@ -100,12 +100,12 @@ class Layer:
         return cls(replace(settings, n_anchors=len(anchors)), anchors, projection)
 
     def astype(self, dtype):
-        """Return the layer with arrays of ``dtype``, C-ordered."""
-        return replace(
-            self,
-            anchors=np.ascontiguousarray(self.anchors, dtype=dtype),
-            projection=np.ascontiguousarray(self.projection, dtype=dtype),
-        )
+        """Return the layer ready to encode in ``dtype``.
+
+        Only the anchors are rounded to it: the large entries of a projection of
+        anchors that are alike cancel, and engines apply it in float64.
+        """
+        return replace(self, anchors=np.ascontiguousarray(self.anchors, dtype=dtype))
 
 
 @dataclass(frozen=True)

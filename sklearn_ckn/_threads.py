@@ -1,5 +1,6 @@
 """How many threads to use, and BLAS held to one inside our own threads."""
 
+import os
 from functools import cache, cached_property
 from threading import Lock
 
@@ -17,6 +18,52 @@ def n_threads():
     Follows ``OMP_NUM_THREADS``, threadpoolctl, CPU affinity and container quotas.
     """
     return min(max_threads(), _count_cpus())
+
+
+class SharedThreads:
+    """Context that says how many threads to use, shared by all callers of the process.
+
+    Python threads that call at the same time divide the threads among them, so that
+    no more run than processors are there. A process forked from one that had several
+    threads of OpenMP has none of them, and GCC's run-time library would wait for
+    them: it gets a single one.
+    """
+
+    def __init__(self):
+        self._reset()
+        self._used_several = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._reset_in_child)
+
+    def _reset(self):
+        self._lock = Lock()
+        self._n_callers = 0
+        self._is_forked = False
+
+    def _reset_in_child(self):
+        self._reset()
+        self._is_forked = self._used_several
+
+    def __enter__(self):
+        with self._lock:
+            self._n_callers += 1
+            if self._is_forked:
+                return 1
+            share = max(1, n_threads() // self._n_callers)
+            self._used_several |= share > 1
+            return share
+
+    def __exit__(self, *exception):
+        with self._lock:
+            self._n_callers -= 1
+
+
+_shared_threads = SharedThreads()
+
+
+def shared_threads():
+    """Return the context of ``SharedThreads`` of this process."""
+    return _shared_threads
 
 
 class SingleThreadedBLAS:

@@ -75,7 +75,7 @@ class ArrayEngine:
         xp = self.xp
         settings = layer.settings
         anchors = xp.asarray(layer.anchors)
-        projection = xp.asarray(layer.projection)
+        projection = xp.asarray(layer.projection, dtype=maps.dtype)
         patches = self.unfold(maps, settings)
         norms = xp.sqrt((patches * patches).sum(axis=-1, keepdims=True))
         inverse_norms = xp.where(
@@ -114,7 +114,7 @@ class ArrayEngine:
         pooled = steps["pooled"].reshape(-1, n_anchors)
         projection_slopes = pooled.T @ slopes.reshape(-1, n_anchors)
         response_slopes = self._unpool(
-            slopes @ xp.asarray(layer.projection),
+            slopes @ xp.asarray(layer.projection, dtype=slopes.dtype),
             steps["responses"].shape,
             settings.subsampling,
         )

@@ -1,54 +1,69 @@
 """The CPU engine: NumPy arrays in, the Cython extension inside."""
 
+import os
+from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
 import numpy as np
 
-from sklearn_ckn._ext import _clusters, _encode, _gradients, _patches
-from sklearn_ckn._kernels import KERNELS
-from sklearn_ckn._layer import LayerGradients, map_shapes, pooling_taps
-from sklearn_ckn._threads import n_threads, single_threaded_blas
+from sklearn_ckn._engine.packing import pack_layer
+from sklearn_ckn._ext import _cpu, _patches
+from sklearn_ckn._layer import LayerGradients, map_shapes, multiply_adds
+from sklearn_ckn._threads import n_threads, shared_threads
 
-# Work of one call into the extension, in multiply-adds: some tenths of a second.
-# Python looks at signals between calls, so that Ctrl-C is answered soon.
-WORK_PER_CALL = 4_000_000_000
+# Work between two looks at signals, in multiply-adds: some tenths of a second, so
+# that Ctrl-C is answered soon.
+WORK_PER_CHECK = 10_000_000_000
 
+# Scratch of a thread, which decides how many images it takes through all layers
+# together: as many as still fit, so that each panel of anchors is read for many rows.
+SCRATCH_BYTES = 6 * 2**20
+MAX_BLOCK = 8
 
-def _layer_sizes(images, settings):
-    """Return the sizes of a layer on (n, H, W, C) images, for the extension."""
-    _, height, width, n_channels = images.shape
-    response_height, response_width = settings.response_shape(images.shape[1:])
-    pooled_height, pooled_width, _ = settings.output_shape(images.shape[1:])
-    return {
-        "height": height,
-        "width": width,
-        "n_channels": n_channels,
-        "patch_size": settings.patch_size,
-        "pad_top": settings.pad_axis(height)[0],
-        "pad_left": settings.pad_axis(width)[0],
-        "response_height": response_height,
-        "response_width": response_width,
-        "n_anchors": settings.n_anchors,
-        "subsampling": settings.subsampling,
-        "radius": len(pooling_taps(settings.subsampling)) // 2,
-        "pooled_height": pooled_height,
-        "pooled_width": pooled_width,
-    }
+#: Stages of ``CPUEngine.profile``, in the order of ``_ext/layers.h``.
+STAGES = ("norms", "transforms", "products", "outputs", "pooling", "projection")
 
 
-def _scratch(sizes, n_workers, dtype):
-    """Return the scratch of the workers: ``dtype`` and float64, a row for each."""
-    n_values, n_doubles = sizes
-    return np.empty((n_workers, n_values), dtype), np.empty((n_workers, n_doubles))
+def choose_instruction_set():
+    """Return the name of the instruction set to use.
+
+    The fastest one of this machine, or the one that the environment variable
+    ``SKLEARN_CKN_ISA`` names: ``"avx512"``, ``"avx2"`` or ``"baseline"``.
+
+    Raises
+    ------
+    ValueError
+        The variable names a set that this machine does not have.
+    """
+    available = _cpu.instruction_sets()
+    name = os.environ.get("SKLEARN_CKN_ISA", available[0])
+    if name not in available:
+        raise ValueError(
+            f"SKLEARN_CKN_ISA={name!r} is none of the instruction sets of this "
+            f"machine, {available}: unset it or set it to one of them."
+        )
+    return name
 
 
 class CPUEngine:
     """Operations on float32 or float64 NumPy arrays, with OpenMP over images.
 
     An image's result depends on the image alone, to the bit: not on its
-    neighbours, on the number of threads or on how a data set is divided.
+    neighbours, on the number of threads or on how a data set is divided. It depends
+    on the instruction set, within rounding.
+
+    Parameters
+    ----------
+    instruction_set : str or None, default=None
+        ``"avx512"``, ``"avx2"`` or ``"baseline"``, if this machine has it; None for
+        the fastest, or what the environment variable ``SKLEARN_CKN_ISA`` names.
     """
+
+    def __init__(self, instruction_set=None):
+        self.instruction_set = instruction_set or choose_instruction_set()
+        # Layers as given and as packed last: a data set comes in many blocks.
+        self._packed = None
 
     def bytes_per_image(self, image_shape, layers, itemsize):
         """Return the memory that one more image in a call to ``encode`` takes."""
@@ -71,10 +86,15 @@ class CPUEngine:
         Returns
         -------
         maps : ndarray of shape (n, H', W', p), dtype of the images
+
+        Raises
+        ------
+        MemoryError
+            The scratch of the threads, or the maps, do not fit in memory.
         """
-        for layer in layers:
-            images = self._encode_layer(images, layer)[0]
-        return images
+        if not layers:
+            return images
+        return self._encode(images, layers)[0]
 
     def encode_with_tape(self, images, layers):
         """Map images through layers and keep what their gradients need.
@@ -88,45 +108,107 @@ class CPUEngine:
         -------
         maps : ndarray of shape (n, H', W', p), dtype of the images
         tape : list of tuple
-            For ``encode_backward``: of each layer its input, the inner products of
-            patches and anchors, and the pooled responses.
+            For ``encode_backward``: of each layer its input and the pooled responses.
         """
         tape = []
         for layer in layers:
-            output, products, pooled = self._encode_layer(images, layer, keep=True)
-            tape.append((images, products, pooled))
+            output, pooled = self._encode(images, [layer], keep=True)
+            tape.append((images, pooled))
             images = output
         return images, tape
 
-    def _encode_layer(self, images, layer, keep=False):
-        """Return a layer's maps, and what its gradients need or None for both."""
-        settings = layer.settings
-        sizes = _layer_sizes(images, settings)
-        output_shape = (len(images), *settings.output_shape(images.shape[1:]))
-        output = np.empty(output_shape, dtype=images.dtype)
-        products = pooled = None
+    def profile(self, images, layers):
+        """Measure where the time of ``encode`` goes.
+
+        Parameters
+        ----------
+        images, layers
+            See ``encode``.
+
+        Returns
+        -------
+        seconds : dict of str to float
+            By stage, summed over threads. ``"products"`` are those of patches and
+            anchors with the transforms that Winograd's algorithm needs before and
+            after; the kernel function is applied in the same loops, and its time is
+            the difference from the same work without it.
+        """
+        fused, plain = (
+            self._stage_seconds(images, layers, **changes)
+            for changes in ({}, {"kernel": _cpu.product_code()})
+        )
+        products = plain["products"] + plain["outputs"]
+        return {
+            "norms": fused["norms"],
+            "products": fused["transforms"] + products,
+            "kernel function": fused["products"] + fused["outputs"] - products,
+            "pooling": fused["pooling"],
+            "projection": fused["projection"],
+        }
+
+    def _stage_seconds(self, images, layers, **changes):
+        """Return the seconds of every stage, of layers packed with changes."""
+        packed = self._pack_anew(layers, images.shape[1:], images.dtype, **changes)
+        seconds = np.zeros((n_threads(), len(STAGES)))
+        self._run(packed, images, *self._outputs(images, layers), seconds=seconds)
+        return dict(zip(STAGES, seconds.sum(axis=0).tolist(), strict=True))
+
+    def _pack(self, layers, image_shape, dtype, *, backward=False):
+        """Return the layers packed, from the last call if they are the same."""
+        key = (image_shape, dtype, backward)
+        if self._packed is not None:
+            last_key, last_layers, packed = self._packed
+            if (
+                key == last_key
+                and len(layers) == len(last_layers)
+                and all(a is b for a, b in zip(layers, last_layers, strict=True))
+            ):
+                return packed
+        packed = self._pack_anew(layers, image_shape, dtype, backward=backward)
+        self._packed = key, list(layers), packed
+        return packed
+
+    def _pack_anew(self, layers, image_shape, dtype, *, backward=False, **changes):
+        shapes = map_shapes(image_shape, layers)
+        with shared_threads() as n_workers:
+            described = [
+                pack_layer(
+                    layer, shape, self.instruction_set, n_workers, backward=backward
+                )
+                for layer, shape in zip(layers, shapes, strict=False)
+            ]
+        described = [replace(each, **changes) for each in described]
+        return _cpu.PackedLayers(described, dtype, self.instruction_set)
+
+    def _outputs(self, images, layers):
+        shape = map_shapes(images.shape[1:], layers)[-1]
+        return np.empty((len(images), *shape), images.dtype), None
+
+    def _encode(self, images, layers, keep=False):
+        """Return the maps, and the pooled responses of a single layer or None."""
+        output, pooled = self._outputs(images, layers)
         if keep:
-            n_positions = sizes["response_height"] * sizes["response_width"]
-            products = np.empty(
-                (len(images), n_positions, settings.n_anchors), dtype=images.dtype
-            )
             pooled = np.empty_like(output)
-        n_workers = max(1, min(n_threads(), len(images)))
-        with single_threaded_blas:
-            _encode.encode_layer(
+        packed = self._pack(layers, images.shape[1:], images.dtype)
+        work = multiply_adds(images.shape[1:], layers)
+        self._run(packed, images, output, pooled, work=work)
+        return output, pooled
+
+    def _run(self, packed, images, output, pooled, *, work=1, seconds=None):
+        if len(images) == 0:
+            return
+        with shared_threads() as n_workers:
+            n_block = _block_size(packed.encode_scratch, len(images), n_workers)
+            n_workers = min(n_workers, -(-len(images) // n_block))
+            packed.encode(
                 images,
-                layer.anchors,
-                layer.projection,
-                pooling_taps(settings.subsampling).astype(images.dtype),
                 output,
-                products,
                 pooled,
-                *_scratch(_encode.scratch_sizes(sizes), n_workers, images.dtype),
-                KERNELS.index(settings.kernel),
-                settings.beta,
-                sizes,
+                np.zeros((n_workers, packed.encode_scratch(n_block)), np.uint8),
+                n_block,
+                max(n_workers, WORK_PER_CHECK // (n_block * work)),
+                seconds,
             )
-        return output, products, pooled
 
     def encode_backward(self, tape, layers, slopes, *, to_images=False):
         """Compute the gradients of a function of the maps.
@@ -159,37 +241,36 @@ class CPUEngine:
             )
         return gradients, slopes
 
-    def _backward_layer(self, images, products, pooled, slopes, layer, to_images):
-        settings = layer.settings
+    def _backward_layer(self, images, pooled, slopes, layer, to_images):
         dtype = images.dtype
-        sizes = _layer_sizes(images, settings)
-        n_groups = max(1, min(_gradients.n_groups(), len(images)))
-        anchor_slopes = np.empty((n_groups, *layer.anchors.shape), dtype)
-        projection_slopes = np.empty((n_groups, *layer.projection.shape), dtype)
-        beta_slopes = np.empty(n_groups)
+        packed = self._pack_anew([layer], images.shape[1:], dtype, backward=to_images)
+        n_anchors, length = layer.anchors.shape
+        n_groups = max(1, min(_cpu.n_groups(), len(images)))
+        width = _cpu.panel_width(self.instruction_set, dtype)
+        n_panels = -(-n_anchors // width)
+        anchor_slopes = np.zeros((n_groups, n_panels, length, width), dtype)
+        projection_slopes = np.zeros((n_groups, n_panels, n_anchors, width), dtype)
+        beta_slopes = np.zeros(n_groups)
         image_slopes = np.empty_like(images) if to_images else None
-        n_workers = min(n_threads(), n_groups)
-        with single_threaded_blas:
-            _gradients.backward_layer(
-                images,
-                products,
-                pooled,
-                slopes,
-                layer.anchors,
-                layer.projection,
-                pooling_taps(settings.subsampling).astype(dtype),
-                anchor_slopes,
-                projection_slopes,
-                beta_slopes,
-                image_slopes,
-                *_scratch(_gradients.scratch_sizes(sizes), n_workers, dtype),
-                KERNELS.index(settings.kernel),
-                settings.beta,
-                sizes,
-            )
+        with shared_threads() as n_workers:
+            n_workers = min(n_workers, n_groups)
+            n_block = _block_size(packed.gradient_scratch, len(images), n_groups)
+            if len(images) > 0:
+                packed.gradients(
+                    images,
+                    pooled,
+                    slopes,
+                    anchor_slopes,
+                    projection_slopes,
+                    beta_slopes,
+                    image_slopes,
+                    np.zeros((n_workers, packed.gradient_scratch(n_block)), np.uint8),
+                    n_block,
+                )
         gradients = LayerGradients(
-            anchor_slopes.sum(axis=0),
-            projection_slopes.sum(axis=0),
+            _sum_panels(anchor_slopes, n_anchors),
+            # (pooled, slopes) as computed: the function's gradient, entry by entry
+            _sum_panels(projection_slopes, n_anchors).T,
             float(beta_slopes.sum()),
         )
         return gradients, image_slopes
@@ -214,15 +295,16 @@ class CPUEngine:
         patches = np.empty(
             (len(indices), settings.patch_length(images.shape[1:])), images.dtype
         )
-        _patches.gather_patches(
-            images,
-            indices,
-            rows - settings.pad_axis(height)[0],
-            columns - settings.pad_axis(width)[0],
-            patches,
-            settings.patch_size,
-            n_threads(),
-        )
+        with shared_threads() as n_workers:
+            _patches.gather_patches(
+                images,
+                indices,
+                rows - settings.pad_axis(height)[0],
+                columns - settings.pad_axis(width)[0],
+                patches,
+                settings.patch_size,
+                n_workers,
+            )
         return patches
 
     def nearest_anchors(self, points, anchors):
@@ -240,20 +322,25 @@ class CPUEngine:
         similarity : ndarray of shape (n,), dtype of the points
         """
         n_points, length = points.shape
-        n_anchors = len(anchors)
         nearest = np.empty(n_points, dtype=np.intp)
         similarity = np.empty(n_points, dtype=points.dtype)
-        n_chunk_rows = _clusters.chunk_rows()
-        n_chunks = max(1, WORK_PER_CALL // (n_chunk_rows * n_anchors * length))
-        step = n_chunks * n_chunk_rows
-        n_workers = min(n_threads(), n_chunks, -(-n_points // n_chunk_rows))
-        scratch = np.empty((n_workers, n_chunk_rows * n_anchors), dtype=points.dtype)
-        with single_threaded_blas:
-            for start in range(0, n_points, step):
-                rows = slice(start, start + step)
-                _clusters.nearest_anchors(
-                    points[rows], anchors, nearest[rows], similarity[rows], scratch
-                )
+        chunk = _cpu.points_per_chunk()
+        with shared_threads() as n_workers:
+            panels = _cpu.pack(
+                np.ascontiguousarray(anchors), 1, self.instruction_set, n_workers
+            )
+            n_workers = min(n_workers, -(-n_points // chunk))
+            n_bytes = _cpu.nearest_scratch(self.instruction_set, points.dtype)
+            _cpu.nearest_anchors(
+                points,
+                panels,
+                len(anchors),
+                nearest,
+                similarity,
+                np.empty((n_workers, n_bytes), np.uint8),
+                max(n_workers, WORK_PER_CHECK // (chunk * len(anchors) * length)),
+                self.instruction_set,
+            )
         return nearest, similarity
 
     def sum_groups(self, points, labels, n_groups):
@@ -273,5 +360,30 @@ class CPUEngine:
         sums = np.empty((n_groups, points.shape[1]))
         order = np.argsort(labels, kind="stable")
         starts = np.searchsorted(labels[order], np.arange(n_groups + 1))
-        _clusters.sum_groups(points, order, starts, sums, n_threads())
+        with shared_threads() as n_workers:
+            _patches.sum_groups(points, order, starts, sums, n_workers)
         return sums
+
+
+def _block_size(scratch_bytes, n_images, n_shares):
+    """Return how many images a thread takes together.
+
+    Parameters
+    ----------
+    scratch_bytes : callable
+        The scratch that a number of images needs.
+    n_images : int
+    n_shares : int
+        Into which the images are to be divided at least.
+    """
+    n_block = max(1, min(MAX_BLOCK, n_images // n_shares))
+    while n_block > 1 and scratch_bytes(n_block) > SCRATCH_BYTES:
+        n_block -= 1
+    return n_block
+
+
+def _sum_panels(panels, n_filters):
+    """Return the sum over groups of (n_groups, n_panels, length, width) as rows."""
+    total = panels.sum(axis=0)
+    rows = total.transpose(0, 2, 1).reshape(-1, total.shape[1])
+    return np.ascontiguousarray(rows[:n_filters])

@@ -1,0 +1,291 @@
+/* The gradients of one layer for a block of images, by one thread.
+ *
+ * Slopes of the objective in the maps go back through the projection and the pooling
+ * to the responses; products of patches and anchors are computed again, a panel at a
+ * time, and the derivative of the kernel function turns slopes in responses into
+ * slopes in products. These are kept as a padded map: with the patches they give the
+ * gradient in the anchors, and correlated with the flipped anchors that in the input. */
+
+/* sums (depth, PANEL) += over all rows: element `offsets` of the row times the row of
+ * slopes. A tile is TILE_ROWS elements of the rows times a panel of slopes, so that
+ * this is the products' loop with the roles exchanged: rows go by, elements stay. */
+INLINE void CKN(add_outer_tile)(const REAL *const *rows, const ptrdiff_t *offsets,
+                                const REAL *const *slopes, ptrdiff_t column,
+                                ptrdiff_t n_rows, int n_elements, REAL *out) {
+    VECTOR sums[TILE_ROWS][TILE_VECTORS];
+    UNROLL
+    for (int i = 0; i < TILE_ROWS; i++) {
+        UNROLL
+        for (int j = 0; j < TILE_VECTORS; j++)
+            sums[i][j] = CKN(splat)(0);
+    }
+    NO_UNROLL
+    for (ptrdiff_t row = 0; row < n_rows; row++) {
+        const REAL *values = rows[row], *slope = slopes[row] + column;
+        VECTOR line[TILE_VECTORS];
+        UNROLL
+        for (int j = 0; j < TILE_VECTORS; j++)
+            line[j] = CKN(load)(slope + j * LANES);
+        UNROLL
+        for (int i = 0; i < TILE_ROWS; i++) {
+            VECTOR value = CKN(splat)(values[offsets[i]]);
+            UNROLL
+            for (int j = 0; j < TILE_VECTORS; j++)
+                sums[i][j] += value * line[j];
+        }
+    }
+    for (int i = 0; i < n_elements; i++)
+        for (int j = 0; j < TILE_VECTORS; j++) {
+            REAL *place = out + i * PANEL + j * LANES;
+            CKN(store)(place, CKN(load)(place) + sums[i][j]);
+        }
+}
+
+static NO_INLINE void CKN(add_outer)(const REAL *const *rows, const CKN(runs) *runs,
+                                     const REAL *const *slopes, ptrdiff_t column,
+                                     ptrdiff_t n_rows, REAL *sums) {
+    const ptrdiff_t depth = runs->n_runs * runs->length;
+    for (ptrdiff_t k = 0; k < depth; k += TILE_ROWS) {
+        ptrdiff_t offsets[TILE_ROWS];
+        int n = depth - k < TILE_ROWS ? (int)(depth - k) : TILE_ROWS;
+        for (int i = 0; i < TILE_ROWS; i++) {
+            ptrdiff_t element = k + (i < n ? i : n - 1);
+            offsets[i] = element / runs->length * runs->stride + element % runs->length;
+        }
+        CKN(add_outer_tile)(rows, offsets, slopes, column, n_rows, n, sums + k * PANEL);
+    }
+}
+
+typedef struct {
+    REAL *maps;                       /* padded input */
+    CKN(positions) positions;
+    CKN(strip) strip;                 /* of the patches */
+    CKN(strip) slope_strip;           /* of the correlation with flipped anchors */
+    REAL *products;                   /* (strip positions, PANEL) */
+    REAL *output_slopes;              /* (n_pooled, pooled stride): in the maps */
+    REAL *pooled_slopes;              /* the same: in the pooled responses */
+    double *wide_slopes;              /* (n_pooled, pooled stride), if wide */
+    const void **project_rows;        /* (n_pooled,): rows to project */
+    REAL **destinations;              /* (n_pooled,) */
+    const REAL **rows;                /* (n_pooled,) */
+    const REAL **slope_rows;          /* (n_pooled,) */
+    REAL *unpooled;                   /* (pooled_width, PANEL) */
+    REAL *product_slopes;             /* padded map of slopes in products */
+    const REAL **patch_rows;          /* (strip positions,): patches */
+    const REAL **position_slopes;     /* (strip positions,): their slopes */
+    double *radial;                   /* (positions): slopes in the norms */
+    double *pixel_weights;            /* (padded_height, padded_width) */
+} CKN(gradient_space);
+
+static CKN(gradient_space) CKN(take_gradient_space)(const ckn_layer *layer,
+                                                    ptrdiff_t n_images,
+                                                    ckn_arena *arena) {
+    const ckn_correlation *c = &layer->patches;
+    const ptrdiff_t n_pooled = CKN(n_pooled)(layer, n_images);
+    const ptrdiff_t stride = CKN(pooled_stride)(layer);
+    const ptrdiff_t strip = CKN(strip_positions)(c, n_images);
+    const ptrdiff_t slope_strip = CKN(strip_positions)(&layer->slopes, n_images);
+    CKN(gradient_space) space;
+    space.maps = CKN(take_maps)(c, n_images, arena);
+    space.product_slopes = CKN(take_maps)(&layer->slopes, n_images, arena);
+    space.positions = CKN(take_positions)(c, n_images, arena);
+    space.strip = CKN(take_strip)(c, n_images, arena);
+    space.slope_strip = CKN(take_strip)(&layer->slopes, n_images, arena);
+    space.products = ckn_take(arena, (strip > slope_strip ? strip : slope_strip) * PANEL,
+                              sizeof(REAL));
+    space.output_slopes = ckn_take(arena, n_pooled * stride, sizeof(REAL));
+    space.pooled_slopes = ckn_take(arena, n_pooled * stride, sizeof(REAL));
+    space.wide_slopes =
+        ckn_take(arena, layer->wide ? n_pooled * stride : 0, sizeof(double));
+    space.project_rows = ckn_take(arena, n_pooled, sizeof(void *));
+    space.destinations = ckn_take(arena, n_pooled, sizeof(REAL *));
+    space.rows = ckn_take(arena, n_pooled, sizeof(REAL *));
+    space.slope_rows = ckn_take(arena, n_pooled, sizeof(REAL *));
+    space.unpooled = ckn_take(arena, layer->pooled_width * PANEL, sizeof(REAL));
+    space.patch_rows = ckn_take(arena, strip, sizeof(REAL *));
+    space.position_slopes = ckn_take(arena, strip, sizeof(REAL *));
+    space.radial = ckn_take(arena, n_images * c->response_height * c->response_width,
+                            sizeof(double));
+    space.pixel_weights =
+        ckn_take(arena, c->padded_height * c->padded_width, sizeof(double));
+    return space;
+}
+
+static size_t CKN(gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_block) {
+    ckn_arena arena = ckn_open_arena(NULL);
+    CKN(take_gradient_space)(layer, n_block, &arena);
+    return arena.used + 64;
+}
+
+/* The gradient in the projection, and the slopes in the pooled responses. */
+static void CKN(project_back)(const ckn_layer *layer, const REAL *pooled,
+                              const REAL *slopes, ptrdiff_t n_images,
+                              const CKN(gradient_space) *space, REAL *sums) {
+    const ptrdiff_t p = layer->patches.n_filters, stride = CKN(pooled_stride)(layer);
+    const ptrdiff_t n_pooled = CKN(n_pooled)(layer, n_images);
+    for (ptrdiff_t row = 0; row < n_pooled; row++) {
+        REAL *output_slopes = space->output_slopes + row * stride;
+        double *wide = space->wide_slopes + row * stride;
+        memcpy(output_slopes, slopes + row * p, (size_t)p * sizeof(REAL));
+        for (ptrdiff_t j = 0; j < p && layer->wide; j++)
+            wide[j] = slopes[row * p + j];
+        space->project_rows[row] = layer->wide ? (void *)wide : (void *)output_slopes;
+        space->rows[row] = pooled + row * p;
+        space->slope_rows[row] = output_slopes;
+        space->destinations[row] = space->pooled_slopes + row * stride;
+    }
+    const CKN(runs) runs = {1, 0, p};
+    for (ptrdiff_t panel = 0; panel < CKN(n_panels)(p); panel++)
+        CKN(add_outer)(space->rows, &runs, space->slope_rows, panel * PANEL, n_pooled,
+                       sums + panel * p * PANEL);
+    CKN(project)(layer, space->project_rows, space->destinations, n_pooled);
+}
+
+INLINE double CKN(slope_rows_inline)(const ckn_layer *layer, const REAL *products,
+                                     ptrdiff_t at, REAL *slopes,
+                                     const CKN(gradient_space) *space, int kernel) {
+    const CKN(positions) *p = &space->positions;
+    double by_beta = 0;
+    for (ptrdiff_t x = 0; x < layer->patches.response_width; x++) {
+        const ptrdiff_t first = CKN(first_pooled)(layer, x);
+        const ptrdiff_t last = CKN(last_pooled)(layer, x, layer->pooled_width);
+        REAL *out = slopes + x * layer->slopes.n_channels;
+        VECTOR radial = CKN(splat)(0), beta_sum = CKN(splat)(0);
+        for (int j = 0; j < PANEL; j += LANES) {
+            VECTOR slope = CKN(splat)(0);
+            if (p->norm[at + x] > 0)
+                slope = CKN(response_slope)(
+                    CKN(unpool)(layer, space->unpooled, first, last, x, j),
+                    CKN(load)(products + x * PANEL + j), p->scale[at + x],
+                    p->shift[at + x], (REAL)layer->beta, kernel, &radial, &beta_sum);
+            CKN(store)(out + j, slope);
+        }
+        space->radial[at + x] += CKN(sum)(radial);
+        by_beta += p->norm[at + x] * CKN(sum)(beta_sum);
+    }
+    return by_beta;
+}
+
+/* slopes (response_width, n_anchors) <- slopes in the products of one row of positions
+ * with a panel; returned is the row's part of the slope in beta */
+static NO_INLINE double CKN(slope_row)(const ckn_layer *layer, const REAL *products,
+                                       ptrdiff_t at, REAL *slopes,
+                                       const CKN(gradient_space) *space) {
+    switch (layer->kernel) {
+    case CKN_EXP:
+        return CKN(slope_rows_inline)(layer, products, at, slopes, space, CKN_EXP);
+    case CKN_POLY:
+        return CKN(slope_rows_inline)(layer, products, at, slopes, space, CKN_POLY);
+    default:
+        return CKN(slope_rows_inline)(layer, products, at, slopes, space,
+                                      CKN_ARCCOS1);
+    }
+}
+
+/* Fill the map of slopes in products and add to the gradient in the anchors. */
+static double CKN(slopes_of_products)(const ckn_layer *layer, ptrdiff_t n_images,
+                                      CKN(gradient_space) *space, REAL *sums) {
+    const ckn_correlation *c = &layer->patches, *s = &layer->slopes;
+    const ptrdiff_t height = c->response_height, width = c->response_width;
+    const ptrdiff_t stride = CKN(pooled_stride)(layer);
+    const ptrdiff_t depth = c->patch_size * c->patch_size * c->n_channels;
+    const CKN(runs) runs = {c->patch_size, c->padded_width * c->n_channels,
+                            c->patch_size * c->n_channels};
+    double by_beta = 0;
+    memset(space->radial, 0, (size_t)(n_images * height * width) * sizeof(double));
+    for (ptrdiff_t i = 0; i < CKN(n_strips)(c, n_images); i++) {
+        CKN(prepare_strip)(c, space->maps, n_images, i, &space->strip);
+        const ptrdiff_t n_rows = space->strip.n_rows;
+        for (ptrdiff_t panel = 0; panel < CKN(n_panels)(c->n_filters); panel++) {
+            CKN(respond_strip)(c, &space->strip, panel, NULL, NULL, NULL, CKN_PRODUCT,
+                               space->products, NULL);
+            for (ptrdiff_t row = 0; row < n_rows; row++) {
+                const ptrdiff_t all = space->strip.first_row + row;
+                const ptrdiff_t image = all / height, y = all % height;
+                REAL *slopes = space->product_slopes +
+                               ((image * s->padded_height + y + s->pad_top) *
+                                    s->padded_width + s->pad_left) * s->n_channels;
+                CKN(unpool_rows)(layer,
+                                 space->pooled_slopes +
+                                     CKN(n_pooled)(layer, image) * stride + panel * PANEL,
+                                 stride, y, space->unpooled);
+                by_beta += CKN(slope_row)(layer, space->products + row * width * PANEL,
+                                          all * width, slopes + panel * PANEL, space);
+                if (panel > 0)
+                    continue;
+                const REAL *pixels = space->maps + (image * c->padded_height + y) *
+                                                       c->padded_width * c->n_channels;
+                for (ptrdiff_t x = 0; x < width; x++) {
+                    space->patch_rows[row * width + x] = pixels + x * c->n_channels;
+                    space->position_slopes[row * width + x] = slopes + x * s->n_channels;
+                }
+            }
+            CKN(add_outer)(space->patch_rows, &runs, space->position_slopes,
+                           panel * PANEL, n_rows * width, sums + panel * depth * PANEL);
+        }
+    }
+    return by_beta;
+}
+
+/* image_slopes (n_images, height, width, n_channels) <- slopes in products correlated
+ * with the flipped anchors, and the part through the patches' norms */
+static void CKN(slopes_of_images)(const ckn_layer *layer, ptrdiff_t n_images,
+                                  CKN(gradient_space) *space, REAL *image_slopes) {
+    const ckn_correlation *c = &layer->patches, *s = &layer->slopes;
+    const ptrdiff_t n_channels = c->n_channels, width = c->width;
+    for (ptrdiff_t i = 0; i < CKN(n_strips)(s, n_images); i++) {
+        CKN(prepare_strip)(s, space->product_slopes, n_images, i, &space->slope_strip);
+        const ptrdiff_t start = space->slope_strip.first_row * width;
+        for (ptrdiff_t panel = 0; panel < CKN(n_panels)(n_channels); panel++) {
+            CKN(respond_strip)(s, &space->slope_strip, panel, NULL, NULL, NULL,
+                               CKN_PRODUCT, space->products, NULL);
+            for (ptrdiff_t x = 0; x < space->slope_strip.n_rows * width; x++)
+                for (ptrdiff_t j = 0; j < PANEL; j += LANES)
+                    CKN(store_part)(image_slopes + (start + x) * n_channels,
+                                    panel * PANEL + j, n_channels,
+                                    CKN(load)(space->products + x * PANEL + j));
+        }
+    }
+    for (ptrdiff_t image = 0; image < n_images; image++) {
+        memset(space->pixel_weights, 0,
+               (size_t)(c->padded_height * c->padded_width) * sizeof(double));
+        for (ptrdiff_t y = 0; y < c->response_height; y++)
+            for (ptrdiff_t x = 0; x < c->response_width; x++) {
+                ptrdiff_t at = (image * c->response_height + y) * c->response_width + x;
+                double weight =
+                    space->radial[at] * (double)space->positions.inverse_norm[at];
+                for (ptrdiff_t row = y; row < y + c->patch_size; row++)
+                    for (ptrdiff_t i = x; i < x + c->patch_size; i++)
+                        space->pixel_weights[row * c->padded_width + i] += weight;
+            }
+        for (ptrdiff_t y = 0; y < c->height; y++)
+            for (ptrdiff_t x = 0; x < width; x++) {
+                const ptrdiff_t pixel = (y + c->pad_top) * c->padded_width + x + c->pad_left;
+                const REAL weight = (REAL)space->pixel_weights[pixel];
+                const REAL *CKN_RESTRICT values =
+                    space->maps +
+                    (image * c->padded_height * c->padded_width + pixel) * n_channels;
+                REAL *CKN_RESTRICT out =
+                    image_slopes + ((image * c->height + y) * width + x) * n_channels;
+                for (ptrdiff_t j = 0; j < n_channels; j++)
+                    out[j] += weight * values[j];
+            }
+    }
+}
+
+/* Add a block's gradients to anchor_slopes (panels, patch_length, PANEL) and
+ * projection_slopes (panels, n_anchors, PANEL); return that in beta. */
+static double CKN(gradients)(const ckn_layer *layer, const void *images,
+                             const void *pooled, const void *slopes, ptrdiff_t n_images,
+                             ptrdiff_t n_block, void *anchor_slopes,
+                             void *projection_slopes, void *image_slopes, void *scratch) {
+    ckn_arena arena = ckn_open_arena(scratch);
+    CKN(gradient_space) space = CKN(take_gradient_space)(layer, n_block, &arena);
+    CKN(copy_images)(&layer->patches, images, n_images, space.maps);
+    CKN(compute_positions)(layer, space.maps, n_images, &space.positions);
+    CKN(project_back)(layer, pooled, slopes, n_images, &space, projection_slopes);
+    double by_beta = CKN(slopes_of_products)(layer, n_images, &space, anchor_slopes);
+    if (image_slopes)
+        CKN(slopes_of_images)(layer, n_images, &space, image_slopes);
+    return by_beta;
+}

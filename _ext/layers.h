@@ -1,0 +1,92 @@
+/* What the kernels are told of a layer, and the table of functions that every
+ * instruction set fills in. Arrays of the computed type (float or double, "real")
+ * are passed as void pointers, so that one table serves both. */
+#pragma once
+
+#include <stddef.h>
+
+/* What becomes of the product of a patch and an anchor: a dot-product kernel, in the
+ * order of sklearn_ckn._kernels.KERNELS, or the product itself. */
+enum { CKN_EXP = 0, CKN_POLY = 1, CKN_ARCCOS1 = 2, CKN_PRODUCT = 3 };
+
+/* Parts of the work that a profile tells apart, as in sklearn_ckn._engine.cpu. */
+enum {
+    CKN_STAGE_NORMS,
+    CKN_STAGE_TRANSFORM,
+    CKN_STAGE_PRODUCTS,
+    CKN_STAGE_OUTPUT,
+    CKN_STAGE_POOLING,
+    CKN_STAGE_PROJECTION,
+    CKN_N_STAGES
+};
+
+/* Patches with a smaller norm count as zero. The caller scales every image to a
+ * largest value between 1/2 and 1, so this is far below rounding. */
+#define CKN_SMALLEST_NORM 1e-37
+
+/* The inner products of the patches of a map with some filters. */
+typedef struct {
+    ptrdiff_t height, width, n_channels;          /* of the map */
+    ptrdiff_t patch_size, pad_top, pad_left;
+    ptrdiff_t padded_height, padded_width;        /* of the map with its zeros */
+    ptrdiff_t response_height, response_width;    /* positions of the patches */
+    ptrdiff_t n_filters;
+    ptrdiff_t tile;                               /* 1, or Winograd's 2 or 4 */
+    const void *panels;                           /* real, packed filters */
+} ckn_correlation;
+
+typedef struct {
+    ckn_correlation patches;          /* with the anchors minus their mean */
+    ckn_correlation slopes;           /* slopes in products, with flipped anchors */
+    const void *mean;                 /* real (patch_length,): mean of the anchors */
+    const void *projection;           /* packed panels, of doubles if wide */
+    int wide;                         /* pool and project in double precision */
+    const double *taps;               /* (2 * radius + 1,) */
+    ptrdiff_t subsampling, radius, pooled_height, pooled_width;
+    int kernel;
+    double beta;
+} ckn_layer;
+
+/* The functions of one instruction set for one real type. */
+typedef struct {
+    ptrdiff_t panel_width;            /* anchors side by side in a panel */
+
+    /* filters (n_filters, depth) as panels, see products_template.h */
+    void (*pack)(const void *filters, ptrdiff_t n_filters, ptrdiff_t depth,
+                 ptrdiff_t panel, void *panels);
+    /* filters (n_filters, 3, 3, n_channels), see winograd_template.h */
+    void (*pack_winograd)(const void *filters, ptrdiff_t n_filters,
+                          ptrdiff_t n_channels, ptrdiff_t tile, ptrdiff_t panel,
+                          void *panels);
+    /* bytes of scratch, zero at first, that a thread needs for n_block images */
+    size_t (*encode_scratch)(const ckn_layer *layers, ptrdiff_t n_layers,
+                             ptrdiff_t n_block);
+    void (*encode)(const ckn_layer *layers, ptrdiff_t n_layers,
+                   const void *images, ptrdiff_t n_images, ptrdiff_t n_block,
+                   void *output, void *pooled, void *scratch, double *seconds);
+    size_t (*gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_block);
+    double (*gradients)(const ckn_layer *layer, const void *images,
+                        const void *pooled, const void *slopes, ptrdiff_t n_images,
+                        ptrdiff_t n_block, void *anchor_slopes,
+                        void *projection_slopes, void *image_slopes, void *scratch);
+    size_t (*nearest_scratch)(ptrdiff_t n_points);
+    void (*nearest)(const void *points, ptrdiff_t n_points, ptrdiff_t length,
+                    const void *panels, ptrdiff_t n_anchors, ptrdiff_t *nearest,
+                    void *similarity, void *scratch);
+} ckn_functions;
+
+typedef struct {
+    const char *name;
+    ckn_functions real[2];            /* of float and of double */
+} ckn_instruction_set;
+
+/* The sets beside the baseline, where compiler and architecture have them. */
+#if defined(__GNUC__) && defined(__x86_64__) && !defined(CKN_SCALAR)
+#define CKN_HAS_X86_SETS 1
+extern const ckn_instruction_set ckn_avx2, ckn_avx512;
+#endif
+extern const ckn_instruction_set ckn_baseline;
+
+/* The set of the given rank among those that this processor has, the fastest first;
+ * NULL beyond the last. */
+const ckn_instruction_set *ckn_available_set(int rank);

@@ -1,0 +1,54 @@
+"""layers.h: what the kernels are told, and their table."""
+
+cdef extern from "layers.h" nogil:
+    enum:
+        CKN_PRODUCT
+        CKN_N_STAGES
+
+    ctypedef struct ckn_correlation:
+        Py_ssize_t height, width, n_channels
+        Py_ssize_t patch_size, pad_top, pad_left
+        Py_ssize_t padded_height, padded_width
+        Py_ssize_t response_height, response_width
+        Py_ssize_t n_filters
+        Py_ssize_t tile
+        const void* panels
+
+    ctypedef struct ckn_layer:
+        ckn_correlation patches
+        ckn_correlation slopes
+        const void* mean
+        const void* projection
+        int wide
+        const double* taps
+        Py_ssize_t subsampling, radius, pooled_height, pooled_width
+        int kernel
+        double beta
+
+    ctypedef struct ckn_functions:
+        Py_ssize_t panel_width
+        void (*pack)(const void*, Py_ssize_t, Py_ssize_t, Py_ssize_t, void*) noexcept nogil
+        void (*pack_winograd)(
+            const void*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, void*
+        ) noexcept nogil
+        size_t (*encode_scratch)(const ckn_layer*, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*encode)(
+            const ckn_layer*, Py_ssize_t, const void*, Py_ssize_t, Py_ssize_t, void*,
+            void*, void*, double*
+        ) noexcept nogil
+        size_t (*gradient_scratch)(const ckn_layer*, Py_ssize_t) noexcept nogil
+        double (*gradients)(
+            const ckn_layer*, const void*, const void*, const void*, Py_ssize_t,
+            Py_ssize_t, void*, void*, void*, void*
+        ) noexcept nogil
+        size_t (*nearest_scratch)(Py_ssize_t) noexcept nogil
+        void (*nearest)(
+            const void*, Py_ssize_t, Py_ssize_t, const void*, Py_ssize_t, Py_ssize_t*,
+            void*, void*
+        ) noexcept nogil
+
+    ctypedef struct ckn_instruction_set:
+        const char* name
+        ckn_functions real[2]
+
+    const ckn_instruction_set* ckn_available_set(int)

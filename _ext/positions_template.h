@@ -1,0 +1,194 @@
+/* What the kernel function needs to know of every patch of padded maps: see
+ * kernel_functions_template.h. Sums of squares, and the products with the anchors'
+ * mean, are in double precision: the former can be tiny, and the latter stand for the
+ * large common part of all products, which float would round too early.
+ *
+ * Maps of few channels are split into planes of doubles, over which the mean slides a
+ * vector of positions at a time; of many channels, the product is taken patch by patch,
+ * a vector of channels at a time. */
+
+#define FEW_CHANNELS 8
+
+/* Positions of a row that the mean slides over at a time. */
+#define SLIDE (4 * WIDE_LANES)
+
+/* The patches' numbers of one block of maps, and what they are computed in. */
+typedef struct {
+    REAL *scale, *shift, *norm, *inverse_norm; /* (n_images * positions,) */
+    double *planes;                            /* (n_channels, padded map), if few */
+    double *squares;                           /* (padded map,) of pixels */
+    double *rows;                              /* three rows of a padded map */
+} CKN(positions);
+
+/* A row may be read up to a vector beyond its end. */
+INLINE ptrdiff_t CKN(row_room)(const ckn_correlation *c) {
+    return c->padded_width + SLIDE;
+}
+
+static CKN(positions) CKN(take_positions)(const ckn_correlation *c, ptrdiff_t n_images,
+                                          ckn_arena *arena) {
+    const ptrdiff_t n = n_images * c->response_height * c->response_width;
+    const ptrdiff_t n_pixels = c->padded_height * c->padded_width;
+    CKN(positions) positions;
+    positions.scale = ckn_take(arena, n, sizeof(REAL));
+    positions.shift = ckn_take(arena, n, sizeof(REAL));
+    positions.norm = ckn_take(arena, n, sizeof(REAL));
+    positions.inverse_norm = ckn_take(arena, n, sizeof(REAL));
+    positions.planes = ckn_take(
+        arena, c->n_channels < FEW_CHANNELS ? c->n_channels * n_pixels + SLIDE : 0,
+        sizeof(double));
+    positions.squares = ckn_take(arena, n_pixels, sizeof(double));
+    positions.rows = ckn_take(arena, 3 * CKN(row_room)(c), sizeof(double));
+    return positions;
+}
+
+/* The product of a patch with one filter, in vectors. */
+INLINE double CKN(long_product)(const REAL *patch, const REAL *filter, ptrdiff_t n_runs,
+                                ptrdiff_t stride, ptrdiff_t length) {
+    VECTOR sums[4];
+    double total = 0;
+    for (int i = 0; i < 4; i++)
+        sums[i] = CKN(splat)(0);
+    for (ptrdiff_t run = 0; run < n_runs; run++) {
+        ptrdiff_t k = 0;
+        for (; k + 4 * LANES <= length; k += 4 * LANES) {
+            UNROLL
+            for (int i = 0; i < 4; i++)
+                sums[i] += CKN(load)(patch + k + i * LANES) *
+                           CKN(load)(filter + k + i * LANES);
+        }
+        for (; k + LANES <= length; k += LANES)
+            sums[0] += CKN(load)(patch + k) * CKN(load)(filter + k);
+        for (; k < length; k++)
+            total += (double)patch[k] * filter[k];
+        patch += stride;
+        filter += length;
+    }
+    return total + CKN(sum)((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+/* products (width,) <- the products of a row of patches with the mean, from planes */
+static NO_INLINE void CKN(slide)(const ckn_correlation *c, const double *planes,
+                                 const REAL *mean, ptrdiff_t y, double *products) {
+    const ptrdiff_t k = c->patch_size, n_channels = c->n_channels;
+    const ptrdiff_t n_pixels = c->padded_height * c->padded_width;
+    for (ptrdiff_t x = 0; x < c->response_width; x += SLIDE) {
+        WIDE sums[4];
+        for (int i = 0; i < 4; i++)
+            sums[i] = (WIDE){0};
+        const REAL *tap = mean;
+        for (ptrdiff_t row = y; row < y + k; row++)
+            for (ptrdiff_t column = x; column < x + k; column++)
+                for (ptrdiff_t channel = 0; channel < n_channels; channel++, tap++) {
+                    const double *values = planes + channel * n_pixels +
+                                           row * c->padded_width + column;
+                    const double weight = *tap;
+                    UNROLL
+                    for (int i = 0; i < 4; i++)
+                        sums[i] += weight * *(const WIDE *)(values + i * WIDE_LANES);
+                }
+        for (int i = 0; i < 4; i++)
+            *(WIDE *)(products + x + i * WIDE_LANES) = sums[i];
+    }
+}
+
+/* The squared norms of the pixels of a map, and its planes if it has few channels. */
+static void CKN(prepare_pixels)(const ckn_correlation *c, const REAL *map,
+                                const CKN(positions) *p) {
+    const ptrdiff_t n_pixels = c->padded_height * c->padded_width;
+    const ptrdiff_t n_channels = c->n_channels;
+    double *CKN_RESTRICT squares = p->squares;
+    if (n_channels < FEW_CHANNELS) {
+        memset(squares, 0, (size_t)n_pixels * sizeof(double));
+        for (ptrdiff_t channel = 0; channel < n_channels; channel++) {
+            double *CKN_RESTRICT plane = p->planes + channel * n_pixels;
+            for (ptrdiff_t i = 0; i < n_pixels; i++) {
+                plane[i] = map[i * n_channels + channel];
+                squares[i] += plane[i] * plane[i];
+            }
+        }
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n_pixels; i++) {
+        const REAL *pixel = map + i * n_channels;
+        double sums[WIDE_LANES], rest = 0;
+        WIDE total = {0};
+        ptrdiff_t channel = 0;
+        for (; channel + WIDE_LANES <= n_channels; channel += WIDE_LANES) {
+            WIDE value = CKN(load_wide)(pixel + channel);
+            total += value * value;
+        }
+        for (; channel < n_channels; channel++)
+            rest += (double)pixel[channel] * pixel[channel];
+        *(WIDE *)sums = total;
+        UNROLL
+        for (int n = WIDE_LANES / 2; n > 0; n /= 2)
+            for (int j = 0; j < n; j++)
+                sums[j] += sums[j + n];
+        squares[i] = sums[0] + rest;
+    }
+}
+
+/* The numbers of row y of positions of one map, from `at` on. */
+static void CKN(position_row)(const ckn_layer *layer, const REAL *map, ptrdiff_t y,
+                              const CKN(positions) *p, ptrdiff_t at) {
+    const ckn_correlation *c = &layer->patches;
+    const ptrdiff_t k = c->patch_size, width = c->response_width;
+    const ptrdiff_t padded_width = c->padded_width;
+    double *CKN_RESTRICT columns = p->rows;
+    double *CKN_RESTRICT windows = columns + CKN(row_room)(c);
+    double *CKN_RESTRICT products = windows + CKN(row_room)(c);
+
+    memcpy(columns, p->squares + y * padded_width, (size_t)padded_width * sizeof(double));
+    for (ptrdiff_t row = y + 1; row < y + k; row++) {
+        const double *CKN_RESTRICT squares = p->squares + row * padded_width;
+        for (ptrdiff_t x = 0; x < padded_width; x++)
+            columns[x] += squares[x];
+    }
+    memcpy(windows, columns, (size_t)width * sizeof(double));
+    for (ptrdiff_t column = 1; column < k; column++)
+        for (ptrdiff_t x = 0; x < width; x++)
+            windows[x] += columns[column + x];
+    if (c->n_channels < FEW_CHANNELS) {
+        CKN(slide)(c, p->planes, layer->mean, y, products);
+    } else {
+        const ptrdiff_t stride = padded_width * c->n_channels;
+        for (ptrdiff_t x = 0; x < width; x++)
+            products[x] = CKN(long_product)(map + y * stride + x * c->n_channels,
+                                            layer->mean, k, stride, k * c->n_channels);
+    }
+
+    /* the exponent of "exp" is factor * (cosine - 1), other kernels take the cosine */
+    const int is_exp = layer->kernel == CKN_EXP;
+    const double factor = is_exp ? layer->beta * 1.44269504088896340736 : 1;
+    const double less = is_exp ? 1 : 0;
+    const double smallest = CKN_SMALLEST_NORM * (factor > 1 ? factor : 1);
+    REAL *CKN_RESTRICT scale = p->scale + at, *CKN_RESTRICT shift = p->shift + at;
+    REAL *CKN_RESTRICT norms = p->norm + at;
+    REAL *CKN_RESTRICT inverse_norms = p->inverse_norm + at;
+    for (ptrdiff_t x = 0; x < width; x++) {
+        double norm = sqrt(windows[x]);
+        double inverse = norm > smallest ? 1 / norm : 0;
+        double cosine = products[x] * inverse;
+        norms[x] = (REAL)(norm > smallest ? norm : 0);
+        inverse_norms[x] = (REAL)inverse;
+        scale[x] = (REAL)(inverse * factor);
+        shift[x] = (REAL)(norm > smallest ? factor * (cosine - less) : 0);
+    }
+}
+
+static void CKN(compute_positions)(const ckn_layer *layer, const REAL *maps,
+                                   ptrdiff_t n_images, const CKN(positions) *p) {
+    const ckn_correlation *c = &layer->patches;
+    const ptrdiff_t map_length = c->padded_height * c->padded_width * c->n_channels;
+    for (ptrdiff_t image = 0; image < n_images; image++) {
+        const REAL *map = maps + image * map_length;
+        CKN(prepare_pixels)(c, map, p);
+        for (ptrdiff_t y = 0; y < c->response_height; y++)
+            CKN(position_row)(layer, map, y, p,
+                              (image * c->response_height + y) * c->response_width);
+    }
+}
+
+#undef FEW_CHANNELS
+#undef SLIDE

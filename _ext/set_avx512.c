@@ -1,0 +1,39 @@
+/* AVX-512 (F, DQ, BW, VL): vectors of 64 bytes, 32 registers. */
+
+#include "layers.h"
+
+#ifdef CKN_HAS_X86_SETS
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+#endif
+
+#define SET avx512
+#define FLOAT_LANES 16
+#define DOUBLE_LANES 8
+/* 24 sums, 4 vectors of a panel, numbers of the rows: 29 or more of the 32 registers */
+#define TILE_ROWS 6
+#define TILE_VECTORS 4
+
+#define VECTOR_MAX(a, b) CKN(avx512_max)(a, b)
+#define VECTOR_SQRT(v) CKN(avx512_sqrt)(v)
+#define ckn_avx512_max_float(a, b) ((VECTOR)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define ckn_avx512_max_double(a, b) ((VECTOR)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
+#define ckn_avx512_sqrt_float(v) ((VECTOR)_mm512_sqrt_ps((__m512)(v)))
+#define ckn_avx512_sqrt_double(v) ((VECTOR)_mm512_sqrt_pd((__m512d)(v)))
+
+#include "instruction_set.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+#endif

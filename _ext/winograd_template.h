@@ -1,0 +1,181 @@
+/* Products of 3 x 3 patches by Winograd's minimal filtering F(m x m, 3 x 3).
+ *
+ * A tile of m x m positions (m = 2 or 4) needs (m + 2)^2 multiplications per channel
+ * and filter where the direct sum has 9 m^2: 2.25 and 4 times fewer. Pixels d and
+ * filters g are transformed, B^T d B and G g G^T, multiplied element by element and
+ * summed over channels, and transformed back, A^T (...) A (Lavin and Gray, CVPR 2016,
+ * sections 4.1 and 4.2). For each of the (m + 2)^2 elements the sums over channels are
+ * a matrix product, of the tiles' rows with a panel of filters. */
+
+/* B^T of one column of pixels */
+INLINE void CKN(transform_pixels)(int m, const VECTOR *d, VECTOR *v) {
+    if (m == 2) {
+        v[0] = d[0] - d[2];
+        v[1] = d[1] + d[2];
+        v[2] = d[2] - d[1];
+        v[3] = d[1] - d[3];
+    } else {
+        VECTOR even = d[4] - 4 * d[2], odd = d[3] - 4 * d[1];
+        VECTOR even2 = d[4] - d[2], odd2 = 2 * (d[3] - d[1]);
+        v[0] = 4 * d[0] - 5 * d[2] + d[4];
+        v[1] = even + odd;
+        v[2] = even - odd;
+        v[3] = even2 + odd2;
+        v[4] = even2 - odd2;
+        v[5] = 4 * d[1] - 5 * d[3] + d[5];
+    }
+}
+
+/* A^T of one column of sums */
+INLINE void CKN(transform_sums)(int m, const VECTOR *s, VECTOR *y) {
+    if (m == 2) {
+        y[0] = s[0] + s[1] + s[2];
+        y[1] = s[1] - s[2] - s[3];
+    } else {
+        VECTOR sum = s[1] + s[2], difference = s[1] - s[2];
+        VECTOR sum2 = s[3] + s[4], difference2 = s[3] - s[4];
+        y[0] = s[0] + sum + sum2;
+        y[1] = difference + 2 * difference2;
+        y[2] = sum + 4 * sum2;
+        y[3] = difference + 8 * difference2 + s[5];
+    }
+}
+
+/* filters (n_filters, 3, 3, n_channels) -> the panel of those from panel * PANEL on:
+ * for each of the (m + 2)^2 elements n_channels lines of PANEL */
+static void CKN(pack_winograd)(const void *all, ptrdiff_t n_filters,
+                               ptrdiff_t n_channels, ptrdiff_t m, ptrdiff_t panel,
+                               void *panels) {
+    static const double g2[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
+    static const double g4[6][3] = {{1. / 4, 0, 0},
+                                    {-1. / 6, -1. / 6, -1. / 6},
+                                    {-1. / 6, 1. / 6, -1. / 6},
+                                    {1. / 24, 1. / 12, 1. / 6},
+                                    {1. / 24, -1. / 12, 1. / 6},
+                                    {0, 0, 1}};
+    const double (*g)[3] = m == 2 ? g2 : g4;
+    const ptrdiff_t n = m + 2, plane = n_channels * PANEL;
+    REAL *packed = (REAL *)panels + panel * n * n * plane;
+    for (ptrdiff_t j = 0; j < PANEL; j++) {
+        ptrdiff_t filter = panel * PANEL + j;
+        const REAL *taps = (const REAL *)all + filter * 9 * n_channels;
+        for (ptrdiff_t c = 0; c < n_channels; c++) {
+            double columns[6][3];
+            for (int a = 0; a < n; a++)
+                for (int x = 0; x < 3; x++) {
+                    columns[a][x] = 0;
+                    for (int y = 0; y < 3 && filter < n_filters; y++)
+                        columns[a][x] += g[a][y] * taps[(y * 3 + x) * n_channels + c];
+                }
+            for (int a = 0; a < n; a++)
+                for (int b = 0; b < n; b++)
+                    packed[(a * n + b) * plane + c * PANEL + j] =
+                        (REAL)(columns[a][0] * g[b][0] + columns[a][1] * g[b][1] +
+                               columns[a][2] * g[b][2]);
+        }
+    }
+}
+
+/* Channels of a transformed tile, in whole vectors; what is beyond n_channels is
+ * computed from whatever follows and never read. */
+INLINE ptrdiff_t CKN(tile_channels)(ptrdiff_t n_channels) {
+    return (n_channels + LANES - 1) / LANES * LANES;
+}
+
+INLINE void CKN(transform_tile_inline)(const REAL *pixels, ptrdiff_t row_stride,
+                                       ptrdiff_t n_channels, REAL *tile,
+                                       ptrdiff_t plane, const int m) {
+    const int n = m + 2;
+    for (ptrdiff_t c = 0; c < n_channels; c += LANES) {
+        VECTOR half[6][6];
+        UNROLL
+        for (int x = 0; x < n; x++) {
+            VECTOR column[6], transformed[6];
+            UNROLL
+            for (int y = 0; y < n; y++)
+                column[y] = CKN(load)(pixels + y * row_stride + x * n_channels + c);
+            CKN(transform_pixels)(m, column, transformed);
+            UNROLL
+            for (int y = 0; y < n; y++)
+                half[y][x] = transformed[y];
+        }
+        UNROLL
+        for (int y = 0; y < n; y++) {
+            VECTOR transformed[6];
+            CKN(transform_pixels)(m, half[y], transformed);
+            UNROLL
+            for (int x = 0; x < n; x++)
+                CKN(store)(tile + (y * n + x) * plane + c, transformed[x]);
+        }
+    }
+}
+
+/* tile + e * plane (tile_channels,), e < (m + 2)^2 <- the transformed pixels of which
+ * the first is given */
+static NO_INLINE void CKN(transform_tile)(const REAL *pixels, ptrdiff_t row_stride,
+                                          ptrdiff_t n_channels, REAL *tile,
+                                          ptrdiff_t plane, ptrdiff_t m) {
+    if (m == 2)
+        CKN(transform_tile_inline)(pixels, row_stride, n_channels, tile, plane, 2);
+    else
+        CKN(transform_tile_inline)(pixels, row_stride, n_channels, tile, plane, 4);
+}
+
+INLINE void CKN(respond_tile_inline)(const REAL *sums, ptrdiff_t n_rows,
+                                     ptrdiff_t n_columns, ptrdiff_t width,
+                                     const REAL *scale, const REAL *shift,
+                                     const REAL *norm, REAL *out, const int m,
+                                     const int kernel) {
+    const int n = m + 2;
+    for (ptrdiff_t j = 0; j < PANEL; j += LANES) {
+        VECTOR half[4][6];
+        UNROLL
+        for (int x = 0; x < n; x++) {
+            VECTOR column[6], transformed[4];
+            UNROLL
+            for (int y = 0; y < n; y++)
+                column[y] = CKN(load)(sums + (y * n + x) * PANEL + j);
+            CKN(transform_sums)(m, column, transformed);
+            UNROLL
+            for (int y = 0; y < m; y++)
+                half[y][x] = transformed[y];
+        }
+        for (int y = 0; y < n_rows; y++) {
+            VECTOR products[4];
+            CKN(transform_sums)(m, half[y], products);
+            for (int x = 0; x < n_columns; x++) {
+                ptrdiff_t i = y * width + x;
+                REAL a = 0, b = 0, c = 0;
+                if (kernel != CKN_PRODUCT)
+                    a = scale[i], b = shift[i], c = norm[i];
+                CKN(store)(out + i * PANEL + j,
+                           CKN(response)(products[x], a, b, c, kernel));
+            }
+        }
+    }
+}
+
+/* out (n_rows, n_columns, PANEL) of a map `width` wide <- responses of a tile, of
+ * which as much is inside the map, from the sums ((m + 2)^2, PANEL) */
+static NO_INLINE void CKN(respond_tile)(const REAL *sums, ptrdiff_t n_rows,
+                                        ptrdiff_t n_columns, ptrdiff_t width,
+                                        const REAL *scale, const REAL *shift,
+                                        const REAL *norm, REAL *out, ptrdiff_t m,
+                                        int kernel) {
+#define RESPOND(constant)                                                             \
+    case constant:                                                                    \
+        if (m == 2)                                                                   \
+            CKN(respond_tile_inline)(sums, n_rows, n_columns, width, scale, shift,    \
+                                     norm, out, 2, constant);                         \
+        else                                                                          \
+            CKN(respond_tile_inline)(sums, n_rows, n_columns, width, scale, shift,    \
+                                     norm, out, 4, constant);                         \
+        break
+    switch (kernel) {
+        RESPOND(CKN_EXP);
+        RESPOND(CKN_POLY);
+        RESPOND(CKN_ARCCOS1);
+        RESPOND(CKN_PRODUCT);
+    }
+#undef RESPOND
+}

@@ -1,0 +1,239 @@
+"""Layers laid out for the CPU kernels: centred, packed, with an algorithm chosen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_ckn._ext import _cpu
+from sklearn_ckn._kernels import KERNELS, kernel_values
+from sklearn_ckn._layer import pooling_taps
+from sklearn_ckn._threads import single_threaded_blas
+
+# From so many channels on, the transforms of Winograd's algorithm are small beside
+# the products that it saves.
+MIN_WINOGRAD_CHANNELS = 32
+
+# Largest ``response_gain`` with which tiles of Winograd's algorithm are used, by their
+# side. The relative error of a layer's maps was at most 0.5, 0.2 and 0.1 times the
+# gain times 2^-24 with tiles of 4, of 2 and without, in networks on photographs,
+# digits and noise, with well and badly conditioned anchors: 2e-6 is the aim.
+MAX_RESPONSE_GAIN = {4: 65, 2: 400}
+
+# Largest ``projection_gain`` with which pooling and projection are in float32: their
+# relative error is about 3 times the gain times 2^-24.
+MAX_PROJECTION_GAIN = 8
+
+# Anchors that stand for all where kernel values are averaged.
+N_SAMPLED_ANCHORS = 64
+
+
+@dataclass(frozen=True)
+class PackedLayer:
+    """One layer as the kernels take it; see ``ckn_layer`` in ``_ext/layers.h``.
+
+    Attributes
+    ----------
+    patches : dict of int
+        Sizes of the products of patches and anchors.
+    slopes : dict of int
+        Sizes of the correlation of slopes in the products with flipped anchors.
+    anchors : ndarray of shape (n_panels, depth, panel_width)
+        The anchors minus their mean, packed.
+    flipped : ndarray or None
+        The flipped anchors, packed, if gradients in the input are wanted.
+    mean : ndarray of shape (patch_length,)
+        Mean of the anchors.
+    projection : ndarray of shape (n_panels, n_anchors, panel_width)
+        float64 if ``wide``.
+    wide : bool
+        Whether pooling and projection are computed in float64.
+    taps : ndarray of shape (2 * radius + 1,), float64
+        Of the pooling.
+    subsampling : int
+    pooled_shape : tuple of int
+        (H', W').
+    kernel : int
+        Position of the kernel's name in ``KERNELS``.
+    beta : float
+    """
+
+    patches: dict
+    slopes: dict
+    anchors: np.ndarray
+    flipped: np.ndarray | None
+    mean: np.ndarray
+    projection: np.ndarray
+    wide: bool
+    taps: np.ndarray
+    subsampling: int
+    pooled_shape: tuple
+    kernel: int
+    beta: float
+
+
+@dataclass(frozen=True)
+class RoundingGains:
+    """How much a layer enlarges rounding errors.
+
+    The errors of the responses of p anchors are independent of each other, and so in
+    no way smooth in the anchors: the projection P = (K + eps I)^(-1/2) enlarges them by
+    its root mean square singular value ||P|| / sqrt(p), while the responses
+    themselves, of the size sqrt(p) times the kernel's root mean square value, come out
+    as large as the patch, 1.
+
+    Attributes
+    ----------
+    projection : float
+        Kernel's root mean square times the Frobenius norm of the projection: error of
+        the maps over the relative error of pooled responses.
+    responses : float
+        That times the slope of the kernel's logarithm and the distance of the anchors
+        from their mean: error of the maps over that of a product of unit vectors.
+    """
+
+    projection: float
+    responses: float
+
+    @classmethod
+    def of(cls, layer, mean):
+        """Estimate the gains of a layer whose anchors have the given mean."""
+        settings = layer.settings
+        anchors = layer.anchors.astype(np.float64)
+        sample = anchors[:: -(-len(anchors) // N_SAMPLED_ANCHORS)]
+        # On one thread: the choices that follow may not depend on their number.
+        with single_threaded_blas:
+            cosines = sample @ anchors.T
+        values = kernel_values(cosines, settings.kernel, settings.beta)
+        projection = np.sqrt(np.mean(values**2)) * np.linalg.norm(layer.projection)
+        deviation = np.sqrt(max(0.0, 1 - float(mean @ mean)))
+        slope = settings.beta if settings.kernel == "exp" else 2
+        return cls(float(projection), float(projection * slope * deviation))
+
+
+def correlation_sizes(shape, patch_size, padding, n_filters, max_tile):
+    """Return the sizes of a correlation, and with which tile it is computed.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W, C) of the map.
+    patch_size : int
+    padding : tuple of tuple of int
+        Zeros before and after each axis.
+    n_filters : int
+    max_tile : int
+        Largest tile of Winograd's algorithm that is accurate enough; 1 for none.
+
+    Returns
+    -------
+    sizes : dict of int
+        The fields of ``ckn_correlation``.
+    """
+    (top, bottom), (left, right) = padding
+    height, width, n_channels = shape
+    response_height = height + top + bottom - patch_size + 1
+    response_width = width + left + right - patch_size + 1
+    tile = 1
+    if patch_size == 3 and n_channels >= MIN_WINOGRAD_CHANNELS:
+        tile = best_tile(response_height, response_width, max_tile)
+    # Tiles may reach over the last positions: the map gets zeros for them, too.
+    reach = [-(-size // tile) * tile for size in (response_height, response_width)]
+    return {
+        "height": height,
+        "width": width,
+        "n_channels": n_channels,
+        "patch_size": patch_size,
+        "pad_top": top,
+        "pad_left": left,
+        "padded_height": max(height + top + bottom, reach[0] + patch_size - 1),
+        "padded_width": max(width + left + right, reach[1] + patch_size - 1),
+        "response_height": response_height,
+        "response_width": response_width,
+        "n_filters": n_filters,
+        "tile": tile,
+    }
+
+
+def best_tile(height, width, max_tile):
+    """Return the side of the tiles, 1 without Winograd, with the fewest products."""
+    costs = {1: 9 * height * width}
+    for tile in (2, 4)[: max_tile // 2]:
+        costs[tile] = (tile + 2) ** 2 * -(-height // tile) * -(-width // tile)
+    return min(costs, key=costs.get)
+
+
+def pack_layer(layer, image_shape, instruction_set, n_threads, *, backward=False):
+    """Pack one layer.
+
+    Parameters
+    ----------
+    layer : Layer
+        In float32 or float64.
+    image_shape : tuple of int
+        (H, W, C) of the layer's input.
+    instruction_set : str
+    n_threads : int
+    backward : bool, default=False
+        Whether gradients in the input are wanted.
+
+    Returns
+    -------
+    packed : PackedLayer
+    """
+    settings = layer.settings
+    dtype = layer.anchors.dtype
+    k, n_channels = settings.patch_size, image_shape[2]
+    n_anchors = len(layer.anchors)
+    padding = [settings.pad_axis(size) for size in image_shape[:2]]
+    # What all anchors have in common is a product of its own, in double precision:
+    # the products with the differences are smaller, and so are their rounding errors.
+    exact = layer.anchors.astype(np.float64)
+    mean = exact.mean(axis=0).astype(dtype)
+    centred = (exact - mean).astype(dtype)
+    max_tile, wide = 4, True
+    if dtype == np.float32:
+        gains = RoundingGains.of(layer, exact.mean(axis=0))
+        tiles = [t for t, gain in MAX_RESPONSE_GAIN.items() if gains.responses <= gain]
+        max_tile = max(tiles, default=1)
+        wide = gains.projection > MAX_PROJECTION_GAIN
+    patches = correlation_sizes(image_shape, k, padding, n_anchors, max_tile)
+    width = _cpu.panel_width(instruction_set, dtype)
+    slopes = correlation_sizes(
+        (
+            patches["response_height"],
+            patches["response_width"],
+            -(-n_anchors // width) * width,
+        ),
+        k,
+        [(k - 1 - before, k - 1 - after) for before, after in padding],
+        n_channels,
+        max_tile,
+    )
+    flipped = None
+    if backward:
+        # (channel, row, column, anchor), rows and columns from the last to the first
+        filters = np.zeros((n_channels, k, k, slopes["n_channels"]), dtype)
+        maps = layer.anchors.reshape(n_anchors, k, k, n_channels)
+        filters[..., :n_anchors] = maps[:, ::-1, ::-1].transpose(3, 1, 2, 0)
+        flipped = _cpu.pack(
+            filters.reshape(n_channels, -1), slopes["tile"], instruction_set, n_threads
+        )
+    return PackedLayer(
+        patches=patches,
+        slopes=slopes,
+        anchors=_cpu.pack(centred, patches["tile"], instruction_set, n_threads),
+        flipped=flipped,
+        mean=mean,
+        projection=_cpu.pack(
+            np.ascontiguousarray(layer.projection, dtype="f8" if wide else dtype),
+            1,
+            instruction_set,
+            n_threads,
+        ),
+        wide=wide,
+        taps=pooling_taps(settings.subsampling),
+        subsampling=settings.subsampling,
+        pooled_shape=settings.output_shape(image_shape)[:2],
+        kernel=KERNELS.index(settings.kernel),
+        beta=settings.beta,
+    )
