@@ -1,0 +1,171 @@
+"""What encoding costs by stage, threads, image size and memory."""
+
+import ctypes
+import resource
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+from _encode_networks import NETWORKS
+from _timing import alternate, in_process, peak_memory
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from sklearn_ckn._engine import CPUEngine
+
+
+def profile_table(options):
+    """Print the time of each stage, summed over threads."""
+    print("Time of each stage, of all threads together")
+    if not hasattr(CPUEngine, "profile"):
+        print("   this engine has no profile")
+        return
+    print("network | stage           | us/image | share %")
+    for name in options.networks:
+        network, engine = NETWORKS[name], CPUEngine()
+        layers, images = network.layers(), network.images()
+        engine.profile(images, layers)
+        profiles = [engine.profile(images, layers) for _ in range(options.repeats)]
+        encoding = alternate(
+            {"encode": lambda e=engine, i=images, x=layers: e.encode(i, x)},
+            options.repeats,
+        )["encode"]
+        stages = {
+            stage: statistics.median(profile[stage] for profile in profiles)
+            for stage in profiles[0]
+        }
+        total = sum(stages.values())
+        stages["all stages"] = total
+        stages[f"encode x {options.threads}"] = options.threads * encoding
+        for stage, seconds in stages.items():
+            print(
+                f"{name:7} | {stage:15} | {1e6 * seconds / len(images):8.2f} | "
+                f"{100 * seconds / total:7.1f}",
+                flush=True,
+            )
+
+
+def scaling_table(options):
+    """Print how much faster more threads are than one."""
+    print(f"From 1 thread to {options.threads}")
+    print(f"network | 1: ms/image | {options.threads}: ms/image | ratio")
+    # Looks through the libraries of the process once; every limit is then quick.
+    controller = ThreadpoolController()
+    for name in options.networks:
+        network, engine = NETWORKS[name], CPUEngine()
+        layers, images = network.layers(), network.images()
+
+        def encode(n_threads, engine=engine, images=images, layers=layers):
+            with controller.limit(limits=n_threads, user_api="openmp"):
+                engine.encode(images, layers)
+
+        functions = {
+            n_threads: lambda encode=encode, n_threads=n_threads: encode(n_threads)
+            for n_threads in (1, options.threads)
+        }
+        alternate(functions, 1)
+        seconds = alternate(functions, options.repeats)
+        one, many = (1000 * seconds[n] / len(images) for n in (1, options.threads))
+        print(f"{name:7} | {one:11.4f} | {many:11.4f} | {one / many:5.2f}", flush=True)
+
+
+def size_table(options):
+    """Print the cost of network a on images of several sizes."""
+    print("Network a on larger images")
+    print("side | images | ms/image | ns/pixel")
+    network, engine = NETWORKS["a"], CPUEngine()
+    layers = network.layers()
+    n_images = {side: max(16, 256 * 32**2 // side**2) for side in (32, 64, 128, 256)}
+    functions = {}
+    for side, n in n_images.items():
+        images = network.images(n, side)
+        functions[side] = lambda images=images: engine.encode(images, layers)
+    alternate(functions, 1)
+    seconds = alternate(functions, options.repeats)
+    for side, value in seconds.items():
+        each = value / n_images[side]
+        print(
+            f"{side:4} | {n_images[side]:6} | {1000 * each:8.3f} | "
+            f"{1e9 * each / side**2:8.1f}"
+        )
+
+
+def fill_to_peak():
+    """Return memory that brings this process to its peak so far, where it can.
+
+    Without it, what the preparation has used and freed hides what is used later.
+    """
+    if sys.platform != "linux":
+        return None
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    missing = 1024 * 1000 * peak_memory() - pages * resource.getpagesize()
+    return np.ones(max(0, int(missing)), np.uint8)
+
+
+class PrepareEncoding:
+    """What a fresh process prepares; a class, so that it can be sent there."""
+
+    def __init__(self, kind, name, n_images, n_threads):
+        self.kind, self.name = kind, name
+        self.n_images, self.n_threads = n_images, n_threads
+
+    def __call__(self):
+        """Return a function that encodes, and memory to be kept until it ends."""
+        network = NETWORKS[self.name]
+        layers, images = network.layers(), network.images(self.n_images)
+        threadpool_limits(limits=self.n_threads)
+        # What is loaded with the first call does not count: it uses a tiny image.
+        tiny = network.images(1, 4)
+        if self.kind == "ours":
+            CPUEngine().encode(tiny, layers)
+            encode = Encoding(images, layers)
+        else:
+            import torch
+            from _torch_ckn import torch_encoder
+
+            torch.set_num_threads(self.n_threads)
+            formats = {"channels_last": False, "compiled": False}
+            torch_encoder(layers, tiny, **formats)()
+            encode = torch_encoder(layers, images, **formats)
+        return encode, fill_to_peak()
+
+
+class Encoding:
+    """Our encoding of some images, by an engine that has seen nothing before."""
+
+    def __init__(self, images, layers):
+        self.images, self.layers = images, layers
+
+    def __call__(self):
+        """Return the maps."""
+        return CPUEngine().encode(self.images, self.layers)
+
+
+def output_size(encode, _):
+    """Encode; return the output's size in the unit of the peak, as a string."""
+    output = encode()
+    return output.nbytes / 1024 / 1000
+
+
+def memory_table(options):
+    """Print by how much encoding raises a fresh process's peak."""
+    print("Memory that encoding takes beyond its output, in fresh processes")
+    print("network | encoder | images | output MB | beyond MB | MB / thread")
+    for name in options.networks:
+        network = NETWORKS[name]
+        for kind, n_images in (
+            ("ours", 2 * network.n_images),
+            ("ours", 4 * network.n_images),
+            ("eager", 64),
+        ):
+            prepare = PrepareEncoding(kind, name, n_images, options.threads)
+            output, _, before, peak = in_process(prepare, output_size)
+            beyond = peak - before - output
+            print(
+                f"{name:7} | {kind:7} | {n_images:6} | {output:9.1f} | "
+                f"{beyond:9.1f} | {beyond / options.threads:11.1f}",
+                flush=True,
+            )

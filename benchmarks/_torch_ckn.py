@@ -1,0 +1,182 @@
+"""A CKN written in PyTorch, the peer of the benchmarks.
+
+Maps are channels first, or channels last in PyTorch's sense. ``TorchLayer`` computes as
+one would write it to train: with a separable pooling, norms from one channel of
+squares, and the right gradient through the inverse square root. ``PublishedLayer``
+computes the same maps with the operations of the published PyTorch code. Patches have
+odd sides, padding keeps the size.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from sklearn_ckn._layer import pooling_taps
+
+
+class InverseSquareRoot(torch.autograd.Function):
+    """(K + eps I)^(-1/2) and its gradient by the Sylvester equation of its square."""
+
+    @staticmethod
+    def forward(context, matrix, regularization):
+        """Decompose in float64."""
+        values, vectors = torch.linalg.eigh(matrix.double())
+        roots = torch.sqrt(values.clamp(min=0) + regularization)
+        context.save_for_backward(vectors, roots)
+        return ((vectors / roots) @ vectors.T).to(matrix.dtype)
+
+    @staticmethod
+    def backward(context, slopes):
+        """Return the gradient in the matrix."""
+        vectors, roots = context.saved_tensors
+        slopes = slopes.double()
+        rotated = vectors.T @ ((slopes + slopes.T) / 2) @ vectors
+        rotated /= (roots[:, None] + roots) * (roots[:, None] * roots)
+        return (-vectors @ rotated @ vectors.T).float(), None
+
+
+class TorchLayer(torch.nn.Module):
+    """One layer, its projection computed from the anchors in every call.
+
+    Parameters
+    ----------
+    settings : LayerSettings
+    anchors : ndarray of shape (p, k * k * C)
+        In (row, column, channel) order.
+    """
+
+    def __init__(self, settings, anchors):
+        super().__init__()
+        self.settings = settings
+        k = settings.patch_size
+        maps = anchors.reshape(len(anchors), k, k, -1).transpose(0, 3, 1, 2)
+        maps = torch.tensor(np.ascontiguousarray(maps)).float()
+        self.anchors = torch.nn.Parameter(maps)
+        self.padding = (k - 1) // 2
+        taps = torch.tensor(pooling_taps(settings.subsampling)).float()
+        self.make_buffers(taps)
+
+    def make_buffers(self, taps):
+        """Store what the norms and the pooling are convolved with."""
+        p, _, k, _ = self.anchors.shape
+        self.register_buffer("ones", torch.ones(1, 1, k, k))
+        self.register_buffer("down", taps.reshape(1, 1, -1, 1).repeat(p, 1, 1, 1))
+        self.register_buffer("along", taps.reshape(1, 1, 1, -1).repeat(p, 1, 1, 1))
+
+    def squared_norms(self, maps):
+        """Return the squared norms of the patches, in one channel."""
+        squares = (maps * maps).sum(1, keepdim=True)
+        return functional.conv2d(squares, self.ones, padding=self.padding)
+
+    def pool(self, responses):
+        """Smooth and subsample: down the columns, then along the rows."""
+        p, s = len(self.anchors), self.settings.subsampling
+        responses = functional.conv2d(
+            responses, self.down, stride=(s, 1), padding=(s, 0), groups=p
+        )
+        return functional.conv2d(
+            responses, self.along, stride=(1, s), padding=(0, s), groups=p
+        )
+
+    def projection(self):
+        """Return the inverse square root of the anchors' kernel matrix."""
+        flat = self.anchors.permute(0, 2, 3, 1).flatten(1)
+        cosines = flat @ flat.T
+        if self.settings.kernel == "exp":
+            gram = torch.exp(self.settings.beta * (cosines - 1))
+        else:
+            gram = cosines * cosines
+        return InverseSquareRoot.apply(gram, self.settings.nystrom_reg)
+
+    def forward(self, maps):
+        """Map (n, C, H, W) to (n, p, H', W')."""
+        products = functional.conv2d(maps, self.anchors, padding=self.padding)
+        norms = self.squared_norms(maps).clamp(min=1e-30).sqrt()
+        if self.settings.kernel == "exp":
+            cosines = products / norms
+            responses = norms * torch.exp(self.settings.beta * (cosines - 1))
+        else:
+            responses = products * products / norms
+        if self.settings.subsampling > 1:
+            responses = self.pool(responses)
+        return functional.conv2d(responses, self.projection()[:, :, None, None])
+
+
+class PublishedLayer(TorchLayer):
+    """One layer to encode with, by the operations of the published PyTorch code.
+
+    Norms by a convolution of all channels with ones, pooling by a two-dimensional
+    depthwise convolution; the projection is computed once.
+    """
+
+    def make_buffers(self, taps):
+        """Store what norms, pooling and projection are convolved with."""
+        p, n_channels, k, _ = self.anchors.shape
+        window = torch.outer(taps, taps)[None, None]
+        self.register_buffer("ones", torch.ones(1, n_channels, k, k))
+        self.register_buffer("window", window.repeat(p, 1, 1, 1))
+        with torch.no_grad():
+            self.register_buffer("stored_projection", super().projection())
+
+    def squared_norms(self, maps):
+        """Return the squared norms of the patches, in one channel."""
+        return functional.conv2d(maps.pow(2), self.ones, padding=self.padding)
+
+    def pool(self, responses):
+        """Smooth and subsample in one step."""
+        p, s = len(self.anchors), self.settings.subsampling
+        return functional.conv2d(responses, self.window, stride=s, padding=s, groups=p)
+
+    def projection(self):
+        """Return the stored projection."""
+        return self.stored_projection
+
+
+class PublishedSeparableLayer(PublishedLayer):
+    """The published layer with the pooling of ``TorchLayer``, which costs less."""
+
+    def make_buffers(self, taps):
+        """Add the taps of both directions."""
+        super().make_buffers(taps)
+        p = len(self.anchors)
+        self.register_buffer("down", taps.reshape(1, 1, -1, 1).repeat(p, 1, 1, 1))
+        self.register_buffer("along", taps.reshape(1, 1, 1, -1).repeat(p, 1, 1, 1))
+
+    pool = TorchLayer.pool
+
+
+def torch_encoder(layers, images, *, channels_last, compiled, separable=False):
+    """Return a function that maps images as the published code does.
+
+    Parameters
+    ----------
+    layers : list of Layer
+    images : ndarray of shape (n, H, W, C), float32
+        Brought into PyTorch's order before, which is no part of the function.
+    channels_last : bool
+        The memory format.
+    compiled : bool
+        Whether by ``torch.compile``, for this one shape.
+    separable : bool, default=False
+        Whether to pool separably, unlike the published code.
+
+    Returns
+    -------
+    encode : callable
+        Returns a tensor of shape (n, p, H', W').
+    """
+    layer_class = PublishedSeparableLayer if separable else PublishedLayer
+    network = torch.nn.Sequential(
+        *(layer_class(layer.settings, layer.anchors) for layer in layers)
+    ).eval()
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    network = network.to(memory_format=memory_format).requires_grad_(False)
+    maps = torch.tensor(images).permute(0, 3, 1, 2)
+    maps = maps.contiguous(memory_format=memory_format)
+    function = torch.compile(network, dynamic=False) if compiled else network
+
+    def encode():
+        with torch.inference_mode():
+            return function(maps)
+
+    return encode
