@@ -22,7 +22,7 @@ from layers cimport (
 # Groups of images whose gradients are summed apart and then added in order: the
 # result does not depend on the number of threads, of which no more are used.
 cdef enum:
-    N_GROUPS = 16
+    N_GROUPS = 8
 
 # Points whose similarities to a panel of anchors are computed in one go.
 cdef enum:
@@ -171,6 +171,7 @@ cdef class PackedLayers:
     cdef list owners
     cdef readonly Py_ssize_t n_layers
     cdef readonly object dtype
+    cdef readonly bint has_flipped
 
     def __cinit__(self, layers, dtype, instruction_set):
         self.n_layers = len(layers)
@@ -180,16 +181,15 @@ cdef class PackedLayers:
         if self.layers == NULL:
             raise MemoryError("no memory for the layers' descriptions")
         self.owners = list(layers)
+        self.has_flipped = all(layer.flipped is not None for layer in layers)
         for i, layer in enumerate(layers):
             self._describe(&self.layers[i], layer)
 
     cdef _describe(self, ckn_layer* place, layer):
         place.patches = make_correlation(layer.patches, address(layer.anchors))
-        if layer.slopes is not None:
-            place.slopes = make_correlation(
-                layer.slopes,
-                NULL if layer.flipped is None else address(layer.flipped),
-            )
+        place.slopes = make_correlation(
+            layer.slopes, NULL if layer.flipped is None else address(layer.flipped)
+        )
         place.mean = address(layer.mean)
         place.projection = address(layer.projection)
         place.wide = layer.wide

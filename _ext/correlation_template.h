@@ -53,7 +53,9 @@ static CKN(strip) CKN(take_strip)(const ckn_correlation *c, ptrdiff_t n_images,
     }
     const ptrdiff_t elements = (c->tile + 2) * (c->tile + 2);
     const ptrdiff_t n_tiles = n * ((c->response_width + c->tile - 1) / c->tile);
-    strip.plane = n_tiles * CKN(tile_channels)(c->n_channels);
+    /* A cache line more: planes whose distance is a power of two would compete for the
+     * same few places of the L1 cache, where a tile is written to all of them. */
+    strip.plane = n_tiles * CKN(tile_channels)(c->n_channels) + 64 / (int)sizeof(REAL);
     strip.addresses = ckn_take(arena, n_tiles, sizeof(REAL *));
     strip.tiles = ckn_take(arena, elements * strip.plane, sizeof(REAL));
     strip.sums = ckn_take(arena, elements * n_tiles * PANEL, sizeof(REAL));

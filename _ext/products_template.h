@@ -14,7 +14,7 @@
 #define BLOCK 64
 
 /* Lines of the panel that the loads of its next ones run ahead of the sums. */
-#define PREFETCH_LINES 16
+#define PREFETCH_LINES 32
 
 typedef struct {
     ptrdiff_t n_runs, stride, length; /* of the runs that make up a row */
@@ -25,11 +25,11 @@ static void CKN(pack)(const void *all, ptrdiff_t n_filters, ptrdiff_t depth,
                       ptrdiff_t panel, void *panels) {
     const REAL *filters = all;
     REAL *packed = (REAL *)panels + panel * depth * PANEL;
-    for (ptrdiff_t j = 0; j < PANEL; j++) {
-        ptrdiff_t filter = panel * PANEL + j;
-        for (ptrdiff_t i = 0; i < depth; i++)
+    for (ptrdiff_t i = 0; i < depth; i++)
+        for (ptrdiff_t j = 0; j < PANEL; j++) {
+            ptrdiff_t filter = panel * PANEL + j;
             packed[i * PANEL + j] = filter < n_filters ? filters[filter * depth + i] : 0;
-    }
+        }
 }
 
 /* sums <- products of the rows' next runs with the panel, which moves on */
@@ -164,9 +164,14 @@ INLINE void CKN(store_part)(REAL *row, ptrdiff_t first, ptrdiff_t n, VECTOR v) {
     if (first + LANES <= n) {
         CKN(store)(row + first, v);
     } else if (first < n) {
+#ifdef VECTOR_STORE_FIRST
+        VECTOR_STORE_FIRST(row + first, n - first, v);
+#else
         REAL lanes[LANES];
         CKN(store)(lanes, v);
-        memcpy(row + first, lanes, (size_t)(n - first) * sizeof(REAL));
+        for (ptrdiff_t i = 0; i < n - first; i++)
+            row[first + i] = lanes[i];
+#endif
     }
 }
 

@@ -30,6 +30,13 @@
 #define ckn_avx512_sqrt_float(v) ((VECTOR)_mm512_sqrt_ps((__m512)(v)))
 #define ckn_avx512_sqrt_double(v) ((VECTOR)_mm512_sqrt_pd((__m512d)(v)))
 
+/* The first n lanes, by a mask. */
+#define VECTOR_STORE_FIRST(place, n, v) CKN(avx512_store)(place, n, v)
+#define ckn_avx512_store_float(place, n, v)                                           \
+    _mm512_mask_storeu_ps(place, (__mmask16)((1u << (n)) - 1), (__m512)(v))
+#define ckn_avx512_store_double(place, n, v)                                          \
+    _mm512_mask_storeu_pd(place, (__mmask8)((1u << (n)) - 1), (__m512d)(v))
+
 #include "instruction_set.h"
 
 #if defined(__clang__)

@@ -55,24 +55,26 @@ static void CKN(pack_winograd)(const void *all, ptrdiff_t n_filters,
                                     {0, 0, 1}};
     const double (*g)[3] = m == 2 ? g2 : g4;
     const ptrdiff_t n = m + 2, plane = n_channels * PANEL;
-    REAL *packed = (REAL *)panels + panel * n * n * plane;
-    for (ptrdiff_t j = 0; j < PANEL; j++) {
-        ptrdiff_t filter = panel * PANEL + j;
-        const REAL *taps = (const REAL *)all + filter * 9 * n_channels;
-        for (ptrdiff_t c = 0; c < n_channels; c++) {
-            double columns[6][3];
-            for (int a = 0; a < n; a++)
-                for (int x = 0; x < 3; x++) {
-                    columns[a][x] = 0;
-                    for (int y = 0; y < 3 && filter < n_filters; y++)
-                        columns[a][x] += g[a][y] * taps[(y * 3 + x) * n_channels + c];
-                }
-            for (int a = 0; a < n; a++)
-                for (int b = 0; b < n; b++)
+    const ptrdiff_t first = panel * PANEL;
+    const REAL *filters = (const REAL *)all + first * 9 * n_channels;
+    REAL *packed = (REAL *)panels + first * n * n * n_channels;
+    const int n_lanes = n_filters - first < PANEL ? (int)(n_filters - first) : PANEL;
+    for (ptrdiff_t c = 0; c < n_channels; c++) {
+        double taps[9][PANEL] = {{0}}, columns[6][3][PANEL];
+        for (int j = 0; j < n_lanes; j++)
+            for (int i = 0; i < 9; i++)
+                taps[i][j] = filters[(j * 9 + i) * n_channels + c];
+        for (int a = 0; a < n; a++)
+            for (int x = 0; x < 3; x++)
+                for (int j = 0; j < PANEL; j++)
+                    columns[a][x][j] = g[a][0] * taps[x][j] + g[a][1] * taps[3 + x][j] +
+                                       g[a][2] * taps[6 + x][j];
+        for (int a = 0; a < n; a++)
+            for (int b = 0; b < n; b++)
+                for (int j = 0; j < PANEL; j++)
                     packed[(a * n + b) * plane + c * PANEL + j] =
-                        (REAL)(columns[a][0] * g[b][0] + columns[a][1] * g[b][1] +
-                               columns[a][2] * g[b][2]);
-        }
+                        (REAL)(columns[a][0][j] * g[b][0] + columns[a][1][j] * g[b][1] +
+                               columns[a][2][j] * g[b][2]);
     }
 }
 

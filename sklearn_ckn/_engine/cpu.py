@@ -94,7 +94,11 @@ class CPUEngine:
         """
         if not layers:
             return images
-        return self._encode(images, layers)[0]
+        output = self._output(images, layers)
+        packed = self._pack(layers, images.shape[1:], images.dtype)
+        work = multiply_adds(images.shape[1:], layers)
+        self._run(packed, images, output, work=work)
+        return output
 
     def encode_with_tape(self, images, layers):
         """Map images through layers and keep what their gradients need.
@@ -108,12 +112,19 @@ class CPUEngine:
         -------
         maps : ndarray of shape (n, H', W', p), dtype of the images
         tape : list of tuple
-            For ``encode_backward``: of each layer its input and the pooled responses.
+            For ``encode_backward``: of each layer its input, the pooled responses
+            and the layer as packed.
         """
         tape = []
-        for layer in layers:
-            output, pooled = self._encode(images, [layer], keep=True)
-            tape.append((images, pooled))
+        for i, layer in enumerate(layers):
+            # Gradients in the images are seldom wanted, those in deeper maps always.
+            packed = self._pack_anew(
+                [layer], images.shape[1:], images.dtype, backward=i > 0
+            )
+            output = self._output(images, [layer])
+            pooled = np.empty_like(output)
+            self._run(packed, images, output, pooled)
+            tape.append((images, pooled, packed))
             images = output
         return images, tape
 
@@ -150,12 +161,12 @@ class CPUEngine:
         """Return the seconds of every stage, of layers packed with changes."""
         packed = self._pack_anew(layers, images.shape[1:], images.dtype, **changes)
         seconds = np.zeros((n_threads(), len(STAGES)))
-        self._run(packed, images, *self._outputs(images, layers), seconds=seconds)
+        self._run(packed, images, self._output(images, layers), seconds=seconds)
         return dict(zip(STAGES, seconds.sum(axis=0).tolist(), strict=True))
 
-    def _pack(self, layers, image_shape, dtype, *, backward=False):
+    def _pack(self, layers, image_shape, dtype):
         """Return the layers packed, from the last call if they are the same."""
-        key = (image_shape, dtype, backward)
+        key = (image_shape, dtype)
         if self._packed is not None:
             last_key, last_layers, packed = self._packed
             if (
@@ -164,7 +175,7 @@ class CPUEngine:
                 and all(a is b for a, b in zip(layers, last_layers, strict=True))
             ):
                 return packed
-        packed = self._pack_anew(layers, image_shape, dtype, backward=backward)
+        packed = self._pack_anew(layers, image_shape, dtype)
         self._packed = key, list(layers), packed
         return packed
 
@@ -180,21 +191,11 @@ class CPUEngine:
         described = [replace(each, **changes) for each in described]
         return _cpu.PackedLayers(described, dtype, self.instruction_set)
 
-    def _outputs(self, images, layers):
+    def _output(self, images, layers):
         shape = map_shapes(images.shape[1:], layers)[-1]
-        return np.empty((len(images), *shape), images.dtype), None
+        return np.empty((len(images), *shape), images.dtype)
 
-    def _encode(self, images, layers, keep=False):
-        """Return the maps, and the pooled responses of a single layer or None."""
-        output, pooled = self._outputs(images, layers)
-        if keep:
-            pooled = np.empty_like(output)
-        packed = self._pack(layers, images.shape[1:], images.dtype)
-        work = multiply_adds(images.shape[1:], layers)
-        self._run(packed, images, output, pooled, work=work)
-        return output, pooled
-
-    def _run(self, packed, images, output, pooled, *, work=1, seconds=None):
+    def _run(self, packed, images, output, pooled=None, *, work=1, seconds=None):
         if len(images) == 0:
             return
         with shared_threads() as n_workers:
@@ -241,9 +242,10 @@ class CPUEngine:
             )
         return gradients, slopes
 
-    def _backward_layer(self, images, pooled, slopes, layer, to_images):
+    def _backward_layer(self, images, pooled, packed, slopes, layer, to_images):
         dtype = images.dtype
-        packed = self._pack_anew([layer], images.shape[1:], dtype, backward=to_images)
+        if to_images and not packed.has_flipped:
+            packed = self._pack_anew([layer], images.shape[1:], dtype, backward=True)
         n_anchors, length = layer.anchors.shape
         n_groups = max(1, min(_cpu.n_groups(), len(images)))
         width = _cpu.panel_width(self.instruction_set, dtype)

@@ -92,10 +92,8 @@ def tape_rows(image_shape, layers, itemsize):
     """Return how many images go through forward and backward together."""
     sizes = [prod(image_shape)]
     for shape, layer in zip(map_shapes(image_shape, layers), layers, strict=False):
-        settings = layer.settings
-        positions = prod(settings.response_shape(shape))
-        outputs = 2 * prod(settings.output_shape(shape))
-        sizes.append(positions * settings.n_anchors + outputs)
+        # the layer's maps before and after the projection, and the slopes in both
+        sizes.append(4 * prod(layer.settings.output_shape(shape)))
     return max(1, TAPE_BYTES // (itemsize * sum(sizes)))
 
 
