@@ -100,12 +100,14 @@ class RoundingGains:
         settings = layer.settings
         anchors = layer.anchors.astype(np.float64)
         sample = anchors[:: -(-len(anchors) // N_SAMPLED_ANCHORS)]
-        # On one thread: the choices that follow may not depend on their number.
+        # On one thread: the choices that follow may not depend on their number, and
+        # threads of BLAS that wait for more work would be in the way of ours.
         with single_threaded_blas:
             cosines = sample @ anchors.T
+            projection = np.linalg.norm(layer.projection)
         values = kernel_values(cosines, settings.kernel, settings.beta)
-        projection = np.sqrt(np.mean(values**2)) * np.linalg.norm(layer.projection)
-        deviation = np.sqrt(max(0.0, 1 - float(mean @ mean)))
+        projection *= np.sqrt(np.mean(values**2))
+        deviation = np.sqrt(max(0.0, 1 - np.sum(mean**2)))
         slope = settings.beta if settings.kernel == "exp" else 2
         return cls(float(projection), float(projection * slope * deviation))
 

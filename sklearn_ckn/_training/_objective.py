@@ -37,8 +37,8 @@ class Head:
 
     def decisions(self, features):
         """Return decisions (n, m) in float64."""
-        coef, intercept = self.in_original_units()
         with single_threaded_blas:
+            coef, intercept = self.in_original_units()
             products = features @ coef.T.astype(features.dtype)
         return products + intercept
 
