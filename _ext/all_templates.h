@@ -10,6 +10,8 @@
 #include "correlation_template.h"
 #include "pooling_template.h"
 #include "encode_template.h"
+#include "outer_products_template.h"
+#include "winograd_gradients_template.h"
 #include "gradients_template.h"
 #include "clusters_template.h"
 

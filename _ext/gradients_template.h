@@ -6,56 +6,6 @@
  * slopes in products. These are kept as a padded map: with the patches they give the
  * gradient in the anchors, and correlated with the flipped anchors that in the input. */
 
-/* sums (depth, PANEL) += over all rows: element `offsets` of the row times the row of
- * slopes. A tile is TILE_ROWS elements of the rows times a panel of slopes, so that
- * this is the products' loop with the roles exchanged: rows go by, elements stay. */
-INLINE void CKN(add_outer_tile)(const REAL *const *rows, const ptrdiff_t *offsets,
-                                const REAL *const *slopes, ptrdiff_t column,
-                                ptrdiff_t n_rows, int n_elements, REAL *out) {
-    VECTOR sums[TILE_ROWS][TILE_VECTORS];
-    UNROLL
-    for (int i = 0; i < TILE_ROWS; i++) {
-        UNROLL
-        for (int j = 0; j < TILE_VECTORS; j++)
-            sums[i][j] = CKN(splat)(0);
-    }
-    NO_UNROLL
-    for (ptrdiff_t row = 0; row < n_rows; row++) {
-        const REAL *values = rows[row], *slope = slopes[row] + column;
-        VECTOR line[TILE_VECTORS];
-        UNROLL
-        for (int j = 0; j < TILE_VECTORS; j++)
-            line[j] = CKN(load)(slope + j * LANES);
-        UNROLL
-        for (int i = 0; i < TILE_ROWS; i++) {
-            VECTOR value = CKN(splat)(values[offsets[i]]);
-            UNROLL
-            for (int j = 0; j < TILE_VECTORS; j++)
-                sums[i][j] += value * line[j];
-        }
-    }
-    for (int i = 0; i < n_elements; i++)
-        for (int j = 0; j < TILE_VECTORS; j++) {
-            REAL *place = out + i * PANEL + j * LANES;
-            CKN(store)(place, CKN(load)(place) + sums[i][j]);
-        }
-}
-
-static NO_INLINE void CKN(add_outer)(const REAL *const *rows, const CKN(runs) *runs,
-                                     const REAL *const *slopes, ptrdiff_t column,
-                                     ptrdiff_t n_rows, REAL *sums) {
-    const ptrdiff_t depth = runs->n_runs * runs->length;
-    for (ptrdiff_t k = 0; k < depth; k += TILE_ROWS) {
-        ptrdiff_t offsets[TILE_ROWS];
-        int n = depth - k < TILE_ROWS ? (int)(depth - k) : TILE_ROWS;
-        for (int i = 0; i < TILE_ROWS; i++) {
-            ptrdiff_t element = k + (i < n ? i : n - 1);
-            offsets[i] = element / runs->length * runs->stride + element % runs->length;
-        }
-        CKN(add_outer_tile)(rows, offsets, slopes, column, n_rows, n, sums + k * PANEL);
-    }
-}
-
 typedef struct {
     REAL *maps;                       /* padded input */
     CKN(positions) positions;
@@ -71,8 +21,9 @@ typedef struct {
     const REAL **slope_rows;          /* (n_pooled,) */
     REAL *unpooled;                   /* (pooled_width, PANEL) */
     REAL *product_slopes;             /* padded map of slopes in products */
-    const REAL **patch_rows;          /* (strip positions,): patches */
-    const REAL **position_slopes;     /* (strip positions,): their slopes */
+    const REAL **position_slopes;     /* (strip positions,): rows of that map */
+    const REAL **tile_rows;           /* (tiles,), and */
+    REAL *elements;                   /* (elements, n_channels, PANEL), with Winograd */
     double *radial;                   /* (positions): slopes in the norms */
     double *pixel_weights;            /* (padded_height, padded_width) */
 } CKN(gradient_space);
@@ -102,7 +53,10 @@ static CKN(gradient_space) CKN(take_gradient_space)(const ckn_layer *layer,
     space.rows = ckn_take(arena, n_pooled, sizeof(REAL *));
     space.slope_rows = ckn_take(arena, n_pooled, sizeof(REAL *));
     space.unpooled = ckn_take(arena, layer->pooled_width * PANEL, sizeof(REAL));
-    space.patch_rows = ckn_take(arena, strip, sizeof(REAL *));
+    space.tile_rows = ckn_take(arena, strip, sizeof(REAL *));
+    space.elements =
+        ckn_take(arena, (c->tile + 2) * (c->tile + 2) * c->n_channels * PANEL,
+                 sizeof(REAL));
     space.position_slopes = ckn_take(arena, strip, sizeof(REAL *));
     space.radial = ckn_take(arena, n_images * c->response_height * c->response_width,
                             sizeof(double));
@@ -136,7 +90,7 @@ static void CKN(project_back)(const ckn_layer *layer, const REAL *pooled,
     }
     const CKN(runs) runs = {1, 0, p};
     for (ptrdiff_t panel = 0; panel < CKN(n_panels)(p); panel++)
-        CKN(add_outer)(space->rows, &runs, space->slope_rows, panel * PANEL, n_pooled,
+        CKN(add_outer)(space->rows, 0, &runs, space->slope_rows, panel * PANEL, n_pooled,
                        sums + panel * p * PANEL);
     CKN(project)(layer, space->project_rows, space->destinations, n_pooled);
 }
@@ -213,15 +167,17 @@ static double CKN(slopes_of_products)(const ckn_layer *layer, ptrdiff_t n_images
                                           all * width, slopes + panel * PANEL, space);
                 if (panel > 0)
                     continue;
-                const REAL *pixels = space->maps + (image * c->padded_height + y) *
-                                                       c->padded_width * c->n_channels;
-                for (ptrdiff_t x = 0; x < width; x++) {
-                    space->patch_rows[row * width + x] = pixels + x * c->n_channels;
+                for (ptrdiff_t x = 0; x < width; x++)
                     space->position_slopes[row * width + x] = slopes + x * s->n_channels;
-                }
             }
-            CKN(add_outer)(space->patch_rows, &runs, space->position_slopes,
-                           panel * PANEL, n_rows * width, sums + panel * depth * PANEL);
+            if (c->tile > 1)
+                CKN(add_winograd_slopes)(c, &space->strip, space->position_slopes,
+                                         panel * PANEL, space->tile_rows,
+                                         space->elements, sums + panel * depth * PANEL);
+            else
+                CKN(add_outer)(space->strip.addresses, 0, &runs, space->position_slopes,
+                               panel * PANEL, n_rows * width,
+                               sums + panel * depth * PANEL);
         }
     }
     return by_beta;

@@ -9,6 +9,7 @@
 #include "arena.h"
 #include "clock.h"
 #include "layers.h"
+#include "winograd.h"
 
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline, unused))

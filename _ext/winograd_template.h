@@ -46,14 +46,7 @@ INLINE void CKN(transform_sums)(int m, const VECTOR *s, VECTOR *y) {
 static void CKN(pack_winograd)(const void *all, ptrdiff_t n_filters,
                                ptrdiff_t n_channels, ptrdiff_t m, ptrdiff_t panel,
                                void *panels) {
-    static const double g2[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
-    static const double g4[6][3] = {{1. / 4, 0, 0},
-                                    {-1. / 6, -1. / 6, -1. / 6},
-                                    {-1. / 6, 1. / 6, -1. / 6},
-                                    {1. / 24, 1. / 12, 1. / 6},
-                                    {1. / 24, -1. / 12, 1. / 6},
-                                    {0, 0, 1}};
-    const double (*g)[3] = m == 2 ? g2 : g4;
+    const double (*g)[3] = ckn_filter_transform(m);
     const ptrdiff_t n = m + 2, plane = n_channels * PANEL;
     const ptrdiff_t first = panel * PANEL;
     const REAL *filters = (const REAL *)all + first * 9 * n_channels;

@@ -200,6 +200,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, backward=False
         wide = gains.projection > MAX_PROJECTION_GAIN
     patches = correlation_sizes(image_shape, k, padding, n_anchors, max_tile)
     width = _cpu.panel_width(instruction_set, dtype)
+    # No projection of this layer follows the slopes in its input.
     slopes = correlation_sizes(
         (
             patches["response_height"],
@@ -209,7 +210,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, backward=False
         k,
         [(k - 1 - before, k - 1 - after) for before, after in padding],
         n_channels,
-        max_tile,
+        max(MAX_RESPONSE_GAIN),
     )
     flipped = None
     if backward:
