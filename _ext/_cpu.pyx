@@ -147,7 +147,7 @@ cdef ckn_correlation make_correlation(sizes, const void* panels):
     return correlation
 
 
-cdef const void* address(array):
+cdef const void* address(array) except? NULL:
     """Return where the data of a C-ordered array start."""
     cdef const unsigned char[::1] data = array.reshape(-1).view(np.uint8)
     return &data[0]
@@ -192,6 +192,8 @@ cdef class PackedLayers:
         )
         place.mean = address(layer.mean)
         place.projection = address(layer.projection)
+        if layer.real_projection is not None:
+            place.real_projection = address(layer.real_projection)
         place.wide = layer.wide
         place.taps = <const double*> address(layer.taps)
         place.subsampling = layer.subsampling
@@ -217,7 +219,7 @@ cdef class PackedLayers:
         const floating[:, :, :, ::1] images,   # IN (n, height, width, n_channels)
         floating[:, :, :, ::1] output,         # OUT (n, height, width, p) of the last
         floating[:, :, :, ::1] pooled,         # OUT like output, or None
-        unsigned char[:, ::1] scratch,         # (n_threads, encode_scratch), zeros
+        unsigned char[:, ::1] scratch,         # (n_threads, encode_scratch)
         Py_ssize_t n_block,
         Py_ssize_t blocks_per_check,           # blocks between looks at signals
         double[:, ::1] seconds,                # INOUT (n_threads, N_STAGES), or None
@@ -240,7 +242,6 @@ cdef class PackedLayers:
                     self.n_layers,
                     &images[start, 0, 0, 0],
                     min(n_block, n_images - start),
-                    n_block,
                     &output[start, 0, 0, 0],
                     <void*> &pooled[start, 0, 0, 0] if keep else NULL,
                     &scratch[thread, 0],
@@ -257,7 +258,7 @@ cdef class PackedLayers:
         floating[:, :, :, ::1] projection_slopes, # INOUT (groups, panels, p, width)
         double[::1] beta_slopes,                  # INOUT (groups,)
         floating[:, :, :, ::1] image_slopes,      # OUT like images, or None
-        unsigned char[:, ::1] scratch,            # (n_threads, gradient_scratch), zeros
+        unsigned char[:, ::1] scratch,            # (n_threads, gradient_scratch)
         Py_ssize_t n_block,
     ):
         """Add the first layer's gradients of groups of images, each by one thread."""
@@ -279,7 +280,6 @@ cdef class PackedLayers:
                     &pooled[start, 0, 0, 0],
                     &slopes[start, 0, 0, 0],
                     min(n_block, stop - start),
-                    n_block,
                     &anchor_slopes[group, 0, 0, 0],
                     &projection_slopes[group, 0, 0, 0],
                     <void*> &image_slopes[start, 0, 0, 0] if to_images else NULL,

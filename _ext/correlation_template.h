@@ -152,9 +152,17 @@ static void CKN(copy_images)(const ckn_correlation *c, const REAL *images,
     }
 }
 
-/* Room for the padded maps, whose vectors may be read a little beyond their end. */
+/* Numbers of the padded maps, whose vectors may be read a little beyond their end. */
+INLINE ptrdiff_t CKN(maps_length)(const ckn_correlation *c, ptrdiff_t n_images) {
+    return n_images * c->padded_height * c->padded_width * c->n_channels + LANES;
+}
+
 static REAL *CKN(take_maps)(const ckn_correlation *c, ptrdiff_t n_images,
                             ckn_arena *arena) {
-    return ckn_take(arena, n_images * c->padded_height * c->padded_width * c->n_channels +
-                               LANES, sizeof(REAL));
+    return ckn_take(arena, CKN(maps_length)(c, n_images), sizeof(REAL));
+}
+
+/* Zeros around the maps, and in them. */
+static void CKN(clear_maps)(const ckn_correlation *c, ptrdiff_t n_images, REAL *maps) {
+    memset(maps, 0, (size_t)CKN(maps_length)(c, n_images) * sizeof(REAL));
 }

@@ -97,24 +97,31 @@ static void CKN(pool_responses)(const ckn_layer *layer, const REAL *maps,
 #define MULTIPLY_WIDE_ROWS ckn_multiply_rows_to_float
 #endif
 
-/* destinations (n_rows,) of n_anchors reals <- rows (n_anchors,), of doubles if the
- * layer is wide, times the projection */
+/* destinations (n_rows,) of n_anchors reals <- rows (n_anchors,) times panels of a
+ * square matrix */
+static void CKN(multiply_square)(const REAL *const *rows, ptrdiff_t n_rows,
+                                 ptrdiff_t n_anchors, const REAL *panels,
+                                 REAL *const *destinations) {
+    const CKN(runs) runs = {1, 0, n_anchors};
+    for (ptrdiff_t first = 0; first < n_anchors; first += PANEL)
+        CKN(multiply_rows)(rows, n_rows, &runs, panels + first * n_anchors, first,
+                           n_anchors, destinations);
+}
+
+/* the same with the projection, of rows of doubles if the layer is wide */
 static void CKN(project)(const ckn_layer *layer, const void *const *rows,
                          REAL *const *destinations, ptrdiff_t n_rows) {
     const ptrdiff_t p = layer->patches.n_filters;
-    if (layer->wide) {
-        const ckn_runs_double runs = {1, 0, p};
-        for (ptrdiff_t first = 0; first < p; first += DOUBLE_PANEL)
-            MULTIPLY_WIDE_ROWS((const double *const *)rows, n_rows, &runs,
-                               (const double *)layer->projection + first * p, first, p,
-                               destinations);
-    } else {
-        const CKN(runs) runs = {1, 0, p};
-        for (ptrdiff_t first = 0; first < p; first += PANEL)
-            CKN(multiply_rows)((const REAL *const *)rows, n_rows, &runs,
-                               (const REAL *)layer->projection + first * p, first, p,
-                               destinations);
+    if (!layer->wide) {
+        CKN(multiply_square)((const REAL *const *)rows, n_rows, p, layer->projection,
+                             destinations);
+        return;
     }
+    const ckn_runs_double runs = {1, 0, p};
+    for (ptrdiff_t first = 0; first < p; first += DOUBLE_PANEL)
+        MULTIPLY_WIDE_ROWS((const double *const *)rows, n_rows, &runs,
+                           (const double *)layer->projection + first * p, first, p,
+                           destinations);
 }
 
 #undef MULTIPLY_WIDE_ROWS
@@ -152,21 +159,22 @@ static void CKN(keep_pooled)(const ckn_layer *layer, const void *const *rows,
 }
 
 /* output (n_images, pooled_height, pooled_width, n_anchors) of the last layer; pooled,
- * the same before the projection, is kept where it is not NULL (one layer then). The
- * scratch is laid out for n_block images: the zeros around the maps, which it has from
- * the start, are so never written over, whatever n_images <= n_block is. */
+ * the same before the projection, is kept where it is not NULL (one layer then). */
 static void CKN(encode)(const ckn_layer *layers, ptrdiff_t n_layers, const void *images,
-                        ptrdiff_t n_images, ptrdiff_t n_block, void *output, void *pooled,
-                        void *scratch, double *seconds) {
+                        ptrdiff_t n_images, void *output, void *pooled, void *scratch,
+                        double *seconds) {
     for (ptrdiff_t i = 0; i < n_layers; i++) {
         const ckn_layer *layer = layers + i;
         const ckn_layer *next = i + 1 < n_layers ? layer + 1 : NULL;
         const ptrdiff_t n_pooled = CKN(n_pooled)(layer, n_images);
         const ptrdiff_t stride = CKN(pooled_stride)(layer);
         ckn_arena arena = ckn_open_arena(scratch);
-        CKN(encoder) encoder = CKN(take_encoder)(layers, n_layers, i, n_block, &arena);
-        if (i == 0)
+        CKN(encoder) encoder = CKN(take_encoder)(layers, n_layers, i, n_images, &arena);
+        if (i == 0) {
+            for (ptrdiff_t j = 0; j < n_layers; j++)
+                CKN(clear_maps)(&layers[j].patches, n_images, encoder.maps[j]);
             CKN(copy_images)(&layer->patches, images, n_images, encoder.maps[0]);
+        }
         CKN(pool_responses)(layer, encoder.maps[i], n_images, &encoder, seconds);
 
         double clock = ckn_start(seconds);

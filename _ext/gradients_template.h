@@ -14,8 +14,6 @@ typedef struct {
     REAL *products;                   /* (strip positions, PANEL) */
     REAL *output_slopes;              /* (n_pooled, pooled stride): in the maps */
     REAL *pooled_slopes;              /* the same: in the pooled responses */
-    double *wide_slopes;              /* (n_pooled, pooled stride), if wide */
-    const void **project_rows;        /* (n_pooled,): rows to project */
     REAL **destinations;              /* (n_pooled,) */
     const REAL **rows;                /* (n_pooled,) */
     const REAL **slope_rows;          /* (n_pooled,) */
@@ -46,9 +44,6 @@ static CKN(gradient_space) CKN(take_gradient_space)(const ckn_layer *layer,
                               sizeof(REAL));
     space.output_slopes = ckn_take(arena, n_pooled * stride, sizeof(REAL));
     space.pooled_slopes = ckn_take(arena, n_pooled * stride, sizeof(REAL));
-    space.wide_slopes =
-        ckn_take(arena, layer->wide ? n_pooled * stride : 0, sizeof(double));
-    space.project_rows = ckn_take(arena, n_pooled, sizeof(void *));
     space.destinations = ckn_take(arena, n_pooled, sizeof(REAL *));
     space.rows = ckn_take(arena, n_pooled, sizeof(REAL *));
     space.slope_rows = ckn_take(arena, n_pooled, sizeof(REAL *));
@@ -65,9 +60,9 @@ static CKN(gradient_space) CKN(take_gradient_space)(const ckn_layer *layer,
     return space;
 }
 
-static size_t CKN(gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_block) {
+static size_t CKN(gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_images) {
     ckn_arena arena = ckn_open_arena(NULL);
-    CKN(take_gradient_space)(layer, n_block, &arena);
+    CKN(take_gradient_space)(layer, n_images, &arena);
     return arena.used + 64;
 }
 
@@ -77,13 +72,12 @@ static void CKN(project_back)(const ckn_layer *layer, const REAL *pooled,
                               const CKN(gradient_space) *space, REAL *sums) {
     const ptrdiff_t p = layer->patches.n_filters, stride = CKN(pooled_stride)(layer);
     const ptrdiff_t n_pooled = CKN(n_pooled)(layer, n_images);
+    /* what fills the last panel up has no slope */
+    memset(space->output_slopes, 0, (size_t)(n_pooled * stride) * sizeof(REAL));
+    memset(space->pooled_slopes, 0, (size_t)(n_pooled * stride) * sizeof(REAL));
     for (ptrdiff_t row = 0; row < n_pooled; row++) {
         REAL *output_slopes = space->output_slopes + row * stride;
-        double *wide = space->wide_slopes + row * stride;
         memcpy(output_slopes, slopes + row * p, (size_t)p * sizeof(REAL));
-        for (ptrdiff_t j = 0; j < p && layer->wide; j++)
-            wide[j] = slopes[row * p + j];
-        space->project_rows[row] = layer->wide ? (void *)wide : (void *)output_slopes;
         space->rows[row] = pooled + row * p;
         space->slope_rows[row] = output_slopes;
         space->destinations[row] = space->pooled_slopes + row * stride;
@@ -92,7 +86,8 @@ static void CKN(project_back)(const ckn_layer *layer, const REAL *pooled,
     for (ptrdiff_t panel = 0; panel < CKN(n_panels)(p); panel++)
         CKN(add_outer)(space->rows, 0, &runs, space->slope_rows, panel * PANEL, n_pooled,
                        sums + panel * p * PANEL);
-    CKN(project)(layer, space->project_rows, space->destinations, n_pooled);
+    CKN(multiply_square)(space->slope_rows, n_pooled, p, layer->real_projection,
+                         space->destinations);
 }
 
 INLINE double CKN(slope_rows_inline)(const ckn_layer *layer, const REAL *products,
@@ -233,10 +228,11 @@ static void CKN(slopes_of_images)(const ckn_layer *layer, ptrdiff_t n_images,
  * projection_slopes (panels, n_anchors, PANEL); return that in beta. */
 static double CKN(gradients)(const ckn_layer *layer, const void *images,
                              const void *pooled, const void *slopes, ptrdiff_t n_images,
-                             ptrdiff_t n_block, void *anchor_slopes,
-                             void *projection_slopes, void *image_slopes, void *scratch) {
+                             void *anchor_slopes, void *projection_slopes, void *image_slopes, void *scratch) {
     ckn_arena arena = ckn_open_arena(scratch);
-    CKN(gradient_space) space = CKN(take_gradient_space)(layer, n_block, &arena);
+    CKN(gradient_space) space = CKN(take_gradient_space)(layer, n_images, &arena);
+    CKN(clear_maps)(&layer->patches, n_images, space.maps);
+    CKN(clear_maps)(&layer->slopes, n_images, space.product_slopes);
     CKN(copy_images)(&layer->patches, images, n_images, space.maps);
     CKN(compute_positions)(layer, space.maps, n_images, &space.positions);
     CKN(project_back)(layer, pooled, slopes, n_images, &space, projection_slopes);

@@ -40,6 +40,7 @@ typedef struct {
     ckn_correlation slopes;           /* slopes in products, with flipped anchors */
     const void *mean;                 /* real (patch_length,): mean of the anchors */
     const void *projection;           /* packed panels, of doubles if wide */
+    const void *real_projection;      /* the same of reals, for gradients */
     int wide;                         /* pool and project in double precision */
     const double *taps;               /* (2 * radius + 1,) */
     ptrdiff_t subsampling, radius, pooled_height, pooled_width;
@@ -58,17 +59,17 @@ typedef struct {
     void (*pack_winograd)(const void *filters, ptrdiff_t n_filters,
                           ptrdiff_t n_channels, ptrdiff_t tile, ptrdiff_t panel,
                           void *panels);
-    /* bytes of scratch, zero at first, that a thread needs for n_block images */
+    /* bytes of scratch that a thread needs for a block of images */
     size_t (*encode_scratch)(const ckn_layer *layers, ptrdiff_t n_layers,
-                             ptrdiff_t n_block);
+                             ptrdiff_t n_images);
     void (*encode)(const ckn_layer *layers, ptrdiff_t n_layers,
-                   const void *images, ptrdiff_t n_images, ptrdiff_t n_block,
-                   void *output, void *pooled, void *scratch, double *seconds);
-    size_t (*gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_block);
+                   const void *images, ptrdiff_t n_images, void *output,
+                   void *pooled, void *scratch, double *seconds);
+    size_t (*gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_images);
     double (*gradients)(const ckn_layer *layer, const void *images,
                         const void *pooled, const void *slopes, ptrdiff_t n_images,
-                        ptrdiff_t n_block, void *anchor_slopes,
-                        void *projection_slopes, void *image_slopes, void *scratch);
+                        void *anchor_slopes, void *projection_slopes,
+                        void *image_slopes, void *scratch);
     size_t (*nearest_scratch)(ptrdiff_t n_points);
     void (*nearest)(const void *points, ptrdiff_t n_points, ptrdiff_t length,
                     const void *panels, ptrdiff_t n_anchors, ptrdiff_t *nearest,

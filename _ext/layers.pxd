@@ -19,6 +19,7 @@ cdef extern from "layers.h" nogil:
         ckn_correlation slopes
         const void* mean
         const void* projection
+        const void* real_projection
         int wide
         const double* taps
         Py_ssize_t subsampling, radius, pooled_height, pooled_width
@@ -33,13 +34,13 @@ cdef extern from "layers.h" nogil:
         ) noexcept nogil
         size_t (*encode_scratch)(const ckn_layer*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*encode)(
-            const ckn_layer*, Py_ssize_t, const void*, Py_ssize_t, Py_ssize_t, void*,
-            void*, void*, double*
+            const ckn_layer*, Py_ssize_t, const void*, Py_ssize_t, void*, void*, void*,
+            double*
         ) noexcept nogil
         size_t (*gradient_scratch)(const ckn_layer*, Py_ssize_t) noexcept nogil
         double (*gradients)(
             const ckn_layer*, const void*, const void*, const void*, Py_ssize_t,
-            Py_ssize_t, void*, void*, void*, void*
+            void*, void*, void*, void*
         ) noexcept nogil
         size_t (*nearest_scratch)(Py_ssize_t) noexcept nogil
         void (*nearest)(

@@ -53,6 +53,9 @@ class CPUEngine:
     neighbours, on the number of threads or on how a data set is divided. It depends
     on the instruction set, within rounding.
 
+    An engine keeps what it prepared for its last call, and so serves one thread of
+    Python at a time.
+
     Parameters
     ----------
     instruction_set : str or None, default=None
@@ -64,6 +67,7 @@ class CPUEngine:
         self.instruction_set = instruction_set or choose_instruction_set()
         # Layers as given and as packed last: a data set comes in many blocks.
         self._packed = None
+        self._scratch = np.empty(0, np.uint8)
 
     def bytes_per_image(self, image_shape, layers, itemsize):
         """Return the memory that one more image in a call to ``encode`` takes."""
@@ -119,7 +123,10 @@ class CPUEngine:
         for i, layer in enumerate(layers):
             # Gradients in the images are seldom wanted, those in deeper maps always.
             packed = self._pack_anew(
-                [layer], images.shape[1:], images.dtype, backward=i > 0
+                [layer],
+                images.shape[1:],
+                images.dtype,
+                gradients="all" if i > 0 else "parameters",
             )
             output = self._output(images, [layer])
             pooled = np.empty_like(output)
@@ -179,12 +186,12 @@ class CPUEngine:
         self._packed = key, list(layers), packed
         return packed
 
-    def _pack_anew(self, layers, image_shape, dtype, *, backward=False, **changes):
+    def _pack_anew(self, layers, image_shape, dtype, *, gradients=None, **changes):
         shapes = map_shapes(image_shape, layers)
         with shared_threads() as n_workers:
             described = [
                 pack_layer(
-                    layer, shape, self.instruction_set, n_workers, backward=backward
+                    layer, shape, self.instruction_set, n_workers, gradients=gradients
                 )
                 for layer, shape in zip(layers, shapes, strict=False)
             ]
@@ -194,6 +201,12 @@ class CPUEngine:
     def _output(self, images, layers):
         shape = map_shapes(images.shape[1:], layers)[-1]
         return np.empty((len(images), *shape), images.dtype)
+
+    def _scratch_for(self, n_workers, n_bytes):
+        """Return scratch for workers, from the last call if it was large enough."""
+        if self._scratch.size < n_workers * n_bytes:
+            self._scratch = np.empty(n_workers * n_bytes, np.uint8)
+        return self._scratch[: n_workers * n_bytes].reshape(n_workers, n_bytes)
 
     def _run(self, packed, images, output, pooled=None, *, work=1, seconds=None):
         if len(images) == 0:
@@ -205,7 +218,7 @@ class CPUEngine:
                 images,
                 output,
                 pooled,
-                np.zeros((n_workers, packed.encode_scratch(n_block)), np.uint8),
+                self._scratch_for(n_workers, packed.encode_scratch(n_block)),
                 n_block,
                 max(n_workers, WORK_PER_CHECK // (n_block * work)),
                 seconds,
@@ -245,7 +258,9 @@ class CPUEngine:
     def _backward_layer(self, images, pooled, packed, slopes, layer, to_images):
         dtype = images.dtype
         if to_images and not packed.has_flipped:
-            packed = self._pack_anew([layer], images.shape[1:], dtype, backward=True)
+            packed = self._pack_anew(
+                [layer], images.shape[1:], dtype, gradients="all"
+            )
         n_anchors, length = layer.anchors.shape
         n_groups = max(1, min(_cpu.n_groups(), len(images)))
         width = _cpu.panel_width(self.instruction_set, dtype)
@@ -266,7 +281,7 @@ class CPUEngine:
                     projection_slopes,
                     beta_slopes,
                     image_slopes,
-                    np.zeros((n_workers, packed.gradient_scratch(n_block)), np.uint8),
+                    self._scratch_for(n_workers, packed.gradient_scratch(n_block)),
                     n_block,
                 )
         gradients = LayerGradients(
@@ -339,7 +354,7 @@ class CPUEngine:
                 len(anchors),
                 nearest,
                 similarity,
-                np.empty((n_workers, n_bytes), np.uint8),
+                self._scratch_for(n_workers, n_bytes),
                 max(n_workers, WORK_PER_CHECK // (chunk * len(anchors) * length)),
                 self.instruction_set,
             )

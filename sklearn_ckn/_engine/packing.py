@@ -45,6 +45,8 @@ class PackedLayer:
         Mean of the anchors.
     projection : ndarray of shape (n_panels, n_anchors, panel_width)
         float64 if ``wide``.
+    real_projection : ndarray or None
+        The same in the dtype of the anchors, if gradients are wanted.
     wide : bool
         Whether pooling and projection are computed in float64.
     taps : ndarray of shape (2 * radius + 1,), float64
@@ -63,6 +65,7 @@ class PackedLayer:
     flipped: np.ndarray | None
     mean: np.ndarray
     projection: np.ndarray
+    real_projection: np.ndarray | None
     wide: bool
     taps: np.ndarray
     subsampling: int
@@ -164,7 +167,7 @@ def best_tile(height, width, max_tile):
     return min(costs, key=costs.get)
 
 
-def pack_layer(layer, image_shape, instruction_set, n_threads, *, backward=False):
+def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None):
     """Pack one layer.
 
     Parameters
@@ -175,8 +178,9 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, backward=False
         (H, W, C) of the layer's input.
     instruction_set : str
     n_threads : int
-    backward : bool, default=False
-        Whether gradients in the input are wanted.
+    gradients : {None, "parameters", "all"}, default=None
+        Which gradients are wanted: those in the layer's parameters, or in its input
+        as well.
 
     Returns
     -------
@@ -213,7 +217,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, backward=False
         max(MAX_RESPONSE_GAIN),
     )
     flipped = None
-    if backward:
+    if gradients == "all":
         # (channel, row, column, anchor), rows and columns from the last to the first
         filters = np.zeros((n_channels, k, k, slopes["n_channels"]), dtype)
         maps = layer.anchors.reshape(n_anchors, k, k, n_channels)
@@ -221,18 +225,19 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, backward=False
         flipped = _cpu.pack(
             filters.reshape(n_channels, -1), slopes["tile"], instruction_set, n_threads
         )
+
+    def pack_projection(dtype):
+        matrix = np.ascontiguousarray(layer.projection, dtype=dtype)
+        return _cpu.pack(matrix, 1, instruction_set, n_threads)
+
     return PackedLayer(
         patches=patches,
         slopes=slopes,
         anchors=_cpu.pack(centred, patches["tile"], instruction_set, n_threads),
         flipped=flipped,
         mean=mean,
-        projection=_cpu.pack(
-            np.ascontiguousarray(layer.projection, dtype="f8" if wide else dtype),
-            1,
-            instruction_set,
-            n_threads,
-        ),
+        projection=pack_projection(np.float64 if wide else dtype),
+        real_projection=None if gradients is None else pack_projection(dtype),
         wide=wide,
         taps=pooling_taps(settings.subsampling),
         subsampling=settings.subsampling,
