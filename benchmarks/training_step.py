@@ -81,6 +81,9 @@ def our_step(name, batch_size):
     network, head, images, targets = make_problem(name, batch_size)
     weights = np.full((batch_size, 1), 1 / batch_size)
 
+    # As in training, one engine for all steps.
+    engine = CPUEngine()
+
     def step():
         # The peer, too, decomposes the kernel matrices in every step.
         moved = network.moved(network.anchors, network.betas)
@@ -91,7 +94,7 @@ def our_step(name, batch_size):
             images,
             targets,
             weights,
-            CPUEngine(),
+            engine,
         )
 
     return step

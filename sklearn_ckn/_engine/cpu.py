@@ -67,7 +67,7 @@ class CPUEngine:
         self.instruction_set = instruction_set or choose_instruction_set()
         # Layers as given and as packed last: a data set comes in many blocks.
         self._packed = None
-        self._scratch = np.empty(0, np.uint8)
+        self._memory = {}
 
     def bytes_per_image(self, image_shape, layers, itemsize):
         """Return the memory that one more image in a call to ``encode`` takes."""
@@ -116,10 +116,11 @@ class CPUEngine:
         -------
         maps : ndarray of shape (n, H', W', p), dtype of the images
         tape : list of tuple
-            For ``encode_backward``: of each layer its input, the pooled responses
-            and the layer as packed.
+            For ``encode_backward``, until the next call of this method: of each layer
+            its input, the pooled responses and the layer as packed.
         """
         tape = []
+        shapes = map_shapes(images.shape[1:], layers)[1:]
         for i, layer in enumerate(layers):
             # Gradients in the images are seldom wanted, those in deeper maps always.
             packed = self._pack_anew(
@@ -128,8 +129,12 @@ class CPUEngine:
                 images.dtype,
                 gradients="all" if i > 0 else "parameters",
             )
-            output = self._output(images, [layer])
-            pooled = np.empty_like(output)
+            shape = (len(images), *shapes[i])
+            pooled = self._reuse(("pooled", i), shape, images.dtype)
+            if i + 1 < len(layers):
+                output = self._reuse(("maps", i), shape, images.dtype)
+            else:
+                output = np.empty(shape, images.dtype)
             self._run(packed, images, output, pooled)
             tape.append((images, pooled, packed))
             images = output
@@ -202,11 +207,20 @@ class CPUEngine:
         shape = map_shapes(images.shape[1:], layers)[-1]
         return np.empty((len(images), *shape), images.dtype)
 
-    def _scratch_for(self, n_workers, n_bytes):
-        """Return scratch for workers, from the last call if it was large enough."""
-        if self._scratch.size < n_workers * n_bytes:
-            self._scratch = np.empty(n_workers * n_bytes, np.uint8)
-        return self._scratch[: n_workers * n_bytes].reshape(n_workers, n_bytes)
+    def _reuse(self, name, shape, dtype):
+        """Return an array for a purpose, in the memory of the last one if it fits.
+
+        Fresh memory costs a page fault every 4 kB, which in a step of training would
+        take as long as a layer.
+        """
+        n_bytes = prod(shape) * np.dtype(dtype).itemsize
+        memory = self._memory.get(name)
+        if memory is None or memory.size < n_bytes:
+            memory = self._memory[name] = np.empty(n_bytes, np.uint8)
+        return memory[:n_bytes].view(dtype).reshape(shape)
+
+    def _scratch(self, n_workers, n_bytes):
+        return self._reuse("scratch", (n_workers, n_bytes), np.uint8)
 
     def _run(self, packed, images, output, pooled=None, *, work=1, seconds=None):
         if len(images) == 0:
@@ -218,7 +232,7 @@ class CPUEngine:
                 images,
                 output,
                 pooled,
-                self._scratch_for(n_workers, packed.encode_scratch(n_block)),
+                self._scratch(n_workers, packed.encode_scratch(n_block)),
                 n_block,
                 max(n_workers, WORK_PER_CHECK // (n_block * work)),
                 seconds,
@@ -250,13 +264,23 @@ class CPUEngine:
         gradients = [None] * len(layers)
         slopes = np.ascontiguousarray(slopes)
         for i in reversed(range(len(layers))):
-            gradients[i], slopes = self._backward_layer(
-                *tape[i], slopes, layers[i], to_images or i > 0
+            images = tape[i][0]
+            image_slopes = None
+            if i > 0:
+                # two in turn: one layer's output slopes are the next one's input
+                name = ("slopes", i % 2)
+                image_slopes = self._reuse(name, images.shape, images.dtype)
+            elif to_images:
+                image_slopes = np.empty_like(images)
+            gradients[i] = self._backward_layer(
+                *tape[i], slopes, layers[i], image_slopes
             )
+            slopes = image_slopes
         return gradients, slopes
 
-    def _backward_layer(self, images, pooled, packed, slopes, layer, to_images):
+    def _backward_layer(self, images, pooled, packed, slopes, layer, image_slopes):
         dtype = images.dtype
+        to_images = image_slopes is not None
         if to_images and not packed.has_flipped:
             packed = self._pack_anew(
                 [layer], images.shape[1:], dtype, gradients="all"
@@ -265,10 +289,13 @@ class CPUEngine:
         n_groups = max(1, min(_cpu.n_groups(), len(images)))
         width = _cpu.panel_width(self.instruction_set, dtype)
         n_panels = -(-n_anchors // width)
-        anchor_slopes = np.zeros((n_groups, n_panels, length, width), dtype)
-        projection_slopes = np.zeros((n_groups, n_panels, n_anchors, width), dtype)
+        anchor_slopes, projection_slopes = (
+            self._reuse(name, (n_groups, n_panels, depth, width), dtype)
+            for name, depth in (("anchors", length), ("projection", n_anchors))
+        )
+        anchor_slopes.fill(0)
+        projection_slopes.fill(0)
         beta_slopes = np.zeros(n_groups)
-        image_slopes = np.empty_like(images) if to_images else None
         with shared_threads() as n_workers:
             n_workers = min(n_workers, n_groups)
             n_block = _block_size(packed.gradient_scratch, len(images), n_groups)
@@ -281,16 +308,15 @@ class CPUEngine:
                     projection_slopes,
                     beta_slopes,
                     image_slopes,
-                    self._scratch_for(n_workers, packed.gradient_scratch(n_block)),
+                    self._scratch(n_workers, packed.gradient_scratch(n_block)),
                     n_block,
                 )
-        gradients = LayerGradients(
+        return LayerGradients(
             _sum_panels(anchor_slopes, n_anchors),
-            # (pooled, slopes) as computed: the function's gradient, entry by entry
+            # rows of the sums belong to slopes, columns to pooled responses
             _sum_panels(projection_slopes, n_anchors).T,
             float(beta_slopes.sum()),
         )
-        return gradients, image_slopes
 
     def gather_patches(self, images, indices, rows, columns, settings):
         """Copy single patches, zeros where they reach outside their image.
@@ -354,7 +380,7 @@ class CPUEngine:
                 len(anchors),
                 nearest,
                 similarity,
-                self._scratch_for(n_workers, n_bytes),
+                self._scratch(n_workers, n_bytes),
                 max(n_workers, WORK_PER_CHECK // (chunk * len(anchors) * length)),
                 self.instruction_set,
             )
