@@ -2,14 +2,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_digits
 
 from sklearn_ckn._engine import ArrayEngine, CPUEngine
+from sklearn_ckn._ext import _cpu
 from sklearn_ckn._layer import Layer, LayerSettings
 
 # The first example of a test can pay for imports and thread start-up.
-settings.register_profile("ckn", deadline=None, derandomize=True)
+# Engines keep nothing that a result depends on, so that examples may share one.
+settings.register_profile(
+    "ckn",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("ckn")
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -37,9 +44,15 @@ def load_reference(name):
     return arrays, layers
 
 
-@pytest.fixture(params=[CPUEngine, ArrayEngine], ids=["cpu", "array"])
+@pytest.fixture(params=_cpu.instruction_sets())
+def cpu_engine(request):
+    """The CPU engine with each instruction set that this machine has."""
+    return CPUEngine(request.param)
+
+
+@pytest.fixture(params=[*_cpu.instruction_sets(), "array"])
 def engine(request):
-    return request.param()
+    return ArrayEngine() if request.param == "array" else CPUEngine(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -54,13 +54,13 @@ def make_layer(settings, image_shape, seed):
 
 
 @given(layer_settings, image_shapes, dtypes, st.sampled_from(ORDERS), seeds)
-def test_encode(settings, shape, dtype, order, seed):
+def test_encode(cpu_engine, settings, shape, dtype, order, seed):
     images = make_images(shape, dtype, order, seed)
     layer = make_layer(settings, shape[1:], seed)
     layers = [layer.astype(dtype)]
     actual, expected = (
         encode_block(images, layers, engine, dtype)
-        for engine in (CPUEngine(), ArrayEngine())
+        for engine in (cpu_engine, ArrayEngine())
     )
     # A sum of m terms is off by at most m eps times the sum of their sizes. The
     # cosines, of terms of sum at most 1 in norm, so differ by length * eps, the
@@ -102,13 +102,13 @@ def test_patches_by_hand():
 
 
 @given(st.integers(1, 1200), st.integers(1, 50), st.integers(1, 30), dtypes, seeds)
-def test_nearest_anchors_and_sums(n_points, n_anchors, length, dtype, seed):
+def test_nearest_anchors_and_sums(cpu_engine, n_points, n_anchors, length, dtype, seed):
     rng = np.random.RandomState(seed)
     # Small integers: every sum is exact in any order, ties included.
     points = rng.randint(-3, 4, size=(n_points, length)).astype(dtype)
     anchors = rng.randint(-3, 4, size=(n_anchors, length)).astype(dtype)
     results = []
-    for engine in (CPUEngine(), ArrayEngine()):
+    for engine in (cpu_engine, ArrayEngine()):
         nearest, similarity = engine.nearest_anchors(points, anchors)
         sums = engine.sum_groups(points, nearest, n_anchors)
         assert nearest.dtype == np.intp
@@ -122,7 +122,7 @@ def test_nearest_anchors_and_sums(n_points, n_anchors, length, dtype, seed):
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_kernel_functions_over_their_whole_range(kernel, dtype):
+def test_kernel_functions_over_their_whole_range(cpu_engine, kernel, dtype):
     # One pixel and patches of one pixel: the response to the anchor (1, 0) of the
     # pixel (cos t, sin t) is kappa(cos t).
     angles = np.linspace(0, np.pi, 4001)
@@ -131,7 +131,7 @@ def test_kernel_functions_over_their_whole_range(kernel, dtype):
         layer = Layer(settings, np.array([[1.0, 0.0]]), np.eye(1)).astype(dtype)
         pixels = np.column_stack([np.cos(angles), np.sin(angles)]).astype(dtype)
         images = pixels[np.newaxis, :, np.newaxis, :]
-        actual = CPUEngine().encode(images, [layer])
+        actual = cpu_engine.encode(images, [layer])
         expected = ArrayEngine().encode(images.astype("f8"), [layer.astype("f8")])
         eps = np.finfo(dtype).eps
         # exp(beta (u - 1)) has the relative error beta |du| and the rounding of

@@ -1,13 +1,17 @@
 """Threads: how many, BLAS held to one and let go again, calls at the same time."""
 
+import multiprocessing
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
+from joblib import Parallel, delayed
 from numpy.testing import assert_array_equal
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_ckn import CKNFeatures
-from sklearn_ckn._threads import SingleThreadedBLAS, n_threads
+from sklearn_ckn._threads import SharedThreads, SingleThreadedBLAS, n_threads
 
 
 def blas_threads():
@@ -50,5 +54,43 @@ def test_transform_from_several_python_threads():
         before = blas_threads()
         results = list(pool.map(lambda _: features.transform(images), range(20)))
         assert blas_threads() == before
+    for result in results:
+        assert_array_equal(result, expected)
+
+
+def test_callers_share_the_threads():
+    shared = SharedThreads()
+    with threadpool_limits(limits=4, user_api="openmp"):
+        all_threads = n_threads()
+        with shared as first, shared as second:
+            assert first == all_threads
+            assert second == max(1, all_threads // 2)
+        with shared as third:
+            assert third == all_threads
+
+
+def transform(features, images):
+    return features.transform(images)
+
+
+@pytest.mark.parametrize("method", ["fork", "loky"])
+def test_workers_give_the_same_bits(method):
+    if method not in (*multiprocessing.get_all_start_methods(), "loky"):
+        pytest.skip(f"this platform has no {method}")
+    images = np.random.RandomState(0).randn(40, 16, 16, 3)
+    features = CKNFeatures((10, 20), random_state=0).fit(images)
+    # With the threads of this process running: a forked one has none of them.
+    expected = features.transform(images)
+    if method == "loky":
+        results = Parallel(n_jobs=2)(
+            delayed(transform)(features, images) for _ in range(2)
+        )
+    else:
+        with warnings.catch_warnings():
+            # Python 3.12 and newer warn of any fork beside threads.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                work = pool.starmap_async(transform, [(features, images)] * 2)
+                results = work.get(timeout=60)
     for result in results:
         assert_array_equal(result, expected)

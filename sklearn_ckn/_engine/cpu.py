@@ -282,9 +282,7 @@ class CPUEngine:
         dtype = images.dtype
         to_images = image_slopes is not None
         if to_images and not packed.has_flipped:
-            packed = self._pack_anew(
-                [layer], images.shape[1:], dtype, gradients="all"
-            )
+            packed = self._pack_anew([layer], images.shape[1:], dtype, gradients="all")
         n_anchors, length = layer.anchors.shape
         n_groups = max(1, min(_cpu.n_groups(), len(images)))
         width = _cpu.panel_width(self.instruction_set, dtype)
