@@ -10,8 +10,8 @@ from sklearn_ckn._layer import multiply_adds
 from sklearn_ckn._norms import powers_of_two
 
 # Work of one block in multiply-adds, some tenths of a second on two cores: between
-# blocks Python answers Ctrl-C.
-WORK_PER_BLOCK = 4_000_000_000
+# blocks callbacks are told of the progress.
+WORK_PER_BLOCK = 40_000_000_000
 
 
 def block_slices(n_images, image_shape, layers, engine, dtype, *, n_copies=1):

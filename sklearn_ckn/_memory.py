@@ -46,7 +46,7 @@ class DataKey:
 
     def __init__(self, images, dtype, engine, memory):
         self._images = images
-        self._computation = (str(dtype), type(engine).__name__, __version__)
+        self._computation = (str(dtype), engine.name, __version__)
         self._enabled = getattr(memory, "location", "elsewhere") is not None
 
     @cached_property

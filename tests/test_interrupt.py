@@ -25,7 +25,7 @@ def python_handles_ctrl_c():
 
 @pytest.fixture
 def fitted():
-    return CKNFeatures((64, 128), n_patches=2000, random_state=0).fit(IMAGES[:50])
+    return CKNFeatures((128, 512), n_patches=2000, random_state=0).fit(IMAGES[:50])
 
 
 def interrupt_during(work):
@@ -56,7 +56,7 @@ def test_an_interrupted_estimator_stays_as_it_was(fitted, stage, monkeypatch):
     else:
         fitted.set_params(n_anchors=(256, 512), n_patches=400_000)
         interrupt_during(lambda: fitted.fit(IMAGES))
-        fitted.set_params(n_anchors=(64, 128), n_patches=2000)
+        fitted.set_params(n_anchors=(128, 512), n_patches=2000)
     assert sum(calls) < len(IMAGES) / 2
     assert vars(fitted) == before
     assert_array_equal(fitted.transform(IMAGES[:20]), expected)

@@ -26,6 +26,8 @@ class ArrayEngine:
 
     def __init__(self, xp=np):
         self.xp = xp
+        #: What results depend on beside the data.
+        self.name = f"array {xp.__name__}"
 
     def _to_numpy(self, array):
         return array if self.xp is np else self.xp.asnumpy(array)

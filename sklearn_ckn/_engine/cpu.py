@@ -65,6 +65,8 @@ class CPUEngine:
 
     def __init__(self, instruction_set=None):
         self.instruction_set = instruction_set or choose_instruction_set()
+        #: What results depend on beside the data.
+        self.name = f"cpu {self.instruction_set}"
         # Layers as given and as packed last: a data set comes in many blocks.
         self._packed = None
         self._memory = {}
