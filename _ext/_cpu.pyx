@@ -10,7 +10,6 @@ from libc.string cimport memset
 import numpy as np
 
 from layers cimport (
-    CKN_N_STAGES,
     CKN_PRODUCT,
     ckn_available_set,
     ckn_correlation,
@@ -187,9 +186,9 @@ cdef class PackedLayers:
 
     cdef _describe(self, ckn_layer* place, layer):
         place.patches = make_correlation(layer.patches, address(layer.anchors))
-        place.slopes = make_correlation(
-            layer.slopes, NULL if layer.flipped is None else address(layer.flipped)
-        )
+        place.slopes = make_correlation(layer.slopes, NULL)
+        if layer.flipped is not None:
+            place.slopes.panels = address(layer.flipped)
         place.mean = address(layer.mean)
         place.projection = address(layer.projection)
         if layer.real_projection is not None:

@@ -3,7 +3,6 @@
 cdef extern from "layers.h" nogil:
     enum:
         CKN_PRODUCT
-        CKN_N_STAGES
 
     ctypedef struct ckn_correlation:
         Py_ssize_t height, width, n_channels

@@ -85,11 +85,13 @@ INLINE void CKN(multiply_tile)(const REAL *const *rows, ptrdiff_t offset,
     KEEP_IN_MEMORY(totals);
     for (int i = 0; i < TILE_ROWS * TILE_VECTORS; i++)
         totals[i] = CKN(splat)(0);
-    /* blocks of several short runs, or of a part of a long one */
+    /* blocks of several short runs, or of a part of a long one; there is one at least */
     const ptrdiff_t runs_per_block = length < BLOCK ? BLOCK / length : 1;
-    for (ptrdiff_t run = 0; run < n_runs; run += runs_per_block) {
+    ptrdiff_t run = 0;
+    do {
         ptrdiff_t n = n_runs - run < runs_per_block ? n_runs - run : runs_per_block;
-        for (ptrdiff_t k = 0; k < length; k += BLOCK) {
+        ptrdiff_t k = 0;
+        do {
             CKN(multiply_block)(rows, offset + run * runs->stride + k, n, runs->stride,
                                 length - k < BLOCK ? length - k : BLOCK, &panel, sums);
             UNROLL
@@ -100,8 +102,8 @@ INLINE void CKN(multiply_tile)(const REAL *const *rows, ptrdiff_t offset,
                     totals[i * TILE_VECTORS + j] = sums[i][j];
                 }
             }
-        }
-    }
+        } while ((k += BLOCK) < length);
+    } while ((run += runs_per_block) < n_runs);
 }
 
 /* The rows of the tile that starts at row `first` of n: the last one repeated where

@@ -14,7 +14,7 @@ from sklearn_ckn._threads import n_threads, shared_threads
 
 # Work between two looks at signals, in multiply-adds: some tenths of a second, so
 # that Ctrl-C is answered soon.
-WORK_PER_CHECK = 10_000_000_000
+WORK_PER_CHECK = 50_000_000_000
 
 # Scratch of a thread, which decides how many images it takes through all layers
 # together: as many as still fit, so that each panel of anchors is read for many rows.
