@@ -97,16 +97,23 @@ static void CKN(prepare_strip)(const ckn_correlation *c, const REAL *maps,
     strip->n_rows = CKN(first_position_row)(c, last) - strip->first_row;
 }
 
+/* Number i of an array that may be absent. */
+INLINE const REAL *CKN(from)(const REAL *numbers, ptrdiff_t i) {
+    return numbers ? numbers + i : NULL;
+}
+
 /* out (n_rows * response_width, PANEL) <- responses of a strip to panel number
- * `panel`; scale, shift and norm are those of the block's first position on */
+ * `panel`; scale, shift and norm are those of the block's first position on, or NULL
+ * with CKN_PRODUCT */
 static void CKN(respond_strip)(const ckn_correlation *c, const CKN(strip) *strip,
                                ptrdiff_t panel, const REAL *scale, const REAL *shift,
                                const REAL *norm, int kernel, REAL *out,
                                double *seconds) {
     const ptrdiff_t m = c->tile, width = c->response_width;
     const ptrdiff_t start = strip->first_row * width;
-    if (kernel != CKN_PRODUCT)
-        scale += start, shift += start, norm += start;
+    scale = CKN(from)(scale, start);
+    shift = CKN(from)(shift, start);
+    norm = CKN(from)(norm, start);
     double clock = ckn_start(seconds);
     if (m == 1) {
         const CKN(runs) runs = {c->patch_size, c->padded_width * c->n_channels,
@@ -134,7 +141,8 @@ static void CKN(respond_strip)(const ckn_correlation *c, const CKN(strip) *strip
         for (ptrdiff_t x = 0; x < width; x += m, sums += elements * PANEL) {
             ptrdiff_t i = row * width + x;
             CKN(respond_tile)(sums, n_rows, width - x < m ? width - x : m, width,
-                              scale + i, shift + i, norm + i, out + i * PANEL, m, kernel);
+                              CKN(from)(scale, i), CKN(from)(shift, i),
+                              CKN(from)(norm, i), out + i * PANEL, m, kernel);
         }
         row += n_rows;
     }

@@ -52,8 +52,8 @@ INLINE void CKN(multiply_block)(const REAL *const *rows, ptrdiff_t offset,
         for (ptrdiff_t k = 0; k < length; k++) {
             VECTOR filters[TILE_VECTORS];
             UNROLL
-            for (int j = 0; j < TILE_VECTORS; j++)
-                PREFETCH(line + PREFETCH_LINES * PANEL + j * LANES);
+            for (int j = 0; j < PANEL; j += 64 / (int)sizeof(REAL))
+                PREFETCH(line + PREFETCH_LINES * PANEL + j);
             UNROLL
             for (int j = 0; j < TILE_VECTORS; j++)
                 filters[j] = CKN(load)(line + j * LANES);
