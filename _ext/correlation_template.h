@@ -5,8 +5,9 @@
  * with Winograd. For each strip the patches are made ready once (their addresses, or
  * the transformed tiles), then every panel goes over them. */
 
-/* Positions of a strip, at most, where a row is no longer. */
-#define STRIP_POSITIONS 1024
+/* Positions of a strip, at most, where a row is no longer: 48 tiles of 4 x 4 and 128
+ * tiles of rows, neither leaving a part of TILE_ROWS = 6 over. */
+#define STRIP_POSITIONS 768
 
 typedef struct {
     ptrdiff_t first_row, n_rows;      /* of the positions of all maps */

@@ -19,7 +19,7 @@ WORK_PER_CHECK = 50_000_000_000
 # Scratch of a thread, which decides how many images it takes through all layers
 # together: as many as still fit, so that each panel of anchors is read for many rows.
 SCRATCH_BYTES = 6 * 2**20
-MAX_BLOCK = 8
+MAX_BLOCK = 12
 
 #: Stages of ``CPUEngine.profile``, in the order of ``_ext/layers.h``.
 STAGES = ("norms", "transforms", "products", "outputs", "pooling", "projection")
