@@ -35,7 +35,7 @@ NETWORKS = {
         "beta": 4.0,
     },
 }
-BATCH_SIZES = {"a": [32, 64, 128], "b": [16, 32], "5 layers": [32, 64, 128]}
+BATCH_SIZES = {"a": [32, 128, 256], "b": [32, 128, 256], "5 layers": [32, 128, 256]}
 N_CLASSES = 10
 
 
