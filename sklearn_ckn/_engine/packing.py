@@ -101,7 +101,7 @@ class RoundingGains:
     def of(cls, layer, mean):
         """Estimate the gains of a layer whose anchors have the given mean."""
         settings = layer.settings
-        anchors = layer.anchors.astype(np.float64)
+        anchors = layer.anchors
         sample = anchors[:: -(-len(anchors) // N_SAMPLED_ANCHORS)]
         # On one thread: the choices that follow may not depend on their number, and
         # threads of BLAS that wait for more work would be in the way of ours.
@@ -193,12 +193,12 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     padding = [settings.pad_axis(size) for size in image_shape[:2]]
     # What all anchors have in common is a product of its own, in double precision:
     # the products with the differences are smaller, and so are their rounding errors.
-    exact = layer.anchors.astype(np.float64)
-    mean = exact.mean(axis=0).astype(dtype)
-    centred = (exact - mean).astype(dtype)
+    exact_mean = layer.anchors.mean(axis=0, dtype=np.float64)
+    mean = exact_mean.astype(dtype)
+    centred = layer.anchors - mean
     max_tile, wide = 4, True
     if dtype == np.float32:
-        gains = RoundingGains.of(layer, exact.mean(axis=0))
+        gains = RoundingGains.of(layer, exact_mean)
         tiles = [t for t, gain in MAX_RESPONSE_GAIN.items() if gains.responses <= gain]
         max_tile = max(tiles, default=1)
         wide = gains.projection > MAX_PROJECTION_GAIN
