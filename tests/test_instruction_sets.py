@@ -170,8 +170,9 @@ def test_large_images_go_in_strips(cpu_engine):
 
 
 def run_python(code, **environment):
+    # -P: the package that is installed, not the sources in the current folder.
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
