@@ -1,9 +1,19 @@
 /* Scratch memory handed out piece by piece. With start = NULL nothing is handed out
  * and `used` ends as the size that is needed: one function so says what a computation
- * needs and takes it. */
+ * needs and takes it.
+ *
+ * Under AddressSanitizer a fence follows every piece, so that a step over its end is
+ * found although the memory is all of one allocation. */
 #pragma once
 
 #include <stddef.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define CKN_FENCE 128
+#else
+#define CKN_FENCE 0
+#endif
 
 typedef struct {
     char *start;
@@ -12,8 +22,15 @@ typedef struct {
 
 /* Room for count items of size bytes, on a cache line of its own. */
 static inline void *ckn_take(ckn_arena *arena, ptrdiff_t count, size_t size) {
-    void *place = arena->start ? arena->start + arena->used : NULL;
-    arena->used += ((size_t)count * size + 63) / 64 * 64;
+    const size_t length = (size_t)count * size;
+    char *place = arena->start ? arena->start + arena->used : NULL;
+    arena->used += (length + 63) / 64 * 64 + CKN_FENCE;
+#ifdef __SANITIZE_ADDRESS__
+    if (place) {
+        ASAN_UNPOISON_MEMORY_REGION(place, length);
+        ASAN_POISON_MEMORY_REGION(place + length, arena->start + arena->used - place - length);
+    }
+#endif
     return place;
 }
 
