@@ -28,7 +28,8 @@ static inline void *ckn_take(ckn_arena *arena, ptrdiff_t count, size_t size) {
 #ifdef __SANITIZE_ADDRESS__
     if (place) {
         ASAN_UNPOISON_MEMORY_REGION(place, length);
-        ASAN_POISON_MEMORY_REGION(place + length, arena->start + arena->used - place - length);
+        char *end = place + length;
+        ASAN_POISON_MEMORY_REGION(end, arena->start + arena->used - end);
     }
 #endif
     return place;

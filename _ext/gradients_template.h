@@ -49,9 +49,9 @@ static CKN(gradient_space) CKN(take_gradient_space)(const ckn_layer *layer,
     space.slope_rows = ckn_take(arena, n_pooled, sizeof(REAL *));
     space.unpooled = ckn_take(arena, layer->pooled_width * PANEL, sizeof(REAL));
     space.tile_rows = ckn_take(arena, strip, sizeof(REAL *));
-    space.elements =
-        ckn_take(arena, (c->tile + 2) * (c->tile + 2) * c->n_channels * PANEL,
-                 sizeof(REAL));
+    space.elements = ckn_take(
+        arena, c->tile > 1 ? (c->tile + 2) * (c->tile + 2) * c->n_channels * PANEL : 0,
+        sizeof(REAL));
     space.position_slopes = ckn_take(arena, strip, sizeof(REAL *));
     space.radial = ckn_take(arena, n_images * c->response_height * c->response_width,
                             sizeof(double));
@@ -120,15 +120,12 @@ INLINE double CKN(slope_rows_inline)(const ckn_layer *layer, const REAL *product
 static NO_INLINE double CKN(slope_row)(const ckn_layer *layer, const REAL *products,
                                        ptrdiff_t at, REAL *slopes,
                                        const CKN(gradient_space) *space) {
-    switch (layer->kernel) {
-    case CKN_EXP:
-        return CKN(slope_rows_inline)(layer, products, at, slopes, space, CKN_EXP);
-    case CKN_POLY:
-        return CKN(slope_rows_inline)(layer, products, at, slopes, space, CKN_POLY);
-    default:
-        return CKN(slope_rows_inline)(layer, products, at, slopes, space,
-                                      CKN_ARCCOS1);
-    }
+    double by_beta = 0;
+#define SLOPES(constant)                                                              \
+    by_beta = CKN(slope_rows_inline)(layer, products, at, slopes, space, constant)
+    WITH_KERNEL(layer->kernel, SLOPES)
+#undef SLOPES
+    return by_beta;
 }
 
 /* Fill the map of slopes in products and add to the gradient in the anchors. */
@@ -228,7 +225,8 @@ static void CKN(slopes_of_images)(const ckn_layer *layer, ptrdiff_t n_images,
  * projection_slopes (panels, n_anchors, PANEL); return that in beta. */
 static double CKN(gradients)(const ckn_layer *layer, const void *images,
                              const void *pooled, const void *slopes, ptrdiff_t n_images,
-                             void *anchor_slopes, void *projection_slopes, void *image_slopes, void *scratch) {
+                             void *anchor_slopes, void *projection_slopes,
+                             void *image_slopes, void *scratch) {
     ckn_arena arena = ckn_open_arena(scratch);
     CKN(gradient_space) space = CKN(take_gradient_space)(layer, n_images, &arena);
     CKN(clear_maps)(&layer->patches, n_images, space.maps);

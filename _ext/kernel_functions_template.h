@@ -80,6 +80,23 @@ INLINE VECTOR CKN(clip)(VECTOR u) {
     return -CKN(max)(-u, CKN(splat)(-1));
 }
 
+/* CALL(kernel) with the kernel as a constant, so that its formula alone is inlined:
+ * the one place that lists the kernels for the loops over positions. */
+#ifndef WITH_KERNEL
+#define WITH_KERNEL(kernel, CALL)                                                     \
+    switch (kernel) {                                                                 \
+    case CKN_EXP:                                                                     \
+        CALL(CKN_EXP);                                                                \
+        break;                                                                        \
+    case CKN_POLY:                                                                    \
+        CALL(CKN_POLY);                                                               \
+        break;                                                                        \
+    case CKN_ARCCOS1:                                                                 \
+        CALL(CKN_ARCCOS1);                                                            \
+        break;                                                                        \
+    }
+#endif
+
 /* norm * kappa(u), or the product itself. kernel is a constant where this is inlined. */
 INLINE VECTOR CKN(response)(VECTOR product, REAL scale, REAL shift, REAL norm,
                             int kernel) {

@@ -64,7 +64,7 @@ INLINE size_t CKN(pooled_size)(const ckn_layer *layer) {
 
 /* Number i of pooled responses. */
 INLINE void *CKN(pooled_at)(const ckn_layer *layer, void *pooled, ptrdiff_t i) {
-    return pooled ? (char *)pooled + i * (ptrdiff_t)CKN(pooled_size)(layer) : NULL;
+    return (char *)pooled + i * (ptrdiff_t)CKN(pooled_size)(layer);
 }
 
 /* pooled (pooled_height, pooled_width, stride) += row y of responses (width, PANEL) */

@@ -148,16 +148,12 @@ static NO_INLINE void CKN(respond_rows)(const REAL *const *rows, ptrdiff_t n_row
                                         const REAL *shift, const REAL *norm,
                                         int kernel, REAL *out, ptrdiff_t out_stride) {
 #define RESPOND(constant)                                                             \
-    case constant:                                                                    \
-        CKN(respond_rows_inline)(rows, n_rows, offset, runs, panel, scale, shift,     \
-                                 norm, constant, out, out_stride);                    \
-        break
-    switch (kernel) {
-        RESPOND(CKN_EXP);
-        RESPOND(CKN_POLY);
-        RESPOND(CKN_ARCCOS1);
+    CKN(respond_rows_inline)(rows, n_rows, offset, runs, panel, scale, shift, norm,   \
+                             constant, out, out_stride)
+    if (kernel == CKN_PRODUCT)
         RESPOND(CKN_PRODUCT);
-    }
+    else
+        WITH_KERNEL(kernel, RESPOND)
 #undef RESPOND
 }
 
@@ -177,23 +173,26 @@ INLINE void CKN(store_part)(REAL *row, ptrdiff_t first, ptrdiff_t n, VECTOR v) {
     }
 }
 
-/* columns `first` on, of n_columns, of destinations (n_rows,) <- the rows' products
- * with a panel */
-static NO_INLINE void CKN(multiply_rows)(const REAL *const *rows, ptrdiff_t n_rows,
-                                         const CKN(runs) *runs, const REAL *panel,
-                                         ptrdiff_t first, ptrdiff_t n_columns,
-                                         REAL *const *destinations) {
-    for (ptrdiff_t row = 0; row < n_rows; row += TILE_ROWS) {
-        const REAL *tile[TILE_ROWS];
-        VECTOR sums[TILE_ROWS][TILE_VECTORS];
-        int n = CKN(tile_rows)(rows, row, n_rows, tile);
-        CKN(multiply_tile)(tile, 0, runs, panel, sums);
-        UNROLL
-        for (int i = 0; i < TILE_ROWS; i++) {
-            REAL *out = destinations[row + (i < n ? i : n - 1)];
-            UNROLL
-            for (int j = 0; j < TILE_VECTORS; j++)
-                CKN(store_part)(out, first + j * LANES, n_columns, sums[i][j]);
-        }
+/* Defines NAME: columns `first` on, of n_columns, of destinations (n_rows,) <- the rows'
+ * products with a panel, put into rows of type NUMBER by STORE. */
+#define DEFINE_MULTIPLY_ROWS(NAME, NUMBER, STORE)                                     \
+    static NO_INLINE void NAME(const REAL *const *rows, ptrdiff_t n_rows,             \
+                               const CKN(runs) *runs, const REAL *panel,              \
+                               ptrdiff_t first, ptrdiff_t n_columns,                  \
+                               NUMBER *const *destinations) {                         \
+        for (ptrdiff_t row = 0; row < n_rows; row += TILE_ROWS) {                     \
+            const REAL *tile[TILE_ROWS];                                              \
+            VECTOR sums[TILE_ROWS][TILE_VECTORS];                                     \
+            int n = CKN(tile_rows)(rows, row, n_rows, tile);                          \
+            CKN(multiply_tile)(tile, 0, runs, panel, sums);                           \
+            UNROLL                                                                    \
+            for (int i = 0; i < TILE_ROWS; i++) {                                     \
+                NUMBER *out = destinations[row + (i < n ? i : n - 1)];                \
+                UNROLL                                                                \
+                for (int j = 0; j < TILE_VECTORS; j++)                                \
+                    STORE(out, first + j * LANES, n_columns, sums[i][j]);             \
+            }                                                                         \
+        }                                                                             \
     }
-}
+
+DEFINE_MULTIPLY_ROWS(CKN(multiply_rows), REAL, CKN(store_part))

@@ -10,33 +10,15 @@ typedef float ckn_narrowed
 #define NARROW(v) __builtin_convertvector(v, ckn_narrowed)
 #endif
 
-/* As multiply_rows, to rows of floats. */
-static NO_INLINE void ckn_multiply_rows_to_float(const double *const *rows,
-                                                 ptrdiff_t n_rows,
-                                                 const CKN(runs) *runs,
-                                                 const double *panel, ptrdiff_t first,
-                                                 ptrdiff_t n_columns,
-                                                 float *const *destinations) {
-    for (ptrdiff_t row = 0; row < n_rows; row += TILE_ROWS) {
-        const double *tile[TILE_ROWS];
-        VECTOR sums[TILE_ROWS][TILE_VECTORS];
-        int n = CKN(tile_rows)(rows, row, n_rows, tile);
-        CKN(multiply_tile)(tile, 0, runs, panel, sums);
-        UNROLL
-        for (int i = 0; i < TILE_ROWS; i++) {
-            float *out = destinations[row + (i < n ? i : n - 1)];
-            UNROLL
-            for (int j = 0; j < TILE_VECTORS; j++) {
-                ckn_narrowed part = NARROW(sums[i][j]);
-                ptrdiff_t column = first + j * LANES;
-                if (column + LANES <= n_columns)
-                    *(ckn_narrowed *)(out + column) = part;
-                else if (column < n_columns)
-                    memcpy(out + column, &part,
-                           (size_t)(n_columns - column) * sizeof(float));
-            }
-        }
-    }
+/* As store_part, to a row of floats. */
+INLINE void ckn_store_part_narrowed(float *row, ptrdiff_t first, ptrdiff_t n, VECTOR v) {
+    ckn_narrowed part = NARROW(v);
+    if (first + LANES <= n)
+        *(ckn_narrowed *)(row + first) = part;
+    else if (first < n)
+        memcpy(row + first, &part, (size_t)(n - first) * sizeof(float));
 }
+
+DEFINE_MULTIPLY_ROWS(ckn_multiply_rows_to_float, float, ckn_store_part_narrowed)
 
 #undef NARROW

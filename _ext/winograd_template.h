@@ -157,20 +157,19 @@ static NO_INLINE void CKN(respond_tile)(const REAL *sums, ptrdiff_t n_rows,
                                         const REAL *scale, const REAL *shift,
                                         const REAL *norm, REAL *out, ptrdiff_t m,
                                         int kernel) {
+#define RESPOND_TILE(side, constant)                                                  \
+    CKN(respond_tile_inline)(sums, n_rows, n_columns, width, scale, shift, norm, out, \
+                             side, constant)
 #define RESPOND(constant)                                                             \
-    case constant:                                                                    \
-        if (m == 2)                                                                   \
-            CKN(respond_tile_inline)(sums, n_rows, n_columns, width, scale, shift,    \
-                                     norm, out, 2, constant);                         \
-        else                                                                          \
-            CKN(respond_tile_inline)(sums, n_rows, n_columns, width, scale, shift,    \
-                                     norm, out, 4, constant);                         \
-        break
-    switch (kernel) {
-        RESPOND(CKN_EXP);
-        RESPOND(CKN_POLY);
-        RESPOND(CKN_ARCCOS1);
+    if (m == 2)                                                                       \
+        RESPOND_TILE(2, constant);                                                    \
+    else                                                                              \
+        RESPOND_TILE(4, constant)
+    if (kernel == CKN_PRODUCT) {
         RESPOND(CKN_PRODUCT);
+    } else {
+        WITH_KERNEL(kernel, RESPOND)
     }
+#undef RESPOND_TILE
 #undef RESPOND
 }

@@ -58,12 +58,7 @@ class SharedThreads:
             self._n_callers -= 1
 
 
-_shared_threads = SharedThreads()
-
-
-def shared_threads():
-    """Return the context of ``SharedThreads`` of this process."""
-    return _shared_threads
+shared_threads = SharedThreads()
 
 
 class SingleThreadedBLAS:

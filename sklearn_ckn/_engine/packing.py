@@ -230,14 +230,19 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         matrix = np.ascontiguousarray(layer.projection, dtype=dtype)
         return _cpu.pack(matrix, 1, instruction_set, n_threads)
 
+    projection = pack_projection(np.float64 if wide else dtype)
+    real_projection = None
+    if gradients is not None:
+        is_real = projection.dtype == dtype
+        real_projection = projection if is_real else pack_projection(dtype)
     return PackedLayer(
         patches=patches,
         slopes=slopes,
         anchors=_cpu.pack(centred, patches["tile"], instruction_set, n_threads),
         flipped=flipped,
         mean=mean,
-        projection=pack_projection(np.float64 if wide else dtype),
-        real_projection=None if gradients is None else pack_projection(dtype),
+        projection=projection,
+        real_projection=real_projection,
         wide=wide,
         taps=pooling_taps(settings.subsampling),
         subsampling=settings.subsampling,
