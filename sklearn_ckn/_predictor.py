@@ -1,9 +1,10 @@
 """What the classifier and the regressor share: a network and a head on its features."""
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ckn._arrays import namespace, to_namespace
+from sklearn_ckn._engine import get_prediction_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import check_images
 from sklearn_ckn._progress import CallbackSupportMixin
@@ -12,7 +13,7 @@ from sklearn_ckn._progress import CallbackSupportMixin
 class NetworkPredictor(CallbackSupportMixin, BaseEstimator):
     """Base of estimators with the parameters of CKNFeatures and those of a head."""
 
-    def _fit_network(self, X, images, task):
+    def _fit_network(self, X, images, engine, task):
         """Learn ``features_`` and return the features of the images.
 
         X is what ``fit`` was given: its column names, if it has any, are the
@@ -25,7 +26,7 @@ class NetworkPredictor(CallbackSupportMixin, BaseEstimator):
             self.features_.fit(X)
         self.n_iter_ = self.features_.n_iter_
         with task.subtask("transform training images", None) as step:
-            return self.features_._encode_training(images, step)
+            return self.features_._encode_training(images, engine, step)
 
     def _apply_head(self, X, function):
         """Apply a function of features to those of images, block by block.
@@ -40,12 +41,19 @@ class NetworkPredictor(CallbackSupportMixin, BaseEstimator):
 
         Returns
         -------
-        results : list of ndarray
+        results : list of array
+            Of the namespace of X.
         """
         check_is_fitted(self)
+        # The device of this estimator, which may have changed since the fit.
+        engine = get_prediction_engine(self.device, X)
         images = check_images(self, X, reset=False)
-        parts = [function(block) for _, block in self.features_._feature_blocks(images)]
-        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        blocks = self.features_._feature_blocks(images, engine, engine.xp)
+        parts = [function(block) for _, block in blocks]
+        return [
+            to_namespace(namespace(*arrays).concatenate(arrays), namespace(images))
+            for arrays in zip(*parts, strict=True)
+        ]
 
     @property
     def coef_(self):
