@@ -130,9 +130,9 @@ def batch_gradients(
         except MemoryError:
             if step == 1:
                 raise
-            # From now on: what did not fit once would not fit in the next batch.
-            engine.tape_bytes = engine.tape_bytes * min(step, len(images)) // step // 2
-            engine.release_memory()
+        # From now on: what did not fit once would not fit in the next batch either.
+        engine.tape_bytes = engine.tape_bytes * min(step, len(images)) // step // 2
+        engine.release_memory()
     return BatchGradients(value, *network.gradients(totals), theta_slopes)
 
 
