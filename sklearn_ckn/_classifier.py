@@ -100,7 +100,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         That of ``features_``.
     n_features_in_ : int
         H * W * C.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also

@@ -127,7 +127,7 @@ class CKNFeatures(
         If it is large, more anchors or a smaller beta represent patches better.
     n_features_in_ : int
         H * W * C.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also
@@ -306,7 +306,7 @@ class CKNFeatures(
 
         Returns
         -------
-        features : ndarray of shape (n, H'*W'*p)
+        features : ndarray of shape (n, H' * W' * p)
             The maps of the last layer, flattened in the order of
             ``output_shape_``; float64 for float64 images, float32 for uint8 and
             float32.

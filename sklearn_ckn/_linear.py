@@ -80,7 +80,7 @@ class LinearPathClassifier(DecisionsMixin, BaseEstimator):
         Probabilities are the softmax of the decisions over it; fitted on the same
         held-out predictions.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also
@@ -205,8 +205,8 @@ def _linear(X, coef, intercept):
 class RidgePathRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
     """Ridge regression on wide features that chooses its regularization.
 
-    Minimises (1/n) sum_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2 over features that
-    are centred and divided by their root mean square norm, without a copy. One
+    Minimises ``(1/n) sum_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2`` over features
+    that are centred and divided by their root mean square norm, without a copy. One
     eigendecomposition gives the solutions and the leave-one-out predictions for all
     alphas, and the standard deviation of predictions.
 
@@ -233,7 +233,7 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         y. With residuals e_i and leverages h_i it is the mean of e_i^2 / (1 - h_i),
         which makes the variance of standardized leave-one-out residuals 1.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also

@@ -199,7 +199,7 @@ class SphericalKMeans(
         Sum of 1 - cosine between each non-zero row and its center.
     n_iter_ : int
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if the data had string column names.
 
     See Also

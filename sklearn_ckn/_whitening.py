@@ -77,7 +77,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         (H, W, C).
     n_features_in_ : int
         H * W * C.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also

@@ -33,9 +33,4 @@ for axis, anchor in zip(axes.flat, anchors[order], strict=False):
     axis.imshow(anchor.reshape(3, 3), cmap="gray", vmin=0, vmax=1)
 figure.suptitle("Anchors of the first layer")
 
-# A picture file where there is no window to show.
-if plt.get_backend().lower() == "agg":
-    figure.savefig("digits_anchors.png", dpi=150)
-    print("anchors drawn in digits_anchors.png")
-else:
-    plt.show()
+plt.show()
