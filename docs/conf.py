@@ -4,6 +4,7 @@ Build it with ``sphinx-build -W --keep-going -n docs docs/_build/html``; the exa
 all pages run with ``sphinx-build -b doctest docs docs/_build/doctest``.
 """
 
+import doctest
 import re
 from pathlib import Path
 
@@ -37,6 +38,9 @@ nitpick_ignore_regex = [("py:obj", r"\w+_")]
 autosummary_generate = True
 autodoc_member_order = "groupwise"
 
+doctest_default_flags = (
+    doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL | doctest.DONT_ACCEPT_TRUE_FOR_1
+)
 doctest_global_setup = """
 import matplotlib
 matplotlib.use("agg")
