@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from docutils import nodes
+from numpydoc.docscrape_sphinx import SphinxDocString
 from sphinx_gallery.sorting import ExplicitOrder
 
 import sklearn_ckn
@@ -33,9 +34,8 @@ default_role = "literal"
 myst_heading_anchors = 3
 
 numpydoc_show_class_members = False
-# Attributes that are properties: numpydoc refers to them by their bare names.
-nitpick_ignore_regex = [("py:obj", r"\w+_")]
 autosummary_generate = True
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "groupwise"
 
 doctest_default_flags = (
@@ -55,13 +55,16 @@ html_copy_source = False
 html_theme_options = {
     "logo": {"text": "sklearn-ckn"},
     "navigation_with_keys": False,
+    "header_links_before_dropdown": 6,
     "show_prev_next": True,
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
     "secondary_sidebar_items": {"**": ["page-toc"]},
 }
-html_sidebars = {"install": [], "quickstart": [], "changelog": []}
+# Pages that stand alone have no section to navigate.
+ALONE = ("index", "install", "quickstart", "contributing", "cpu_engine", "changelog")
+html_sidebars = {page: [] for page in ALONE}
 
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
@@ -96,8 +99,22 @@ SCIKIT_LEARN_LABELS = {
     "accuracy_score": "modules/model_evaluation.html#accuracy-score",
     "df_output_transform": "auto_examples/miscellaneous/plot_set_output.html",
     "metadata_routing": "metadata_routing.html",
-    "r2_score": "modules/model_evaluation.html#r2-score-the-coefficient-of-determination",
+    "r2_score": "modules/model_evaluation.html#regression-metrics",
 }
+
+
+process_parameter = SphinxDocString._process_param
+
+
+def describe_attribute(self, name, description, fake_autosummary):
+    """Describe an attribute by its class's docstring, even where it is a property.
+
+    numpydoc would take the shorter docstring of the property.
+    """
+    return process_parameter(self, name, description, False)
+
+
+SphinxDocString._process_param = describe_attribute
 
 
 def link_scikit_learn(app, env, node, content):

@@ -38,11 +38,7 @@ print(f"anchors with labels:    {100 * after.score(X_test, y_test):.1f} %")
 print(f"epoch that was kept: {after.best_epoch_}")
 
 # %%
-# Chance is 25 %. Some images, and the anchors; each supervised anchor stands under the
-# one it started from. Without labels they are slopes and blobs of the smooth pattern;
-# with labels several have become gratings. The figures are extreme because the images
-# are made so: on a few thousand digits labels gain nothing, on ten thousand photographs
-# some points.
+# Chance is 25 %. One image of each class:
 
 import matplotlib.pyplot as plt
 
@@ -51,6 +47,14 @@ for label, axis in enumerate(axes):
     axis.imshow(images[labels == label][0], cmap="gray")
     axis.set_title(f"class {label}", fontsize="medium")
     axis.set_axis_off()
+
+plt.show()
+
+# %%
+# The anchors; each supervised one stands under the one it started from. Without labels
+# most are slopes and edges of the smooth pattern; with labels more of them are gratings.
+# The gain is extreme because the images are made so: on a few thousand digits labels
+# gain nothing, on ten thousand photographs some points.
 
 figure, axes = plt.subplots(2, 12, figsize=(8, 1.8), layout="constrained")
 for row, (title, model) in zip(
@@ -68,3 +72,5 @@ plt.show()
 
 TrainingDisplay.from_estimator(after)
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

@@ -44,9 +44,9 @@ for network in networks:
 # they point in all directions, and few are near an anchor. That need not harm what is
 # built on the features. The maps that deeper layers see vary less.
 #
-# A map has too many channels to look at. Left: its norm at every position. Right: its
+# A map has too many channels to look at. Above, its norm at every position. Below, its
 # directions, that is the map with unit vectors at every position, on its first three
-# principal components as red, green and blue. Places with like content get like
+# principal components as red, green and blue: places with like content get like
 # colours.
 
 import matplotlib.pyplot as plt

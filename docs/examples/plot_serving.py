@@ -61,8 +61,16 @@ def milliseconds_per_image(batch, n_repeats):
     return 1e3 * np.median(seconds) / len(batch)
 
 
-print(f"one image:  {milliseconds_per_image(X_test[:1], 50):.3f} ms")
-print(f"450 images: {milliseconds_per_image(X_test, 10):.3f} ms an image")
+import matplotlib.pyplot as plt
+
+sizes = [1, 2, 5, 10, 20, 50, 100, 200, 400]
+times = [milliseconds_per_image(X_test[:size], 20) for size in sizes]
+print(f"one image:  {times[0]:.3f} ms")
+print(f"400 images: {times[-1]:.3f} ms an image")
+figure, axis = plt.subplots(figsize=(6, 3.5), layout="constrained")
+axis.loglog(sizes, times, "o-")
+axis.set(xlabel="images in a request", ylabel="ms an image")
+plt.show()
 
 # %%
 # A server should refuse what it cannot read. Images of another shape, missing values

@@ -114,3 +114,5 @@ for task, y_train, y_test in zip(tasks, targets_train, targets_test, strict=True
 # and asks which of the two photographs each is from: there the colour of a whole tile
 # tells most, and whitening has taken it away. Put the whitening into the pipeline and
 # let cross-validation decide.
+
+# sphinx_gallery_thumbnail_number = 2
