@@ -52,9 +52,9 @@ plt.show()
 
 # %%
 # The anchors; each supervised one stands under the one it started from. Without labels
-# most are slopes and edges of the smooth pattern; with labels more of them are gratings.
-# The gain is extreme because the images are made so: on a few thousand digits labels
-# gain nothing, on ten thousand photographs some points.
+# most are slopes and edges of the smooth pattern; with labels more of them are
+# gratings. The gain is extreme because the images are made so: on a few thousand digits
+# labels gain nothing, on ten thousand photographs some points.
 
 figure, axes = plt.subplots(2, 12, figsize=(8, 1.8), layout="constrained")
 for row, (title, model) in zip(

@@ -38,8 +38,8 @@ expected = classifier.predict_proba(X_test)
 print("the same to the bit:", np.array_equal(served.predict_proba(X_test), expected))
 
 # %%
-# What depends on neither the rest of the batch nor the number of threads: the features
-# of an image. A request can so be answered alone or together with others.
+# The features of an image depend neither on the rest of the batch nor on the number of
+# threads. A request can so be answered alone or together with others.
 
 features = served.features_
 together = features.transform(X_test[:32])

@@ -66,8 +66,7 @@ print("map of the last layer:", network.features_.output_shape_)
 # network compares shapes wherever they are.
 #
 # The last map has three positions, so that the linear head can tell early from late.
-# One signal of each class, and the anchors of the first layer, which are pieces of
-# signals:
+# One signal of each class:
 
 import matplotlib.pyplot as plt
 
@@ -78,6 +77,10 @@ for label, axis in enumerate(axes):
     axis.plot(signals[labels == label][0], linewidth=1)
     axis.set_title(names[label], fontsize="medium")
 axes[-1].set_xlabel("time")
+plt.show()
+
+# %%
+# The anchors of the first layer, which are pieces of signals:
 
 figure, axes = plt.subplots(2, 16, figsize=(8, 1.6), sharey=True, layout="constrained")
 anchors = network.features_.anchors_[0].reshape(-1, 7, 7)[:, 3]

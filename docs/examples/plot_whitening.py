@@ -41,8 +41,8 @@ print(f"first three: {100 * share[:3].sum():.0f} % of the second moments")
 print(f"last twelve: {100 * share[-12:].sum():.1f} %")
 
 # %%
-# The directions themselves, as patches, from the strongest to the weakest, and a
-# photograph before and after. The whitened one is scaled for display.
+# The directions themselves, as patches, from the strongest to the weakest. The strong
+# ones are slopes of brightness, the weak ones fine patterns in colour.
 
 import matplotlib.pyplot as plt
 
@@ -56,6 +56,10 @@ figure, axes = plt.subplots(2, 12, figsize=(8, 1.7), layout="constrained")
 for axis, component in zip(axes.flat, whitening.components_, strict=True):
     axis.imshow(displayed(component.reshape(3, 3, 3)))
     axis.set_axis_off()
+plt.show()
+
+# %%
+# A photograph before and after, the whitened one scaled for display.
 
 whitened = whitening.transform(everything[: len(everything) // 2])
 height, width = grids[0].shape[:2]
