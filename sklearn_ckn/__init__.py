@@ -1,7 +1,11 @@
 """Convolutional Kernel Networks as scikit-learn estimators."""
 
 from sklearn_ckn._classifier import CKNClassifier
-from sklearn_ckn._display import TrainingDisplay
+from sklearn_ckn._displays import (
+    AnchorsDisplay,
+    FeatureMapDisplay,
+    TrainingDisplay,
+)
 from sklearn_ckn._exact import ckn_kernel
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._linear import LinearPathClassifier, RidgePathRegressor
@@ -12,9 +16,11 @@ from sklearn_ckn._version import __version__
 from sklearn_ckn._whitening import PatchWhitening
 
 __all__ = [
+    "AnchorsDisplay",
     "CKNClassifier",
     "CKNFeatures",
     "CKNRegressor",
+    "FeatureMapDisplay",
     "LinearPathClassifier",
     "PatchWhitening",
     "RidgePathRegressor",
