@@ -9,6 +9,7 @@ from sklearn_ckn._displays import (
 from sklearn_ckn._exact import ckn_kernel
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._linear import LinearPathClassifier, RidgePathRegressor
+from sklearn_ckn._persistence import InconsistentVersionWarning
 from sklearn_ckn._regressor import CKNRegressor
 from sklearn_ckn._spherical_kmeans import SphericalKMeans
 from sklearn_ckn._supervised import SupervisedCKNClassifier
@@ -21,6 +22,7 @@ __all__ = [
     "CKNFeatures",
     "CKNRegressor",
     "FeatureMapDisplay",
+    "InconsistentVersionWarning",
     "LinearPathClassifier",
     "PatchWhitening",
     "RidgePathRegressor",

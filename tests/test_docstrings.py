@@ -13,6 +13,7 @@ from sklearn_ckn import (
     CKNFeatures,
     CKNRegressor,
     FeatureMapDisplay,
+    InconsistentVersionWarning,
     LinearPathClassifier,
     PatchWhitening,
     RidgePathRegressor,
@@ -37,7 +38,9 @@ ESTIMATORS = [
 DISPLAYS = [AnchorsDisplay, FeatureMapDisplay, TrainingDisplay]
 
 
-@pytest.mark.parametrize("documented", [*ESTIMATORS, *DISPLAYS, ckn_kernel])
+@pytest.mark.parametrize(
+    "documented", [*ESTIMATORS, *DISPLAYS, InconsistentVersionWarning, ckn_kernel]
+)
 def test_examples(documented):
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
     module = sys.modules[documented.__module__]
@@ -87,6 +90,7 @@ def test_public_names_and_version():
         "CKNFeatures",
         "CKNRegressor",
         "FeatureMapDisplay",
+        "InconsistentVersionWarning",
         "LinearPathClassifier",
         "PatchWhitening",
         "RidgePathRegressor",
