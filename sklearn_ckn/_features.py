@@ -7,7 +7,6 @@ from os import PathLike
 
 import numpy as np
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
@@ -24,6 +23,7 @@ from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._learning import LayerLearner
 from sklearn_ckn._memory import DataKey, encode_training_images, resolve_memory
 from sklearn_ckn._parameters import resolve_layers
+from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import CallbackSupportMixin, Task, start_task
 
 
@@ -31,7 +31,7 @@ class CKNFeatures(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,
+    VersionedEstimator,
 ):
     """Convolutional kernel network with anchors learned without labels.
 

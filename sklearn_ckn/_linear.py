@@ -4,7 +4,6 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import (
-    BaseEstimator,
     MultiOutputMixin,
     RegressorMixin,
     _fit_context,
@@ -21,6 +20,7 @@ from sklearn_ckn._heads import (
 )
 from sklearn_ckn._images import keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
+from sklearn_ckn._persistence import VersionedEstimator
 
 ALPHA_CONSTRAINT = [
     Interval(Real, 0, None, closed="neither"),
@@ -29,7 +29,7 @@ ALPHA_CONSTRAINT = [
 ]
 
 
-class LinearPathClassifier(DecisionsMixin, BaseEstimator):
+class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
     """Linear classifier for wide features that chooses its regularization.
 
     The features are centred and divided by their root mean square norm, without a
@@ -202,7 +202,7 @@ def _linear(X, coef, intercept):
     return products
 
 
-class RidgePathRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
+class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
     """Ridge regression on wide features that chooses its regularization.
 
     Minimises ``(1/n) sum_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2`` over features

@@ -1,15 +1,15 @@
 """What the classifier and the regressor share: a network and a head on its features."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import check_images
+from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import CallbackSupportMixin
 
 
-class NetworkPredictor(CallbackSupportMixin, BaseEstimator):
+class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     """Base of estimators with the parameters of CKNFeatures and those of a head."""
 
     def _fit_network(self, X, images, task):

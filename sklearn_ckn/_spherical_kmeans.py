@@ -5,7 +5,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
@@ -18,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_ckn._engine import get_engine
 from sklearn_ckn._images import keep_fitted_on_error
 from sklearn_ckn._norms import row_norms, unit_rows
+from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import Task
 from sklearn_ckn._threads import single_threaded_blas
 
@@ -166,7 +166,7 @@ def spherical_k_means(
 
 
 class SphericalKMeans(
-    ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, VersionedEstimator
 ):
     """K-means on the unit sphere: clusters of directions.
 

@@ -6,7 +6,6 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.linalg import eigh, helmert
 from sklearn.base import (
-    BaseEstimator,
     OneToOneFeatureMixin,
     TransformerMixin,
     _fit_context,
@@ -23,10 +22,11 @@ from sklearn_ckn._images import (
     restore_layout,
 )
 from sklearn_ckn._norms import BLOCK_VALUES
+from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._threads import single_threaded_blas
 
 
-class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator):
     """Centre and whiten the patches of images, and put the images together again.
 
     Each patch loses the mean of each of its channels and is multiplied by

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.datasets import load_sample_image
 from sklearn.decomposition import PCA
 
-from sklearn_ckn import CKNFeatures, PatchWhitening
+from sklearn_ckn import AnchorsDisplay, CKNFeatures, FeatureMapDisplay, PatchWhitening
 
 # Every third pixel of the flower, as an image (1, height, width, 3).
 image = load_sample_image("flower.jpg")[::3, ::3][np.newaxis]
@@ -71,13 +71,21 @@ for axis in axes.flat:
 plt.show()
 
 # %%
-# The first layer's anchors, ordered by their strength in colour. They are patches of
-# the image, for k-means++ seeds are patches.
+# Single channels of the maps, one for each anchor, by
+# :class:`~sklearn_ckn.FeatureMapDisplay`:
 
-anchors = networks[0].anchors_[0].reshape(-1, 3, 3, 3)
-order = anchors.std(axis=3).mean(axis=(1, 2)).argsort()
-figure, axes = plt.subplots(2, 16, figsize=(8, 1.3), layout="constrained")
-for axis, anchor in zip(axes.flat, anchors[order], strict=True):
-    axis.imshow(np.clip(0.5 + anchor, 0, 1))
-    axis.set_axis_off()
+display = FeatureMapDisplay.from_estimator(networks[1], whitened[0])
+display.figure_.set_size_inches(9, 3.2)
+plt.show()
+
+# %%
+# The first layer's anchors are patches of the whitened image, for k-means++ seeds are
+# patches. Those of the second layer are patches of maps; what stands for them are the
+# parts of the image that they see, those closest to each anchor.
+
+figure, axes = plt.subplots(1, 2, figsize=(9, 4.5), layout="constrained")
+AnchorsDisplay.from_estimator(networks[0], ax=axes[0])
+AnchorsDisplay.from_estimator(
+    networks[1], layer=1, images=whitened, n_patches=1, ax=axes[1]
+)
 plt.show()

@@ -96,8 +96,9 @@ if not sure.all():
 
 # %%
 # Two cautions. A pickle runs code when it is read: load files from those you trust.
-# And it holds private attributes: read it with the versions of sklearn-ckn and
-# scikit-learn that wrote it, and keep with it what is needed to fit it again, which
-# with a ``random_state`` gives the same anchors.
+# And it says which version of sklearn-ckn wrote it; another version warns with
+# :class:`~sklearn_ckn.InconsistentVersionWarning`, and so does scikit-learn about its
+# own estimators. Keep with a file what is needed to fit it again, which with a
+# ``random_state`` gives the same anchors.
 
 folder.cleanup()

@@ -1,7 +1,9 @@
-"""Plots of fitted estimators."""
+"""TrainingDisplay: how a network was trained."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ckn._displays._common import import_pyplot, take_axes
 
 
 class TrainingDisplay:
@@ -84,22 +86,13 @@ class TrainingDisplay:
         has_score = not np.isnan(self.history["validation_score"]).all()
         n_axes = 1 + has_score
         if axes is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                raise ImportError(
-                    "TrainingDisplay needs matplotlib: install sklearn-ckn[plot]."
-                ) from error
+            pyplot = import_pyplot("TrainingDisplay")
             _, axes = pyplot.subplots(
                 1, n_axes, figsize=(4.5 * n_axes, 3.5), layout="constrained"
             )
-        self.axes_ = np.atleast_1d(axes).ravel()
-        if len(self.axes_) < n_axes:
-            raise ValueError(
-                f"axes must hold {n_axes} axes, for the objective and the validation "
-                f"accuracy, got {len(self.axes_)}."
-            )
-        self.axes_ = self.axes_[:n_axes]
+        self.axes_ = take_axes(
+            axes, n_axes, "the objective and the validation accuracy"
+        )
         self.figure_ = self.axes_[0].figure
         epochs = self.history["epoch"]
         curves = [[("objective", "objective"), ("batch_loss", "loss of batches")]]
