@@ -56,7 +56,7 @@ axes[0, 0].imshow(image[0])
 axes[0, 0].set_title("image", fontsize="medium")
 axes[1, 0].imshow(np.clip(0.5 + whitened[0] / (6 * whitened.std()), 0, 1))
 axes[1, 0].set_title("whitened", fontsize="medium")
-for number, (column, layer_map) in enumerate(zip(axes.T[1:], maps, strict=True), 1):
+for number, (column, layer_map) in enumerate(zip(axes.T[1:], maps, strict=True)):
     norms = np.linalg.norm(layer_map, axis=2, keepdims=True)
     directions = (layer_map / np.maximum(norms, 1e-12)).reshape(-1, layer_map.shape[2])
     components = PCA(3, random_state=0).fit_transform(directions)
