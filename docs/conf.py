@@ -31,6 +31,8 @@ extensions = [
 exclude_patterns = ["_build", "examples", "auto_examples/*.ipynb", "**.md5"]
 templates_path = ["_templates"]
 default_role = "literal"
+# Strings in types and tables are code: their quotes stay straight.
+smartquotes = False
 myst_heading_anchors = 3
 
 numpydoc_show_class_members = False
