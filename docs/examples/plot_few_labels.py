@@ -54,8 +54,8 @@ numbers = [50, 100, 200, 400]
 n_draws = 5
 
 # %%
-# Few images have few distinct patches and few dimensions: the warnings that say so,
-# and those of a perceptron that would like more iterations, are left out here.
+# Fifty images are fewer than the hundred components of ``Nystroem``, and the perceptron
+# would like more iterations: the warnings that say so are left out here.
 
 accuracies = {name: np.empty((len(numbers), n_draws)) for name in models}
 with warnings.catch_warnings():
