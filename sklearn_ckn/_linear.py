@@ -1,12 +1,13 @@
 """The heads as estimators of their own, for wide features from anywhere."""
 
 from numbers import Real
+from typing import Literal, Self, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import (
     MultiOutputMixin,
     RegressorMixin,
-    _fit_context,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -21,6 +22,7 @@ from sklearn_ckn._heads import (
 from sklearn_ckn._images import keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._persistence import VersionedEstimator
+from sklearn_ckn._typing import Alpha, ClassWeight, FloatArray, Head, fit_context
 
 ALPHA_CONSTRAINT = [
     Interval(Real, 0, None, closed="neither"),
@@ -117,13 +119,19 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
-    def __init__(self, head="ridge", *, alpha="auto", class_weight=None):
+    def __init__(
+        self,
+        head: Head = "ridge",
+        *,
+        alpha: Alpha = "auto",
+        class_weight: ClassWeight = None,
+    ) -> None:
         self.head = head
         self.alpha = alpha
         self.class_weight = class_weight
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Choose alpha and fit the classifier and its probabilities.
 
         Parameters
@@ -177,7 +185,7 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         self.temperature_ = 1 / fitted.factor
         return self
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores of the classes.
 
         Parameters
@@ -259,11 +267,11 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
 
     _parameter_constraints = {"alpha": ALPHA_CONSTRAINT}  # noqa: RUF012
 
-    def __init__(self, alpha="auto"):
+    def __init__(self, alpha: Alpha = "auto") -> None:
         self.alpha = alpha
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Choose alpha and fit.
 
         Parameters
@@ -304,7 +312,22 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
             self.alpha_ = float(fitted.alphas[fitted.best])
         return self
 
-    def predict(self, X, return_std=False):
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: Literal[True]
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: bool
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
+
+    def predict(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Predict targets.
 
         Parameters
