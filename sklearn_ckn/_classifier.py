@@ -5,6 +5,7 @@ from typing import Self
 from numpy.typing import ArrayLike
 
 from sklearn_ckn._decisions import DecisionsMixin
+from sklearn_ckn._engine import get_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._heads import resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
@@ -82,9 +83,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         folds with the others. The anchors have seen those images, without labels.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where features are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU. The
-        head is fitted on the CPU.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where features and head are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU.
     verbose : int, default=0
         1 prints a line per layer, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -196,7 +196,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64.
+            float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
 
@@ -210,18 +210,21 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             X, y or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
+        TypeError
+            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self):
             resolve_alphas(self.alpha)
+            engine = get_engine(self.device, X)
             images, y = check_images(self, X, y, reset=True)
             self.classes_, _, _ = encode_labels(y, self.class_weight)
-            features = self._fit_network(X, images, task)
+            features = self._fit_network(X, images, engine, task)
             self.head_ = LinearPathClassifier(
                 self.head, alpha=self.alpha, class_weight=self.class_weight
             )
             with task.subtask("fit head"):
-                self.head_.fit(features, y)
+                self.head_._fit(features, y, engine.xp)
         task.end()
         return self
 
@@ -244,8 +247,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
         Returns
         -------
-        decisions : ndarray of shape (n, n_classes), or (n,) for two classes
+        decisions : array of shape (n, n_classes), or (n,) for two classes
             In the dtype of the features: float64 for float64 images, else float32.
+            An array of CuPy if X is one.
 
         Raises
         ------

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._heads import probabilities
 from sklearn_ckn._typing import AnyArray, FloatArray
 
@@ -23,7 +24,7 @@ class DecisionsMixin(ClassifierMixin):
         -------
         labels : ndarray of shape (n,), dtype of ``classes_``
         """
-        decisions = self.decision_function(X)
+        decisions = to_numpy(self.decision_function(X))
         if decisions.ndim == 1:
             return self.classes_[(decisions > 0).astype(np.intp)]
         return self.classes_[decisions.argmax(axis=1)]
@@ -43,7 +44,8 @@ class DecisionsMixin(ClassifierMixin):
 
         Returns
         -------
-        probabilities : ndarray of shape (n, n_classes), float64
+        probabilities : array of shape (n, n_classes), float64
+            An array of CuPy if X is one.
         """
         decisions = self.decision_function(X)
         if decisions.ndim == 1:
@@ -60,6 +62,8 @@ class DecisionsMixin(ClassifierMixin):
 
         Returns
         -------
-        log_probabilities : ndarray of shape (n, n_classes), float64
+        log_probabilities : array of shape (n, n_classes), float64
+            An array of CuPy if X is one.
         """
-        return np.log(self.predict_proba(X))
+        probabilities = self.predict_proba(X)
+        return namespace(probabilities).log(probabilities)

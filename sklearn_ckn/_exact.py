@@ -14,7 +14,7 @@ from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils._param_validation import Interval
 
 from sklearn_ckn._blocks import image_scales
-from sklearn_ckn._engine.array import SMALLEST_NORM, ArrayEngine
+from sklearn_ckn._engine.array_steps import SMALLEST_NORM, unfold
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import check_image_pair
 from sklearn_ckn._kernels import kernel_values
@@ -156,7 +156,7 @@ class _ImageSet:
 
     def _fill(self, scaled, layers):
         """Compute the unit patches of scaled images and the norms in every layer."""
-        patches = ArrayEngine().unfold(scaled, layers[0].settings)
+        patches = unfold(scaled, layers[0].settings)
         patches = patches.reshape(-1, patches.shape[-1])
         self.units[...] = unit_rows(patches).reshape(self.units.shape)
         self.norms[0][...] = row_norms(patches).reshape(self.norms[0].shape)

@@ -10,8 +10,9 @@ from sklearn.base import (
     RegressorMixin,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._decisions import DecisionsMixin
 from sklearn_ckn._heads import (
     LOSSES,
@@ -19,7 +20,7 @@ from sklearn_ckn._heads import (
     fit_ridge_regressor,
     resolve_alphas,
 )
-from sklearn_ckn._images import keep_fitted_on_error
+from sklearn_ckn._images import keep_fitted_on_error, validate_rows
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._typing import Alpha, ClassWeight, FloatArray, Head, fit_context
@@ -137,7 +138,7 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            float32 stays float32.
+            float32 stays float32. The head is fitted where an array of CuPy is.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
 
@@ -155,13 +156,17 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         ConvergenceWarning
             A minimum was not reached, with ``"linear_svm"`` or ``"logistic"``.
         """
+        return self._fit(X, y, namespace(X))
+
+    def _fit(self, X, y, xp):
+        """Fit with the namespace ``xp``; see ``fit``."""
         with keep_fitted_on_error(self):
             alphas = resolve_alphas(self.alpha)
-            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
-            self._fit_features(X, y, alphas)
+            X, y = validate_rows(self, X, y, reset=True)
+            self._fit_features(X, y, alphas, xp)
         return self
 
-    def _fit_features(self, X, y, alphas, n_held_out=0):
+    def _fit_features(self, X, y, alphas, xp, n_held_out=0):
         """Fit validated features, whose last ``n_held_out`` rows choose alpha."""
         self.classes_, labels, weights = encode_labels(y, self.class_weight)
         self.n_features_in_ = X.shape[1]
@@ -170,6 +175,7 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
             labels,
             weights,
             head=self.head,
+            xp=xp,
             alphas=alphas,
             n_held_out=n_held_out,
         )
@@ -194,19 +200,20 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
 
         Returns
         -------
-        decisions : ndarray of shape (n, n_classes), or (n,) for two classes
-            In the dtype of X: float32 or else float64.
+        decisions : array of shape (n, n_classes), or (n,) for two classes
+            In the dtype of X: float32 or else float64. An array of CuPy if X is one.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_rows(self, X, reset=False)
         decisions = _linear(X, self.coef_, self.intercept_)
         return decisions.ravel() if len(self.classes_) == 2 else decisions
 
 
 def _linear(X, coef, intercept):
-    """Return X coef^T + intercept, in the dtype of X."""
-    products = X @ coef.T.astype(X.dtype, copy=False)
-    products += intercept.astype(X.dtype, copy=False)
+    """Return X coef^T + intercept, in the dtype and the namespace of X."""
+    xp = namespace(X)
+    products = X @ xp.asarray(coef.astype(X.dtype, copy=False)).T
+    products += xp.asarray(intercept.astype(X.dtype, copy=False))
     return products
 
 
@@ -277,7 +284,7 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            float32 stays float32.
+            float32 stays float32. The regression is fitted where an array of CuPy is.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
 
@@ -290,18 +297,17 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         ValueError
             X, y or a parameter is not as described.
         """
+        return self._fit(X, y, namespace(X))
+
+    def _fit(self, X, y, xp):
+        """Fit with the namespace ``xp``; see ``fit``."""
         with keep_fitted_on_error(self):
             alphas = resolve_alphas(self.alpha)
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                dtype=[np.float64, np.float32],
-                multi_output=True,
-                y_numeric=True,
+            X, y = validate_rows(
+                self, X, y, reset=True, multi_output=True, y_numeric=True
             )
             targets = y.reshape(len(y), -1).astype(np.float64)
-            fitted, self._posterior = fit_ridge_regressor(X, targets, alphas)
+            fitted, self._posterior = fit_ridge_regressor(X, targets, alphas, xp=xp)
             self.coef_, self.intercept_ = fitted.coef, fitted.intercept
             self.noise_variance_ = self._posterior.noise_variance
             if y.ndim == 1:
@@ -339,7 +345,7 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         Returns
         -------
         mean : ndarray of shape (n,) or (n, n_targets)
-            In the dtype of X: float32 or else float64.
+            In the dtype of X: float32 or else float64. NumPy's, whatever X is.
         deviation : ndarray of the shape of ``mean``, float64
             Standard deviation of a new target, noise included: that of the Gaussian
             process whose mean ridge is (Rasmussen and Williams, Gaussian Processes
@@ -347,8 +353,8 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
             variance of W of ``noise_variance_`` / (n alpha). Only if ``return_std``.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        mean = _linear(X, self.coef_, np.asarray(self.intercept_))
+        X = validate_rows(self, X, reset=False)
+        mean = to_numpy(_linear(X, self.coef_, np.asarray(self.intercept_)))
         if not return_std:
             return mean
         deviation = self._posterior.deviation(X)

@@ -5,6 +5,7 @@ from typing import Literal, Self, overload
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
+from sklearn_ckn._engine import get_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._heads import resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
@@ -66,9 +67,8 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         room of the features on disk, for each network and each training set.
     alpha : float, "auto" or array-like of float, default="auto"
         Regularization, or candidates for it: see :class:`RidgePathRegressor`.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where features are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU. The
-        head is fitted on the CPU.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where features and head are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU.
     verbose : int, default=0
         1 prints a line per layer, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -166,7 +166,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64.
+            float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
 
@@ -180,16 +180,19 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             X, y or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
+        TypeError
+            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self):
             resolve_alphas(self.alpha)
+            engine = get_engine(self.device, X)
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
-            features = self._fit_network(X, images, task)
+            features = self._fit_network(X, images, engine, task)
             with task.subtask("fit head"):
-                self.head_ = RidgePathRegressor(self.alpha).fit(features, y)
+                self.head_ = RidgePathRegressor(self.alpha)._fit(features, y, engine.xp)
         task.end()
         return self
 

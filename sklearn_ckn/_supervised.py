@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._classifier import CKNClassifier
 from sklearn_ckn._engine import get_engine
 from sklearn_ckn._heads import StandardizedFeatures, one_vs_rest, resolve_alphas
@@ -150,9 +151,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         Epochs to wait for a better one with ``early_stopping``.
     warm_start : bool, default=False
         Whether a second ``fit`` goes on from the network of the first one.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where features and gradients are computed; ``"cuda"`` needs CuPy and an NVIDIA
-        GPU. The head is fitted on the CPU.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where features, gradients and head are computed; ``"cuda"`` needs CuPy and an
+        NVIDIA GPU. Sums are rounded otherwise there, so that a training does not
+        repeat the epochs of another device.
     verbose : int, default=0
         1 prints a line per layer and per epoch, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -345,7 +347,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64.
+            float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
 
@@ -364,6 +366,8 @@ class SupervisedCKNClassifier(CKNClassifier):
             epoch before.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
+        TypeError
+            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, self.n_epochs + 3, X, y)
         with keep_fitted_on_error(self):
@@ -383,27 +387,31 @@ class SupervisedCKNClassifier(CKNClassifier):
         resolve_alphas(self.alpha)
         goes_on = self.warm_start and hasattr(self, "features_")
         before = vars(self).copy() if goes_on else None
-        engine = get_engine(self.device)
+        engine = get_engine(self.device, X)
         rng = check_random_state(self.random_state)
         images, y = check_images(self, X, y, reset=True)
         self.classes_, labels, weights = encode_labels(y, self.class_weight)
         if goes_on:
             self._check_warm_start(before, images)
             with task.subtask("encode start"):
-                features = self.features_._encode(images)
+                features = self.features_._encode(images, engine, engine.xp)
         else:
-            features = self._fit_network(X, images, task)
+            features = self._fit_network(X, images, engine, task)
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):
-                start_head = self._new_head().fit(features, y)
+                start_head = self._new_head()._fit(features, y, engine.xp)
         train, held_out = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
             train, held_out = split_rows(labels, self.validation_fraction, rng)
         if len(held_out):
             order = np.concatenate([train, held_out])
-            images, labels, weights = images[order], labels[order], weights[order]
-            features = features[order]
+            labels, weights = labels[order], weights[order]
+            images = images[namespace(images).asarray(order)]
+            features = features[namespace(features).asarray(order)]
+        if engine.has_room_for(images.nbytes):
+            # Every epoch takes them in another order.
+            images = to_namespace(images, engine.xp)
         data = TrainingSet(
             images,
             labels,
@@ -414,23 +422,23 @@ class SupervisedCKNClassifier(CKNClassifier):
         self._choose_training_alpha(start_head, before)
         loop = TrainingLoop(data, self._options(), engine, rng)
         number = 0 if before is None else before["history_"]["epoch"][-1]
-        network = TrainedNetwork.from_layers(self.features_._layers)
+        network = TrainedNetwork.from_layers(self.features_._layers, engine.xp)
         scale = None if before is None else before["_feature_scale"]
         start = loop.start(network, features, number, scale)
         self._feature_scale = start.head.scale
         if goes_on:
             # Its features have seen the labels, and their head chooses accordingly.
-            start_head = self._fit_head(data, features, start.head.scale)
+            start_head = self._fit_head(data, features, engine.xp, start.head.scale)
         score = None
         if data.n_held_out:
-            score = _chosen_score(self._fit_head(data, features))
+            score = _chosen_score(self._fit_head(data, features, engine.xp))
         # Wide features take more memory than all that comes after.
         del features
         self.history_ = {} if before is None else before["history_"]
         if before is None:
             self._record(start)
         best, failure = self._train(loop, data, start, task)
-        self._keep(loop, data, start, best, start_head, score)
+        self._keep(loop, data, start, best, start_head, score, engine.xp)
         return failure
 
     def _check_warm_start(self, before, images):
@@ -512,7 +520,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         """Return the fitted attributes of a training that stopped after an epoch."""
         head = self._new_head()
         head.classes_ = self.classes_
-        head.coef_, head.intercept_ = epoch.head.in_original_units()
+        head.coef_, head.intercept_ = map(to_numpy, epoch.head.in_original_units())
         head.n_features_in_ = head.coef_.shape[1]
         head.alphas_, head.alpha_ = (
             np.array([self.training_alpha_]),
@@ -560,7 +568,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             self.head, alpha=self.alpha, class_weight=self.class_weight
         )
 
-    def _fit_head(self, data, features, scale=None):
+    def _fit_head(self, data, features, xp, scale=None):
         """Return a head on the features of all images.
 
         Held-out images choose one of the alphas of the parameter. Without any, alpha
@@ -568,20 +576,21 @@ class SupervisedCKNClassifier(CKNClassifier):
         """
         alphas = resolve_alphas(self.alpha)
         if scale is not None and (isinstance(self.alpha, Real) or not data.n_held_out):
-            measured = StandardizedFeatures.from_values(features, data.weights).scale
+            weights = xp.asarray(data.weights)
+            measured = StandardizedFeatures.from_values(features, weights).scale
             alphas = np.array([self.training_alpha_ * (scale / measured) ** 2])
         labels = self.classes_[data.labels]
         with single_threaded_blas:
             return self._new_head()._fit_features(
-                features, labels, alphas, data.n_held_out
+                features, labels, alphas, xp, data.n_held_out
             )
 
-    def _keep(self, loop, data, start, best, start_head, start_score):
+    def _keep(self, loop, data, start, best, start_head, start_score, xp):
         """Set the network and the head of the best epoch, or of the start."""
         self.head_, self.best_epoch_ = start_head, start.number
         if best is start:
             return
-        head = self._fit_head(data, loop.encode(best.network), start.head.scale)
+        head = self._fit_head(data, loop.encode(best.network), xp, start.head.scale)
         if data.n_held_out and _chosen_score(head) <= start_score:
             return
         self.head_, self.best_epoch_ = head, best.number

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._displays._common import (
     as_picture,
     check_layer,
@@ -140,7 +141,7 @@ class AnchorsDisplay:
                 f"n_patches must be an integer of at least 1, got {n_patches!r}."
             )
         if images is not None:
-            images = check_images(features, images, reset=False)
+            images = check_images(features, to_numpy(images), reset=False)
             patches = closest_patches(features, layer, images, n_patches)
             tiles = _scale_patches(as_picture(patches), as_picture(images))
         elif layer == 0:

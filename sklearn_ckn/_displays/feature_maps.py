@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_array
 
+from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._blocks import encode_block
 from sklearn_ckn._displays._common import (
     as_picture,
@@ -20,7 +21,7 @@ from sklearn_ckn._displays._common import (
     stretch,
     take_axes,
 )
-from sklearn_ckn._engine import get_engine
+from sklearn_ckn._engine import CPUEngine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import compute_dtype
 from sklearn_ckn._predictor import NetworkPredictor
@@ -128,10 +129,10 @@ class FeatureMapDisplay:
         features = fitted_features(estimator)
         n_layers = len(features.anchors_)
         shown = range(n_layers) if layer is None else [check_layer(layer, n_layers)]
-        image = _check_image(image, features.image_shape_)
+        image = _check_image(to_numpy(image), features.image_shape_)
         dtype = compute_dtype(image.dtype)
         layers = [each.astype(dtype) for each in features._layers]
-        engine = get_engine(features.device)
+        engine = CPUEngine()
         maps = [
             encode_block(image[np.newaxis], layers[: i + 1], engine, dtype)[0]
             for i in shown
