@@ -37,6 +37,8 @@ myst_heading_anchors = 3
 
 numpydoc_show_class_members = False
 autosummary_generate = True
+# The docstrings say what the annotations say, and more.
+autodoc_typehints = "none"
 toc_object_entries_show_parents = "hide"
 autodoc_member_order = "groupwise"
 

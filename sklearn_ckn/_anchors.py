@@ -6,7 +6,8 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.random import sample_without_replacement
 
-from sklearn_ckn._blocks import block_slices, encode_block
+from sklearn_ckn._arrays import namespace
+from sklearn_ckn._blocks import block_slices, encode_blocks
 from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._norms import cache_blocks, unit_rows
 from sklearn_ckn._progress import Task
@@ -37,7 +38,8 @@ def sample_patches(
 
     Parameters
     ----------
-    images : ndarray of shape (n, H, W, C)
+    images : array of shape (n, H, W, C)
+        NumPy's, or of the engine's namespace.
     layers : list of Layer
         The earlier layers, in ``dtype``.
     settings : LayerSettings
@@ -53,7 +55,8 @@ def sample_patches(
 
     Returns
     -------
-    patches : ndarray of shape (min(n_patches, all), k * k * C), ``dtype``
+    patches : array of shape (min(n_patches, all), k * k * C), ``dtype``
+        Of the engine's namespace.
     """
     map_shape = map_shapes(images.shape[1:], layers)[-1]
     height, width = settings.response_shape(map_shape)
@@ -67,10 +70,19 @@ def sample_patches(
     rows, columns = np.divmod(positions, width)
     sampled, owners = np.unique(owners, return_inverse=True)
 
-    patches = np.empty((len(places), settings.patch_length(map_shape)), dtype=dtype)
+    patches = engine.xp.empty(
+        (len(places), settings.patch_length(map_shape)), dtype=dtype
+    )
     slices = block_slices(len(sampled), images.shape[1:], layers, engine, dtype)
-    for part in (task or Task()).each("block", slices):
-        maps = encode_block(images[sampled[part]], layers, engine, dtype)
+    blocks = encode_blocks(
+        _Rows(images, namespace(images).asarray(sampled)),
+        layers,
+        engine,
+        dtype,
+        slices=slices,
+        xp=engine.xp,
+    )
+    for part, maps in (task or Task()).each("block", blocks):
         chosen = slice(*np.searchsorted(owners, [part.start, part.stop]))
         patches[chosen] = engine.gather_patches(
             maps,
@@ -82,19 +94,30 @@ def sample_patches(
     return patches
 
 
+class _Rows:
+    """Rows of an array by their numbers, taken when they are asked for."""
+
+    def __init__(self, array, rows):
+        self._array = array
+        self._rows = rows
+
+    def __getitem__(self, part):
+        return self._array[self._rows[part]]
+
+
 def unit_patches(patches, patch_size):
     """Drop patches of zeros and near-constant ones, divide the others by their norms.
 
     Parameters
     ----------
-    patches : ndarray of shape (n, k * k * C), float32 or float64
+    patches : array of shape (n, k * k * C), float32 or float64
         Overwritten: samples of patches are large.
     patch_size : int
         Side k of the patches.
 
     Returns
     -------
-    unit : ndarray of shape (m, k * k * C), dtype of ``patches``
+    unit : array of shape (m, k * k * C), dtype of ``patches``
         At least one row: near-constant patches where there are no others, and the
         constant direction where all are zero.
     """
@@ -112,7 +135,7 @@ def unit_patches(patches, patch_size):
     if nonzero.any():
         return unit_rows(patches[nonzero])
     length = patches.shape[1]
-    return np.full((1, length), 1 / np.sqrt(length), dtype=patches.dtype)
+    return namespace(patches).full((1, length), length**-0.5, dtype=patches.dtype)
 
 
 def _contrasts(units, patch_size):
@@ -121,7 +144,8 @@ def _contrasts(units, patch_size):
     pixels = units.reshape(len(units), n_pixels, units.shape[1] // n_pixels)
     sums = pixels.sum(axis=1)
     # Without its mean pixel, the square of a unit patch is 1 - |sum|^2 / n_pixels.
-    return np.sqrt(np.maximum(1 - np.sum(sums**2, axis=1) / n_pixels, 0))
+    xp = namespace(units)
+    return xp.sqrt(xp.maximum(1 - (sums**2).sum(axis=1) / n_pixels, 0))
 
 
 def nystrom_residual(points, layer, engine):
@@ -134,8 +158,8 @@ def nystrom_residual(points, layer, engine):
 
     Parameters
     ----------
-    points : ndarray of shape (n, length), float32 or float64
-        Unit patches; about ten thousand are enough.
+    points : array of shape (n, length), float32 or float64
+        Unit patches of the engine's namespace; about ten thousand are enough.
     layer : Layer
     engine : CPUEngine or ArrayEngine
 
@@ -153,10 +177,12 @@ def nystrom_residual(points, layer, engine):
         block = sample[part]
         n_images = -(-len(block) // PATCHES_PER_IMAGE)
         # What fills the last image up is zero, and so are its features.
-        images = np.zeros((n_images * PATCHES_PER_IMAGE, block.shape[1]), block.dtype)
+        images = engine.xp.zeros(
+            (n_images * PATCHES_PER_IMAGE, block.shape[1]), block.dtype
+        )
         images[: len(block)] = block
         maps = engine.encode(
             images.reshape(n_images, 1, PATCHES_PER_IMAGE, block.shape[1]), [single]
         )
-        captured += np.einsum("nhwp,nhwp->", maps, maps, dtype=np.float64)
-    return float(np.clip(1 - captured / len(sample), 0, 1))
+        captured += float(engine.xp.einsum("nhwp,nhwp->", maps, maps, dtype=np.float64))
+    return min(max(1 - captured / len(sample), 0.0), 1.0)

@@ -6,12 +6,9 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 
+from sklearn_ckn._arrays import namespace, to_namespace
 from sklearn_ckn._layer import multiply_adds
 from sklearn_ckn._norms import powers_of_two
-
-# Work of one block in multiply-adds, some tenths of a second on two cores: between
-# blocks callbacks are told of the progress.
-WORK_PER_BLOCK = 40_000_000_000
 
 
 def block_slices(n_images, image_shape, layers, engine, dtype, *, n_copies=1):
@@ -39,7 +36,8 @@ def block_slices(n_images, image_shape, layers, engine, dtype, *, n_copies=1):
     image_bytes = engine.bytes_per_image(image_shape, layers, itemsize)
     image_bytes += itemsize * prod(image_shape)
     by_memory = get_chunk_n_rows(n_copies * image_bytes, max_n_rows=n_images)
-    by_work = WORK_PER_BLOCK // max(1, n_copies * multiply_adds(image_shape, layers))
+    work = n_copies * multiply_adds(image_shape, layers)
+    by_work = engine.work_per_block // max(1, work)
     step = max(1, min(by_memory, by_work))
     return list(gen_batches(n_images, step))
 
@@ -49,14 +47,16 @@ def image_scales(images):
 
     Parameters
     ----------
-    images : ndarray of shape (n, H, W, C), float32 or float64
+    images : array of shape (n, H, W, C), float32 or float64
 
     Returns
     -------
-    scale, inverse : ndarray of shape (n, 1, 1, 1), dtype of ``images``
+    scale, inverse : array of shape (n, 1, 1, 1), dtype of ``images``
         See ``powers_of_two``.
     """
-    largest = np.maximum(images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3)))
+    largest = namespace(images).maximum(
+        images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3))
+    )
     return powers_of_two(largest[:, np.newaxis, np.newaxis, np.newaxis])
 
 
@@ -70,7 +70,8 @@ def encode_block(images, layers, engine, dtype):
 
     Parameters
     ----------
-    images : ndarray of shape (n, H, W, C), any real dtype
+    images : array of shape (n, H, W, C), any real dtype
+        NumPy's, or of the engine's namespace.
     layers : list of Layer
         In ``dtype``.
     engine : CPUEngine or ArrayEngine
@@ -79,9 +80,16 @@ def encode_block(images, layers, engine, dtype):
 
     Returns
     -------
-    maps : ndarray of shape (n, H', W', p), ``dtype``
+    maps : array of shape (n, H', W', p), ``dtype``
+        Of the namespace of the images.
     """
-    images = np.ascontiguousarray(images, dtype=dtype)
+    maps = _encode(engine.xp.asarray(images), layers, engine, dtype)
+    return to_namespace(maps, namespace(images))
+
+
+def _encode(images, layers, engine, dtype):
+    """Do the work of ``encode_block`` on arrays of the engine's namespace."""
+    images = engine.xp.ascontiguousarray(images, dtype=dtype)
     if not layers:
         return images
     scale, inverse = image_scales(images)
@@ -90,7 +98,18 @@ def encode_block(images, layers, engine, dtype):
     return maps
 
 
-def encode_blocks(images, layers, engine, dtype, *, flip_average=False):
+def _encode_average(images, layers, engine, dtype):
+    """Return the mean of the maps of images and of their mirror images."""
+    # Halved first, so that no sum overflows.
+    maps = _encode(images, layers, engine, dtype)
+    maps *= 0.5
+    maps += 0.5 * _encode(images[:, :, ::-1], layers, engine, dtype)
+    return maps
+
+
+def encode_blocks(
+    images, layers, engine, dtype, *, flip_average=False, slices=None, xp=None
+):
     """Map images through layers, a block at a time.
 
     Parameters
@@ -99,21 +118,30 @@ def encode_blocks(images, layers, engine, dtype, *, flip_average=False):
         See ``encode_block``.
     flip_average : bool, default=False
         Whether to average the maps of an image and of its mirror image.
+    slices : list of slice or None, default=None
+        The blocks; None divides the images by ``block_slices``.
+    xp : module or None, default=None
+        Namespace of the maps; None is that of the images.
 
     Yields
     ------
     part : slice
         The images of the block.
-    maps : ndarray of shape (length of the block, H', W', p), ``dtype``
+    maps : array of shape (length of the block, H', W', p), ``dtype``
+        Of that namespace. Valid until the next block is asked for.
     """
-    slices = block_slices(
-        len(images), images.shape[1:], layers, engine, dtype, n_copies=1 + flip_average
-    )
-    for part in slices:
-        block = images[part]
-        maps = encode_block(block, layers, engine, dtype)
-        if flip_average:
-            # Halved first, so that no sum overflows.
-            maps *= 0.5
-            maps += 0.5 * encode_block(block[:, :, ::-1], layers, engine, dtype)
-        yield part, maps
+    if slices is None:
+        slices = block_slices(
+            len(images),
+            images.shape[1:],
+            layers,
+            engine,
+            dtype,
+            n_copies=1 + flip_average,
+        )
+    encode = _encode_average if flip_average else _encode
+    blocks = engine.upload(images[part] for part in slices)
+    maps = (encode(block, layers, engine, dtype) for block in blocks)
+    if (namespace(images) if xp is None else xp) is np:
+        maps = engine.download(maps)
+    return zip(slices, maps, strict=True)

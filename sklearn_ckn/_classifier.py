@@ -1,8 +1,11 @@
 """CKNClassifier: convolutional kernel features and a linear head."""
 
-from sklearn.base import _fit_context
+from typing import Self
+
+from numpy.typing import ArrayLike
 
 from sklearn_ckn._decisions import DecisionsMixin
+from sklearn_ckn._engine import get_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._heads import resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
@@ -10,6 +13,21 @@ from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
+from sklearn_ckn._typing import (
+    Alpha,
+    ClassWeight,
+    Device,
+    FloatArray,
+    Head,
+    ImageShape,
+    Kernel,
+    MemoryLike,
+    Padding,
+    PerLayer,
+    RandomState,
+    Subsampling,
+    fit_context,
+)
 
 
 class CKNClassifier(DecisionsMixin, NetworkPredictor):
@@ -65,9 +83,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         folds with the others. The anchors have seen those images, without labels.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where features are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU. The
-        head is fitted on the CPU.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where features and head are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU.
     verbose : int, default=0
         1 prints a line per layer, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -130,27 +147,27 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
     def __init__(
         self,
-        n_anchors=(64, 256),
+        n_anchors: PerLayer[int] = (64, 256),
         *,
-        patch_size=3,
-        subsampling="auto",
-        kernel="exp",
-        beta=2.8,
-        padding="same",
-        image_shape=None,
-        nystrom_reg=1e-3,
-        n_patches=100_000,
-        max_iter=0,
-        tol=1e-4,
-        flip_average=False,
-        memory=None,
-        head="ridge",
-        alpha="auto",
-        class_weight=None,
-        device="cpu",
-        verbose=0,
-        random_state=None,
-    ):
+        patch_size: PerLayer[int] = 3,
+        subsampling: PerLayer[Subsampling] = "auto",
+        kernel: PerLayer[Kernel] = "exp",
+        beta: PerLayer[float] = 2.8,
+        padding: PerLayer[Padding] = "same",
+        image_shape: ImageShape = None,
+        nystrom_reg: PerLayer[float] = 1e-3,
+        n_patches: int = 100_000,
+        max_iter: int = 0,
+        tol: float = 1e-4,
+        flip_average: bool = False,
+        memory: MemoryLike = None,
+        head: Head = "ridge",
+        alpha: Alpha = "auto",
+        class_weight: ClassWeight = None,
+        device: Device = "cpu",
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_anchors = n_anchors
         self.patch_size = patch_size
         self.subsampling = subsampling
@@ -171,15 +188,15 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         self.verbose = verbose
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the network and the head.
 
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64.
+            float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
 
@@ -193,32 +210,35 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             X, y or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
+        TypeError
+            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self):
             resolve_alphas(self.alpha)
+            engine = get_engine(self.device, X)
             images, y = check_images(self, X, y, reset=True)
             self.classes_, _, _ = encode_labels(y, self.class_weight)
-            features = self._fit_network(X, images, task)
+            features = self._fit_network(X, images, engine, task)
             self.head_ = LinearPathClassifier(
                 self.head, alpha=self.alpha, class_weight=self.class_weight
             )
             with task.subtask("fit head"):
-                self.head_.fit(features, y)
+                self.head_._fit(features, y, engine.xp)
         task.end()
         return self
 
     @property
-    def validation_score_(self):
+    def validation_score_(self) -> FloatArray:
         """Held-out accuracy of each alpha."""
         return self.head_.validation_score_
 
     @property
-    def temperature_(self):
+    def temperature_(self) -> float:
         """What decisions are divided by for probabilities."""
         return self.head_.temperature_
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores of the classes.
 
         Parameters
@@ -227,8 +247,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
         Returns
         -------
-        decisions : ndarray of shape (n, n_classes), or (n,) for two classes
+        decisions : array of shape (n, n_classes), or (n,) for two classes
             In the dtype of the features: float64 for float64 images, else float32.
+            An array of CuPy if X is one.
 
         Raises
         ------

@@ -1,15 +1,18 @@
 """Labels and probabilities from the decisions of a linear classifier."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._heads import probabilities
+from sklearn_ckn._typing import AnyArray, FloatArray
 
 
 class DecisionsMixin(ClassifierMixin):
     """Predictions of a classifier with ``decision_function`` and ``temperature_``."""
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> AnyArray:
         """Return the label of the highest score.
 
         Parameters
@@ -21,12 +24,12 @@ class DecisionsMixin(ClassifierMixin):
         -------
         labels : ndarray of shape (n,), dtype of ``classes_``
         """
-        decisions = self.decision_function(X)
+        decisions = to_numpy(self.decision_function(X))
         if decisions.ndim == 1:
             return self.classes_[(decisions > 0).astype(np.intp)]
         return self.classes_[decisions.argmax(axis=1)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Return the probabilities of the classes.
 
         They are softmax(decisions / ``temperature_``), for two classes
@@ -41,14 +44,15 @@ class DecisionsMixin(ClassifierMixin):
 
         Returns
         -------
-        probabilities : ndarray of shape (n, n_classes), float64
+        probabilities : array of shape (n, n_classes), float64
+            An array of CuPy if X is one.
         """
         decisions = self.decision_function(X)
         if decisions.ndim == 1:
             decisions = decisions[:, np.newaxis]
         return probabilities(decisions.astype(np.float64), 1 / self.temperature_)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> FloatArray:
         """Return the logarithms of the probabilities of the classes.
 
         Parameters
@@ -58,6 +62,8 @@ class DecisionsMixin(ClassifierMixin):
 
         Returns
         -------
-        log_probabilities : ndarray of shape (n, n_classes), float64
+        log_probabilities : array of shape (n, n_classes), float64
+            An array of CuPy if X is one.
         """
-        return np.log(self.predict_proba(X))
+        probabilities = self.predict_proba(X)
+        return namespace(probabilities).log(probabilities)

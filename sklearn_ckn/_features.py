@@ -4,27 +4,46 @@ import warnings
 from math import prod
 from numbers import Integral, Real
 from os import PathLike
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ckn._arrays import namespace, to_namespace
 from sklearn_ckn._blocks import encode_blocks
-from sklearn_ckn._engine import get_engine
+from sklearn_ckn._engine import DEVICES, get_engine, get_prediction_engine
 from sklearn_ckn._images import check_images, compute_dtype, keep_fitted_on_error
 from sklearn_ckn._kernels import KERNELS
 from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._learning import LayerLearner
-from sklearn_ckn._memory import DataKey, encode_training_images, resolve_memory
+from sklearn_ckn._memory import (
+    DataKey,
+    encode_training_images,
+    is_enabled,
+    resolve_memory,
+)
 from sklearn_ckn._parameters import resolve_layers
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import CallbackSupportMixin, Task, start_task
+from sklearn_ckn._typing import (
+    Device,
+    FloatArray,
+    ImageShape,
+    Kernel,
+    MemoryLike,
+    Padding,
+    PerLayer,
+    RandomState,
+    Subsampling,
+    fit_context,
+)
 
 
 class CKNFeatures(
@@ -93,8 +112,10 @@ class CKNFeatures(
         matter to it, looks it up. The first layer's anchors do not depend on its
         ``beta``, ``kernel``, ``subsampling`` or ``nystrom_reg``. Unused while
         ``random_state`` is None.
-    device : {"cpu", "cuda"}, default="cpu"
-        ``"cuda"`` needs CuPy and an NVIDIA GPU.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        ``"cuda"`` needs CuPy and an NVIDIA GPU; ``"auto"`` takes a GPU where CuPy
+        sees one. Arrays of CuPy are computed where they are, and what comes of them is
+        there too; fitted attributes are NumPy arrays, whatever the device.
     verbose : int, default=0
         1 prints a line per layer, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -171,31 +192,31 @@ class CKNFeatures(
         "tol": [Interval(Real, 0, None, closed="left")],
         "flip_average": ["boolean"],
         "memory": [str, PathLike, HasMethods(["cache"]), None],
-        "device": [StrOptions({"cpu", "cuda"})],
+        "device": [StrOptions(DEVICES)],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
     def __init__(
         self,
-        n_anchors=(64, 256),
+        n_anchors: PerLayer[int] = (64, 256),
         *,
-        patch_size=3,
-        subsampling="auto",
-        kernel="exp",
-        beta=2.8,
-        padding="same",
-        image_shape=None,
-        nystrom_reg=1e-3,
-        n_patches=100_000,
-        max_iter=0,
-        tol=1e-4,
-        flip_average=False,
-        memory=None,
-        device="cpu",
-        verbose=0,
-        random_state=None,
-    ):
+        patch_size: PerLayer[int] = 3,
+        subsampling: PerLayer[Subsampling] = "auto",
+        kernel: PerLayer[Kernel] = "exp",
+        beta: PerLayer[float] = 2.8,
+        padding: PerLayer[Padding] = "same",
+        image_shape: ImageShape = None,
+        nystrom_reg: PerLayer[float] = 1e-3,
+        n_patches: int = 100_000,
+        max_iter: int = 0,
+        tol: float = 1e-4,
+        flip_average: bool = False,
+        memory: MemoryLike = None,
+        device: Device = "cpu",
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_anchors = n_anchors
         self.patch_size = patch_size
         self.subsampling = subsampling
@@ -213,15 +234,15 @@ class CKNFeatures(
         self.verbose = verbose
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    @fit_context
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn the anchors of every layer, one layer after the other.
 
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64.
+            float32, everything else in float64. NumPy's, or an array of CuPy.
         y : None
             Ignored.
 
@@ -235,10 +256,12 @@ class CKNFeatures(
             X or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
+        TypeError
+            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, None, X, y)
         with keep_fitted_on_error(self):
-            engine = get_engine(self.device)
+            engine = get_engine(self.device, X)
             images = check_images(self, X, reset=True)
             self._fit_images(images, engine, task)
         task.end()
@@ -293,7 +316,7 @@ class CKNFeatures(
                 f"iterations, Nystroem residual {learned.residual:.4f}"
             )
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> FloatArray:
         """Map images to their features.
 
         Memory stays at the output and a bounded amount, which follows
@@ -306,65 +329,89 @@ class CKNFeatures(
 
         Returns
         -------
-        features : ndarray of shape (n, H' * W' * p)
+        features : array of shape (n, H' * W' * p)
             The maps of the last layer, flattened in the order of
             ``output_shape_``; float64 for float64 images, float32 for uint8 and
-            float32.
+            float32. An array of CuPy if X is one.
 
         Raises
         ------
         ValueError
             X is not as described.
+        TypeError
+            X is an array of CuPy, and ``device="cpu"``.
+
+        Warns
+        -----
+        UserWarning
+            There is no GPU for ``device="cuda"``, and the CPU computes.
         """
         check_is_fitted(self)
-        return self._encode(check_images(self, X, reset=False))
+        engine = get_prediction_engine(self.device, X)
+        images = check_images(self, X, reset=False)
+        return self._encode(images, engine, namespace(images))
 
-    def _encode(self, images, task=None):
-        """Return the features of validated images; each block is a subtask."""
+    def _encode(self, images, engine, xp, task=None):
+        """Return the features of validated images, arrays of the namespace ``xp``.
+
+        Each block is a subtask.
+        """
         task = Task() if task is None else task
-        features = np.empty(
+        features = xp.empty(
             (len(images), self._n_features_out), dtype=compute_dtype(images.dtype)
         )
-        for part, block in task.each("block", self._feature_blocks(images)):
+        blocks = self._feature_blocks(images, engine, xp)
+        for part, block in task.each("block", blocks):
             features[part] = block
         return features
 
-    def _encode_training(self, images, task):
-        """Return the features of the images of the fit, from memory if it has them."""
+    def _encode_training(self, images, engine, task):
+        """Return the features of the images of the fit, from memory if it has them.
+
+        They are where the engine computes, if there is room for them.
+        """
         memory = resolve_memory(self.memory, self.random_state)
         dtype = compute_dtype(images.dtype)
-        key = DataKey(images, dtype, get_engine(self.device), memory)
+        n_bytes = len(images) * self._n_features_out * dtype.itemsize
+        xp = engine.xp if engine.has_room_for(n_bytes) else np
+        if not is_enabled(memory):
+            return self._encode(images, engine, xp, task)
+        key = DataKey(images, dtype, engine, memory)
         encode = memory.cache(
-            encode_training_images, ignore=["encode", "images", "task"]
+            encode_training_images, ignore=["encode", "images", "engine", "task"]
         )
-        return encode(key(self._layers, self.flip_average), self._encode, images, task)
+        features = encode(
+            key(self._layers, self.flip_average), self._encode, images, engine, task
+        )
+        return to_namespace(features, xp)
 
-    def _feature_blocks(self, images):
+    def _feature_blocks(self, images, engine, xp):
         """Yield slices of validated images and their features, block by block."""
         dtype = compute_dtype(images.dtype)
         layers = [layer.astype(dtype) for layer in self._layers]
         blocks = encode_blocks(
             images,
             layers,
-            get_engine(self.device),
+            engine,
             dtype,
             flip_average=self.flip_average,
+            xp=xp,
         )
         for part, maps in blocks:
             yield part, maps.reshape(len(maps), -1)
 
     @property
-    def anchors_(self):
+    def anchors_(self) -> list[FloatArray]:
         """Anchors of every layer, each (n_anchors, k*k*C) with unit rows."""
         return [layer.anchors for layer in self._layers]
 
     @property
-    def betas_(self):
+    def betas_(self) -> list[float]:
         """Kernel parameter of every layer."""
         return [layer.settings.beta for layer in self._layers]
 
     @property
-    def subsampling_(self):
+    def subsampling_(self) -> list[int]:
         """Pooling stride of every layer, ``"auto"`` resolved."""
         return [layer.settings.subsampling for layer in self._layers]
 

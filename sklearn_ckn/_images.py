@@ -6,7 +6,9 @@ from math import prod
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array, check_X_y, validate_data
+
+from sklearn_ckn._arrays import namespace, to_numpy
 
 
 def compute_dtype(dtype):
@@ -52,7 +54,7 @@ def _as_rows(X, name, X_name):
     if hasattr(X, "columns") or hasattr(X, "tocsr"):
         return X, None
     try:
-        array = np.asarray(X)
+        array = X if namespace(X) is not np else np.asarray(X)
     except ValueError as error:
         raise ValueError(
             f"The images given to {name} differ in shape, or are no numbers: {X_name} "
@@ -105,6 +107,66 @@ def _to_images(rows, shape, image_shape, X_name):
             f"needs {prod(shape)}."
         )
     return rows.reshape(rows.shape[0], *shape)
+
+
+def validate_rows(
+    estimator,
+    X,
+    y="no_validation",
+    *,
+    reset,
+    dtypes=(np.float64, np.float32),
+    **y_options,
+):
+    """Validate rows as scikit-learn does, or where they are if that is a GPU.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : array-like or cupy.ndarray of shape (n, n_features)
+    y : array-like of shape (n,) or (n, n_targets), optional
+    reset : bool
+        Whether this is a fit.
+    dtypes : tuple of dtype
+        Those that stay; others become the first.
+    **y_options
+        Of :func:`sklearn.utils.check_X_y`: ``multi_output``, ``y_numeric``.
+
+    Returns
+    -------
+    rows : ndarray or cupy.ndarray of shape (n, n_features)
+    y : ndarray of shape (n,) or (n, n_targets)
+        Only if y was given.
+
+    Raises
+    ------
+    ValueError
+        X or y is not as described, or holds NaN or infinity.
+    TypeError
+        X is sparse.
+    """
+    xp = namespace(X)
+    if xp is np:
+        return validate_data(
+            estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
+        )
+    if X.ndim != 2 or 0 in X.shape:
+        raise ValueError(
+            f"Expected a 2D array with rows and columns, got one of shape {X.shape}."
+        )
+    if X.dtype.kind not in "buif":
+        raise ValueError(f"X must hold real numbers, got the dtype {X.dtype}.")
+    # What scikit-learn checks of the number and the names of features.
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    if X.dtype not in dtypes:
+        X = X.astype(dtypes[0])
+    if X.dtype.kind == "f" and not bool(xp.isfinite(X).all()):
+        raise ValueError("Input X contains NaN or infinity.")
+    if isinstance(y, str) and y == "no_validation":
+        return X
+    # Only the length of what stands for X matters to y.
+    _, y = check_X_y(np.zeros((len(X), 1)), to_numpy(y), **y_options)
+    return X, y
 
 
 def check_image_pair(X, Y, image_shape, name):
@@ -160,6 +222,7 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
     ----------
     estimator : estimator with a parameter ``image_shape``
     X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+        NumPy's or anything that it reads, or an array of CuPy.
     y : array-like of shape (n,) or (n, n_targets), optional
         Labels or targets, validated with X.
     reset : bool
@@ -169,8 +232,8 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
 
     Returns
     -------
-    images : ndarray of shape (n, H, W, C); uint8, float32 or float64
-        A view of X where its layout allows.
+    images : array of shape (n, H, W, C); uint8, float32 or float64
+        A view of X where its layout allows; on a GPU where X is.
     y : ndarray of shape (n,) or (n, n_targets)
         Only if y was given.
 
@@ -191,12 +254,12 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
             f"X holds images of shape {shape}, but {name} was fitted on images of "
             f"shape {estimator.image_shape_}."
         )
-    validated = validate_data(
+    validated = validate_rows(
         estimator,
         rows,
         y,
         reset=reset,
-        dtype=[np.float64, np.float32, np.uint8],
+        dtypes=(np.float64, np.float32, np.uint8),
         **y_options,
     )
     given_y = not (isinstance(y, str) and y == "no_validation")

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
+
+from sklearn_ckn._arrays import eigh, namespace
 
 #: Names of the kernels; the position of a name is its code in the C sources.
 KERNELS = ("exp", "poly", "arccos1")
 
 
-def kernel_values(cosines, kernel, beta, xp=np):
+def kernel_values(cosines, kernel, beta):
     """Evaluate a dot-product kernel kappa with kappa(1) = 1.
 
     Parameters
@@ -24,13 +25,12 @@ def kernel_values(cosines, kernel, beta, xp=np):
         eq. 6).
     beta : float
         Used by ``"exp"`` only.
-    xp : module, default=numpy
-        Array namespace of ``cosines``.
 
     Returns
     -------
     values : array of the shape and dtype of ``cosines``
     """
+    xp = namespace(cosines)
     if kernel == "exp":
         # In place: new memory for every step costs more than the exponential.
         values = xp.asarray(cosines - 1)
@@ -42,12 +42,12 @@ def kernel_values(cosines, kernel, beta, xp=np):
     return (xp.sqrt((1 - u) * (1 + u)) + (np.pi - xp.arccos(u)) * u) / np.pi
 
 
-def kernel_derivatives(cosines, kernel, beta, xp=np):
+def kernel_derivatives(cosines, kernel, beta):
     """Differentiate a dot-product kernel.
 
     Parameters
     ----------
-    cosines, kernel, beta, xp
+    cosines, kernel, beta
         See ``kernel_values``.
 
     Returns
@@ -57,8 +57,9 @@ def kernel_derivatives(cosines, kernel, beta, xp=np):
     beta_derivative : array of the shape and dtype of ``cosines``
         d kappa(u) / d beta; 0 for kernels without beta.
     """
+    xp = namespace(cosines)
     if kernel == "exp":
-        values = kernel_values(cosines, kernel, beta, xp)
+        values = kernel_values(cosines, kernel, beta)
         return beta * values, (cosines - 1) * values
     if kernel == "poly":
         return 2 * cosines, xp.zeros_like(cosines)
@@ -72,9 +73,9 @@ class InverseSquareRoot:
 
     Attributes
     ----------
-    eigenvectors : ndarray of shape (p, p), float64
+    eigenvectors : array of shape (p, p), float64
         V, those of the kernel matrix K.
-    roots : ndarray of shape (p,), float64
+    roots : array of shape (p,), float64
         s_i = sqrt(e_i + regularization), e_i the eigenvalues.
     """
 
@@ -87,17 +88,18 @@ class InverseSquareRoot:
 
         Parameters
         ----------
-        matrix : ndarray of shape (p, p)
+        matrix : array of shape (p, p), float64
             Symmetric and positive semi-definite up to rounding.
         regularization : float
             Positive.
         """
-        eigenvalues, eigenvectors = eigh(np.asarray(matrix, dtype=np.float64))
-        return cls(eigenvectors, np.sqrt(np.maximum(eigenvalues, 0) + regularization))
+        eigenvalues, eigenvectors = eigh(matrix)
+        xp = namespace(eigenvalues)
+        return cls(eigenvectors, xp.sqrt(xp.maximum(eigenvalues, 0) + regularization))
 
     def value(self):
         """Return (K + regularization I)^(-1/2), (p, p), symmetric to the bit."""
-        half = self.eigenvectors * np.sqrt(1 / self.roots)
+        half = self.eigenvectors * namespace(self.roots).sqrt(1 / self.roots)
         # A matrix times its own transpose: BLAS computes one triangle and mirrors it.
         return half @ half.T
 
@@ -110,14 +112,15 @@ class InverseSquareRoot:
 
         Parameters
         ----------
-        slopes : ndarray of shape (p, p)
+        slopes : array of shape (p, p)
 
         Returns
         -------
-        matrix_slopes : ndarray of shape (p, p), float64
+        matrix_slopes : array of shape (p, p), float64
             Symmetric: the gradient along symmetric matrices.
         """
         vectors, roots = self.eigenvectors, self.roots
         rotated = vectors.T @ ((slopes + slopes.T) / 2) @ vectors
-        rotated /= np.add.outer(roots, roots) * np.outer(roots, roots)
+        columns = roots[:, np.newaxis]
+        rotated /= (columns + roots) * (columns * roots)
         return -vectors @ rotated @ vectors.T

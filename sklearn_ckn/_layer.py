@@ -5,6 +5,7 @@ from math import ceil, prod
 
 import numpy as np
 
+from sklearn_ckn._arrays import namespace
 from sklearn_ckn._kernels import (
     InverseSquareRoot,
     kernel_derivatives,
@@ -82,7 +83,8 @@ class Layer:
     ----------
     settings : LayerSettings
     anchors : ndarray of shape (n_anchors, k * k * C)
-        Unit rows, in (row, column, channel) order.
+        Unit rows, in (row, column, channel) order. Fitted estimators hold NumPy
+        arrays; while a network is trained on a GPU, they are there.
     projection : ndarray of shape (n_anchors, n_anchors), float64
         (kappa(Z Z^T) + nystrom_reg I)^(-1/2) (Mairal, NIPS 2016, eq. 5), symmetric.
     """
@@ -105,7 +107,8 @@ class Layer:
         Only the anchors are rounded to it: the large entries of a projection of
         anchors that are alike cancel, and engines apply it in float64.
         """
-        return replace(self, anchors=np.ascontiguousarray(self.anchors, dtype=dtype))
+        xp = namespace(self.anchors)
+        return replace(self, anchors=xp.ascontiguousarray(self.anchors, dtype=dtype))
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class LayerGradients:
     ----------
     anchors : ndarray of shape (n_anchors, k * k * C)
     projection : ndarray of shape (n_anchors, n_anchors)
-    beta : float
+    beta : float or array of shape ()
     """
 
     anchors: np.ndarray
@@ -137,7 +140,7 @@ def anchor_root(settings, anchors):
     root : InverseSquareRoot
         In float64.
     """
-    unit = np.asarray(anchors, dtype=np.float64)
+    unit = anchors.astype(np.float64, copy=False)
     gram = kernel_values(unit @ unit.T, settings.kernel, settings.beta)
     return InverseSquareRoot.from_matrix(gram, settings.nystrom_reg)
 
@@ -158,17 +161,15 @@ def anchor_gradients(settings, anchors, root, gradients):
     -------
     anchor_slopes : ndarray of shape (p, k * k * C), float64
         The whole gradient, in the space around the sphere.
-    beta_slope : float
+    beta_slope : array of shape ()
     """
-    unit = np.asarray(anchors, dtype=np.float64)
-    matrix_slopes = root.backward(np.asarray(gradients.projection, dtype=np.float64))
+    unit = anchors.astype(np.float64, copy=False)
+    matrix_slopes = root.backward(gradients.projection.astype(np.float64, copy=False))
     derivative, beta_derivative = kernel_derivatives(
         unit @ unit.T, settings.kernel, settings.beta
     )
     anchor_slopes = gradients.anchors + 2 * (matrix_slopes * derivative) @ unit
-    return anchor_slopes, gradients.beta + float(
-        np.sum(matrix_slopes * beta_derivative)
-    )
+    return anchor_slopes, gradients.beta + (matrix_slopes * beta_derivative).sum()
 
 
 def pooling_taps(subsampling):

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from sklearn_ckn._anchors import nystrom_residual, sample_patches, unit_patches
+from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._layer import Layer
 from sklearn_ckn._memory import DataKey
 from sklearn_ckn._spherical_kmeans import spherical_k_means
@@ -52,6 +53,7 @@ def cluster_patches(
     n_points : int
         Number of patches.
     """
+    # NumPy arrays, which a memory keeps and a model holds.
     anchors, _, inertia, n_iter = spherical_k_means(
         patches.points,
         n_anchors,
@@ -62,7 +64,7 @@ def cluster_patches(
         verbose=verbose,
         task=task,
     )
-    return anchors, inertia, n_iter, len(patches.points)
+    return to_numpy(anchors), inertia, n_iter, len(patches.points)
 
 
 def measure_residual(key, patches, layer, engine):
@@ -99,7 +101,7 @@ class LayerLearner:
 
     Attributes
     ----------
-    images : ndarray of shape (n, H, W, C)
+    images : array of shape (n, H, W, C)
     dtype : dtype
     n_patches, max_iter, tol
         See ``CKNFeatures``.

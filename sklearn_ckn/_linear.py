@@ -1,16 +1,18 @@
 """The heads as estimators of their own, for wide features from anywhere."""
 
 from numbers import Real
+from typing import Literal, Self, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import (
     MultiOutputMixin,
     RegressorMixin,
-    _fit_context,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._decisions import DecisionsMixin
 from sklearn_ckn._heads import (
     LOSSES,
@@ -18,9 +20,10 @@ from sklearn_ckn._heads import (
     fit_ridge_regressor,
     resolve_alphas,
 )
-from sklearn_ckn._images import keep_fitted_on_error
+from sklearn_ckn._images import keep_fitted_on_error, validate_rows
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._persistence import VersionedEstimator
+from sklearn_ckn._typing import Alpha, ClassWeight, FloatArray, Head, fit_context
 
 ALPHA_CONSTRAINT = [
     Interval(Real, 0, None, closed="neither"),
@@ -117,19 +120,25 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
-    def __init__(self, head="ridge", *, alpha="auto", class_weight=None):
+    def __init__(
+        self,
+        head: Head = "ridge",
+        *,
+        alpha: Alpha = "auto",
+        class_weight: ClassWeight = None,
+    ) -> None:
         self.head = head
         self.alpha = alpha
         self.class_weight = class_weight
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Choose alpha and fit the classifier and its probabilities.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            float32 stays float32.
+            float32 stays float32. The head is fitted where an array of CuPy is.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
 
@@ -147,13 +156,17 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         ConvergenceWarning
             A minimum was not reached, with ``"linear_svm"`` or ``"logistic"``.
         """
+        return self._fit(X, y, namespace(X))
+
+    def _fit(self, X, y, xp):
+        """Fit with the namespace ``xp``; see ``fit``."""
         with keep_fitted_on_error(self):
             alphas = resolve_alphas(self.alpha)
-            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
-            self._fit_features(X, y, alphas)
+            X, y = validate_rows(self, X, y, reset=True)
+            self._fit_features(X, y, alphas, xp)
         return self
 
-    def _fit_features(self, X, y, alphas, n_held_out=0):
+    def _fit_features(self, X, y, alphas, xp, n_held_out=0):
         """Fit validated features, whose last ``n_held_out`` rows choose alpha."""
         self.classes_, labels, weights = encode_labels(y, self.class_weight)
         self.n_features_in_ = X.shape[1]
@@ -162,6 +175,7 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
             labels,
             weights,
             head=self.head,
+            xp=xp,
             alphas=alphas,
             n_held_out=n_held_out,
         )
@@ -177,7 +191,7 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         self.temperature_ = 1 / fitted.factor
         return self
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores of the classes.
 
         Parameters
@@ -186,19 +200,20 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
 
         Returns
         -------
-        decisions : ndarray of shape (n, n_classes), or (n,) for two classes
-            In the dtype of X: float32 or else float64.
+        decisions : array of shape (n, n_classes), or (n,) for two classes
+            In the dtype of X: float32 or else float64. An array of CuPy if X is one.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_rows(self, X, reset=False)
         decisions = _linear(X, self.coef_, self.intercept_)
         return decisions.ravel() if len(self.classes_) == 2 else decisions
 
 
 def _linear(X, coef, intercept):
-    """Return X coef^T + intercept, in the dtype of X."""
-    products = X @ coef.T.astype(X.dtype, copy=False)
-    products += intercept.astype(X.dtype, copy=False)
+    """Return X coef^T + intercept, in the dtype and the namespace of X."""
+    xp = namespace(X)
+    products = X @ xp.asarray(coef.astype(X.dtype, copy=False)).T
+    products += xp.asarray(intercept.astype(X.dtype, copy=False))
     return products
 
 
@@ -259,17 +274,17 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
 
     _parameter_constraints = {"alpha": ALPHA_CONSTRAINT}  # noqa: RUF012
 
-    def __init__(self, alpha="auto"):
+    def __init__(self, alpha: Alpha = "auto") -> None:
         self.alpha = alpha
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Choose alpha and fit.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            float32 stays float32.
+            float32 stays float32. The regression is fitted where an array of CuPy is.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
 
@@ -282,18 +297,17 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         ValueError
             X, y or a parameter is not as described.
         """
+        return self._fit(X, y, namespace(X))
+
+    def _fit(self, X, y, xp):
+        """Fit with the namespace ``xp``; see ``fit``."""
         with keep_fitted_on_error(self):
             alphas = resolve_alphas(self.alpha)
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                dtype=[np.float64, np.float32],
-                multi_output=True,
-                y_numeric=True,
+            X, y = validate_rows(
+                self, X, y, reset=True, multi_output=True, y_numeric=True
             )
             targets = y.reshape(len(y), -1).astype(np.float64)
-            fitted, self._posterior = fit_ridge_regressor(X, targets, alphas)
+            fitted, self._posterior = fit_ridge_regressor(X, targets, alphas, xp=xp)
             self.coef_, self.intercept_ = fitted.coef, fitted.intercept
             self.noise_variance_ = self._posterior.noise_variance
             if y.ndim == 1:
@@ -304,7 +318,22 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
             self.alpha_ = float(fitted.alphas[fitted.best])
         return self
 
-    def predict(self, X, return_std=False):
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: Literal[True]
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: bool
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
+
+    def predict(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Predict targets.
 
         Parameters
@@ -316,7 +345,7 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         Returns
         -------
         mean : ndarray of shape (n,) or (n, n_targets)
-            In the dtype of X: float32 or else float64.
+            In the dtype of X: float32 or else float64. NumPy's, whatever X is.
         deviation : ndarray of the shape of ``mean``, float64
             Standard deviation of a new target, noise included: that of the Gaussian
             process whose mean ridge is (Rasmussen and Williams, Gaussian Processes
@@ -324,8 +353,8 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
             variance of W of ``noise_variance_`` / (n alpha). Only if ``return_std``.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        mean = _linear(X, self.coef_, np.asarray(self.intercept_))
+        X = validate_rows(self, X, reset=False)
+        mean = to_numpy(_linear(X, self.coef_, np.asarray(self.intercept_)))
         if not return_std:
             return mean
         deviation = self._posterior.deviation(X)

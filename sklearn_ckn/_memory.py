@@ -4,8 +4,10 @@ import os
 from functools import cached_property
 
 import joblib
+import numpy as np
 from sklearn.utils.validation import check_memory
 
+from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._version import __version__
 
 
@@ -30,12 +32,17 @@ def resolve_memory(memory, random_state):
     return joblib.Memory(location=None) if random_state is None else checked
 
 
+def is_enabled(memory):
+    """Return whether a joblib.Memory, or an object like it, looks anything up."""
+    return getattr(memory, "location", "elsewhere") is not None
+
+
 class DataKey:
     """Names the images, the engine and the release that a result depends on.
 
     Parameters
     ----------
-    images : ndarray of shape (n, H, W, C)
+    images : array of shape (n, H, W, C)
     dtype : dtype
         In which they are computed.
     engine : CPUEngine or ArrayEngine
@@ -47,11 +54,11 @@ class DataKey:
     def __init__(self, images, dtype, engine, memory):
         self._images = images
         self._computation = (str(dtype), engine.name, __version__)
-        self._enabled = getattr(memory, "location", "elsewhere") is not None
+        self._enabled = is_enabled(memory)
 
     @cached_property
     def _data(self):
-        return joblib.hash(self._images)
+        return joblib.hash(to_numpy(self._images))
 
     def __call__(self, *parts):
         """Return a key for a result that depends on ``parts`` too, a short string."""
@@ -60,6 +67,6 @@ class DataKey:
         return joblib.hash((self._data, *self._computation, *parts))
 
 
-def encode_training_images(key, encode, images, task):
+def encode_training_images(key, encode, images, engine, task):
     """Compute the features of the images of a fit; looked up by ``key``."""
-    return encode(images, task)
+    return encode(images, engine, np, task)

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
+from sklearn_ckn._arrays import namespace
+
 # Values in a block: half a megabyte of float32.
 BLOCK_VALUES = 2**17
 
@@ -12,31 +14,39 @@ def powers_of_two(largest):
 
     Parameters
     ----------
-    largest : ndarray of float32 or float64
+    largest : array of float32 or float64
         Largest absolute values, of any shape.
 
     Returns
     -------
-    scale, inverse : ndarray of the shape and dtype of ``largest``
+    scale, inverse : array of the shape and dtype of ``largest``
         Multiplication by them is exact but for denormal numbers. 1 for 0. At the
         ends of the exponent's range they are the nearest normal powers of two.
     """
+    xp = namespace(largest)
     limit = -np.finfo(largest.dtype).minexp
-    exponents = np.clip(np.frexp(largest)[1], -limit, limit)
-    one = np.ones((), dtype=largest.dtype)
-    return np.ldexp(one, -exponents), np.ldexp(one, exponents)
+    exponents = xp.clip(xp.frexp(largest)[1], -limit, limit)
+    one = xp.ones((), dtype=largest.dtype)
+    return xp.ldexp(one, -exponents), xp.ldexp(one, exponents)
 
 
 def cache_blocks(rows):
-    """Return slices of rows that stay in the cache through several operations."""
+    """Return slices of rows that stay in the cache through several operations.
+
+    All rows of an array on a GPU, where one operation after the other goes through
+    memory.
+    """
     if len(rows) == 0:
         return ()
+    if namespace(rows) is not np:
+        return (slice(0, len(rows)),)
     return gen_batches(len(rows), max(1, BLOCK_VALUES // rows.shape[1]))
 
 
 def row_norms(rows):
     """Return the norms of rows, accumulated and given in float64."""
-    return np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    xp = namespace(rows)
+    return xp.sqrt(xp.einsum("ij,ij->i", rows, rows, dtype=np.float64))
 
 
 def unit_rows(rows):
@@ -44,18 +54,19 @@ def unit_rows(rows):
 
     Parameters
     ----------
-    rows : ndarray of shape (n, length), float32 or float64
+    rows : array of shape (n, length), float32 or float64
 
     Returns
     -------
-    unit : ndarray of shape (n, length), dtype of ``rows``, C-ordered
+    unit : array of shape (n, length), dtype of ``rows``, C-ordered
     """
-    unit = np.empty(rows.shape, rows.dtype)
+    xp = namespace(rows)
+    unit = xp.empty(rows.shape, rows.dtype)
     for part in cache_blocks(rows):
         block = rows[part]
-        largest = np.maximum(block.max(axis=1), -block.min(axis=1))
+        largest = xp.maximum(block.max(axis=1), -block.min(axis=1))
         block = block * powers_of_two(largest)[0][:, np.newaxis]
         norms = row_norms(block)
-        norms = np.where(norms > 0, norms, 1).astype(rows.dtype)
-        np.divide(block, norms[:, np.newaxis], out=unit[part])
+        norms = xp.where(norms > 0, norms, 1).astype(rows.dtype)
+        xp.divide(block, norms[:, np.newaxis], out=unit[part])
     return unit

@@ -37,12 +37,14 @@ class InconsistentVersionWarning(UserWarning):
     ...     features = pickle.loads(pickled)
     """
 
-    def __init__(self, *, estimator_name, current_version, original_version):
+    def __init__(
+        self, *, estimator_name: str, current_version: str, original_version: str
+    ) -> None:
         self.estimator_name = estimator_name
         self.current_version = current_version
         self.original_version = original_version
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.estimator_name} was pickled by version {self.original_version} of "
             f"sklearn-ckn and is unpickled by version {self.current_version}. Its "

@@ -1,18 +1,24 @@
 """What the classifier and the regressor share: a network and a head on its features."""
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ckn._arrays import namespace, to_namespace
+from sklearn_ckn._engine import get_prediction_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import check_images
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import CallbackSupportMixin
+from sklearn_ckn._typing import FloatArray
 
 
 class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     """Base of estimators with the parameters of CKNFeatures and those of a head."""
 
-    def _fit_network(self, X, images, task):
+    features_: CKNFeatures
+    image_shape_: tuple[int, int, int]
+    n_iter_: int
+
+    def _fit_network(self, X, images, engine, task):
         """Learn ``features_`` and return the features of the images.
 
         X is what ``fit`` was given: its column names, if it has any, are the
@@ -25,7 +31,7 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
             self.features_.fit(X)
         self.n_iter_ = self.features_.n_iter_
         with task.subtask("transform training images", None) as step:
-            return self.features_._encode_training(images, step)
+            return self.features_._encode_training(images, engine, step)
 
     def _apply_head(self, X, function):
         """Apply a function of features to those of images, block by block.
@@ -40,34 +46,41 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
 
         Returns
         -------
-        results : list of ndarray
+        results : list of array
+            Of the namespace of X.
         """
         check_is_fitted(self)
+        # The device of this estimator, which may have changed since the fit.
+        engine = get_prediction_engine(self.device, X)
         images = check_images(self, X, reset=False)
-        parts = [function(block) for _, block in self.features_._feature_blocks(images)]
-        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        blocks = self.features_._feature_blocks(images, engine, engine.xp)
+        parts = [function(block) for _, block in blocks]
+        return [
+            to_namespace(namespace(*arrays).concatenate(arrays), namespace(images))
+            for arrays in zip(*parts, strict=True)
+        ]
 
     @property
-    def coef_(self):
+    def coef_(self) -> FloatArray:
         """Weights of the head on the features."""
         return self.head_.coef_
 
     @property
-    def intercept_(self):
+    def intercept_(self) -> FloatArray:
         """Intercept of the head."""
         return self.head_.intercept_
 
     @property
-    def alpha_(self):
+    def alpha_(self) -> float:
         """Regularization that was chosen."""
         return self.head_.alpha_
 
     @property
-    def alphas_(self):
+    def alphas_(self) -> FloatArray:
         """Regularizations tried, from the largest."""
         return self.head_.alphas_
 
     @property
-    def loo_score_(self):
+    def loo_score_(self) -> FloatArray:
         """Leave-one-out score of each alpha."""
         return self.head_.loo_score_

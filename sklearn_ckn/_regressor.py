@@ -1,13 +1,30 @@
 """CKNRegressor: convolutional kernel features and ridge regression."""
 
-from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
+from typing import Literal, Self, overload
 
+from numpy.typing import ArrayLike
+from sklearn.base import MultiOutputMixin, RegressorMixin
+
+from sklearn_ckn._engine import get_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._heads import resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._linear import RidgePathRegressor
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
+from sklearn_ckn._typing import (
+    Alpha,
+    Device,
+    FloatArray,
+    ImageShape,
+    Kernel,
+    MemoryLike,
+    Padding,
+    PerLayer,
+    RandomState,
+    Subsampling,
+    fit_context,
+)
 
 
 class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
@@ -50,9 +67,8 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         room of the features on disk, for each network and each training set.
     alpha : float, "auto" or array-like of float, default="auto"
         Regularization, or candidates for it: see :class:`RidgePathRegressor`.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where features are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU. The
-        head is fitted on the CPU.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where features and head are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU.
     verbose : int, default=0
         1 prints a line per layer, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -105,25 +121,25 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
 
     def __init__(
         self,
-        n_anchors=(64, 256),
+        n_anchors: PerLayer[int] = (64, 256),
         *,
-        patch_size=3,
-        subsampling="auto",
-        kernel="exp",
-        beta=2.8,
-        padding="same",
-        image_shape=None,
-        nystrom_reg=1e-3,
-        n_patches=100_000,
-        max_iter=0,
-        tol=1e-4,
-        flip_average=False,
-        memory=None,
-        alpha="auto",
-        device="cpu",
-        verbose=0,
-        random_state=None,
-    ):
+        patch_size: PerLayer[int] = 3,
+        subsampling: PerLayer[Subsampling] = "auto",
+        kernel: PerLayer[Kernel] = "exp",
+        beta: PerLayer[float] = 2.8,
+        padding: PerLayer[Padding] = "same",
+        image_shape: ImageShape = None,
+        nystrom_reg: PerLayer[float] = 1e-3,
+        n_patches: int = 100_000,
+        max_iter: int = 0,
+        tol: float = 1e-4,
+        flip_average: bool = False,
+        memory: MemoryLike = None,
+        alpha: Alpha = "auto",
+        device: Device = "cpu",
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_anchors = n_anchors
         self.patch_size = patch_size
         self.subsampling = subsampling
@@ -142,15 +158,15 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         self.verbose = verbose
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the network and the head.
 
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64.
+            float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
 
@@ -164,20 +180,38 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             X, y or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
+        TypeError
+            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self):
             resolve_alphas(self.alpha)
+            engine = get_engine(self.device, X)
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
-            features = self._fit_network(X, images, task)
+            features = self._fit_network(X, images, engine, task)
             with task.subtask("fit head"):
-                self.head_ = RidgePathRegressor(self.alpha).fit(features, y)
+                self.head_ = RidgePathRegressor(self.alpha)._fit(features, y, engine.xp)
         task.end()
         return self
 
-    def predict(self, X, return_std=False):
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: Literal[True]
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: bool
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
+
+    def predict(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Predict targets.
 
         Parameters

@@ -2,24 +2,27 @@
 
 import warnings
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._engine import get_engine
-from sklearn_ckn._images import keep_fitted_on_error
+from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._engine import DEVICES, get_engine, get_prediction_engine
+from sklearn_ckn._images import keep_fitted_on_error, validate_rows
 from sklearn_ckn._norms import row_norms, unit_rows
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import Task
 from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn._typing import Device, FloatArray, RandomState, fit_context
 
 # Candidates for seeds drawn at once, see k_means_plusplus: as many times the seeds
 # so far, and at most. Candidates cost little, passes over the data much.
@@ -39,22 +42,23 @@ def k_means_plusplus(points, n_clusters, random_state, engine):
 
     Parameters
     ----------
-    points : ndarray of shape (n, length), float32 or float64
-        Unit rows.
+    points : array of shape (n, length), float32 or float64
+        Unit rows, of the engine's namespace.
     n_clusters : int
     random_state : RandomState
     engine : CPUEngine or ArrayEngine
 
     Returns
     -------
-    seeds : ndarray of shape (n_seeds,), intp
+    seeds : list of int
         Indices of distinct points; fewer than ``n_clusters`` where there are fewer
         distinct points.
-    nearest : ndarray of shape (n,), intp
+    nearest : array of shape (n,), intp
         Position in ``seeds`` of every point's nearest seed.
-    similarity : ndarray of shape (n,), dtype of the points
+    similarity : array of shape (n,), dtype of the points
         Cosine of that pair.
     """
+    xp = namespace(points)
     # Cosines of equal points differ from 1 by rounding.
     rounding = 10 * np.finfo(points.dtype).eps
     seeds = [random_state.randint(len(points))]
@@ -62,54 +66,87 @@ def k_means_plusplus(points, n_clusters, random_state, engine):
     while len(seeds) < n_clusters:
         distance = 1 - similarity.astype(np.float64)
         distance[distance < rounding] = 0
-        cumulative = np.cumsum(distance)
+        cumulative = xp.cumsum(distance)
         if cumulative[-1] == 0:
             break
         n_candidates = min(CANDIDATES_PER_SEED * len(seeds), MAX_CANDIDATES)
         draws = random_state.uniform(size=(2, n_candidates))
-        candidates = np.searchsorted(cumulative, draws[0] * cumulative[-1], "right")
+        candidates = xp.searchsorted(
+            cumulative, xp.asarray(draws[0]) * cumulative[-1], side="right"
+        )
         # A product that rounds up to the sum itself belongs to the last point before.
-        last = np.flatnonzero(distance)[-1]
-        candidates = np.minimum(candidates, last)
+        last = xp.flatnonzero(distance)[-1]
+        candidates = xp.minimum(candidates, last)
         # On one thread, since rounding depends on the number of threads.
         with single_threaded_blas:
-            cosines = points[candidates] @ points[candidates].T
-        accepted = []
-        for i, candidate in enumerate(candidates):
-            now = min([distance[candidate], *(1 - cosines[i, accepted])])
-            if now >= rounding and draws[1, i] * distance[candidate] < now:
-                accepted.append(i)
-            if len(seeds) + len(accepted) == n_clusters:
-                break
-        new = candidates[accepted]
+            cosines = to_numpy(points[candidates] @ points[candidates].T)
+        accepted = _accept_candidates(
+            to_numpy(distance[candidates]),
+            cosines,
+            draws[1],
+            n_clusters - len(seeds),
+            rounding,
+        )
+        new = candidates[xp.asarray(accepted)]
         new_nearest, new_similarity = engine.nearest_anchors(points, points[new])
         closer = new_similarity > similarity
         nearest[closer] = new_nearest[closer] + len(seeds)
         similarity[closer] = new_similarity[closer]
-        seeds.extend(new)
-    return np.array(seeds), nearest, similarity
+        seeds.extend(to_numpy(new).tolist())
+    return seeds, nearest, similarity
+
+
+def _accept_candidates(distances, cosines, draws, n_wanted, rounding):
+    """Return the positions of the candidates that become seeds.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (m,), float64
+        Of the candidates from the seeds before them.
+    cosines : ndarray of shape (m, m)
+        Between the candidates.
+    draws : ndarray of shape (m,)
+        Uniform between 0 and 1.
+    n_wanted : int
+        At most so many are accepted.
+    rounding : float
+        Distances below this are none.
+    """
+    accepted = []
+    for i, distance in enumerate(distances):
+        now = min([distance, *(1 - cosines[i, accepted])])
+        if now >= rounding and draws[i] * distance < now:
+            accepted.append(i)
+        if len(accepted) == n_wanted:
+            break
+    return accepted
 
 
 def _reseed_empty(labels, similarity, n_clusters):
     """Give every empty cluster the worst-represented point that can be spared."""
-    counts = np.bincount(labels, minlength=n_clusters)
+    xp = namespace(labels)
+    counts = to_numpy(xp.bincount(labels, minlength=n_clusters))
     empty = np.flatnonzero(counts == 0)
     if len(empty) == 0:
         return
-    worst = iter(np.argsort(similarity, kind="stable"))
+    owners = to_numpy(labels).copy()
+    worst = iter(to_numpy(xp.argsort(similarity, kind="stable")).tolist())
+    moved = []
     for cluster in empty:
-        point = next((i for i in worst if counts[labels[i]] > 1), None)
+        point = next((i for i in worst if counts[owners[i]] > 1), None)
         if point is None:
-            return
-        counts[labels[point]] -= 1
+            break
+        counts[owners[point]] -= 1
         counts[cluster] = 1
-        labels[point] = cluster
-        similarity[point] = 1
+        owners[point] = cluster
+        moved.append(point)
+    labels[...] = xp.asarray(owners)
+    similarity[xp.asarray(moved, dtype=np.intp)] = 1
 
 
 def _inertia(similarity):
     # Rounding can put the sum of points that are their own centers below zero.
-    return max(float(np.sum(1 - similarity, dtype=np.float64)), 0.0)
+    return max(float((1 - similarity).sum(dtype=np.float64)), 0.0)
 
 
 def spherical_k_means(
@@ -119,8 +156,8 @@ def spherical_k_means(
 
     Parameters
     ----------
-    points : ndarray of shape (n, length), float32 or float64
-        Unit rows.
+    points : array of shape (n, length), float32 or float64
+        Unit rows, of the engine's namespace.
     n_clusters : int
     max_iter : int
         0 returns the k-means++ seeds.
@@ -134,9 +171,9 @@ def spherical_k_means(
 
     Returns
     -------
-    centers : ndarray of shape (n_centers, length), dtype of the points
+    centers : array of shape (n_centers, length), dtype of the points
         Unit rows; fewer than ``n_clusters`` where there are fewer distinct points.
-    labels : ndarray of shape (n,), intp
+    labels : array of shape (n,), intp
     inertia : float
         Sum over the points of 1 - cosine to their center.
     n_iter : int
@@ -154,7 +191,7 @@ def spherical_k_means(
         norms = row_norms(sums)
         # Opposite points can cancel: such a center stays where it was.
         moved = norms > 1e-6
-        centers[moved] = sums[moved] / norms[moved, np.newaxis]
+        centers[moved] = (sums[moved] / norms[moved, np.newaxis]).astype(centers.dtype)
         labels, similarity = engine.nearest_anchors(points, centers)
         before = inertia
         inertia = _inertia(similarity)
@@ -181,8 +218,9 @@ class SphericalKMeans(
         Largest number of iterations; 0 keeps the seeds as centers.
     tol : float, default=1e-4
         Stop when an iteration lowers the inertia by no more than this part of it.
-    device : {"cpu", "cuda"}, default="cpu"
-        ``"cuda"`` needs CuPy and an NVIDIA GPU.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        ``"cuda"`` needs CuPy and an NVIDIA GPU; ``"auto"`` takes a GPU where CuPy
+        sees one.
     verbose : int, default=0
         1 prints the inertia of every iteration.
     random_state : int, RandomState instance or None, default=None
@@ -219,21 +257,21 @@ class SphericalKMeans(
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "device": [StrOptions({"cpu", "cuda"})],
+        "device": [StrOptions(DEVICES)],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
     def __init__(
         self,
-        n_clusters=8,
+        n_clusters: int = 8,
         *,
-        max_iter=100,
-        tol=1e-4,
-        device="cpu",
-        verbose=0,
-        random_state=None,
-    ):
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        device: Device = "cpu",
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_clusters = n_clusters
         self.max_iter = max_iter
         self.tol = tol
@@ -241,14 +279,15 @@ class SphericalKMeans(
         self.verbose = verbose
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    @fit_context
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Find the centers.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 stays float32; other types become float64.
+            float32 stays float32; other types become float64. An array of CuPy is
+            clustered where it is.
         y : None
             Ignored.
 
@@ -262,8 +301,8 @@ class SphericalKMeans(
             X is not a finite matrix, or has fewer rows than ``n_clusters``.
         """
         with keep_fitted_on_error(self):
-            engine = get_engine(self.device)
-            X = validate_data(self, X, dtype=[np.float64, np.float32])
+            engine = get_engine(self.device, X)
+            X = engine.xp.asarray(validate_rows(self, X, reset=True))
             if len(X) < self.n_clusters:
                 raise ValueError(
                     f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}."
@@ -290,12 +329,12 @@ class SphericalKMeans(
                     UserWarning,
                     stacklevel=3,
                 )
-            self.cluster_centers_ = centers
+            self.cluster_centers_ = to_numpy(centers)
             self.labels_ = np.zeros(len(X), dtype=np.intp)
-            self.labels_[directed] = labels
+            self.labels_[to_numpy(directed)] = to_numpy(labels)
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray[np.intp]:
         """Return the nearest center of each row.
 
         Parameters
@@ -307,11 +346,13 @@ class SphericalKMeans(
         labels : ndarray of shape (n_samples,), intp
             0 for rows of zeros.
         """
-        points = self._unit_points(X)
+        check_is_fitted(self)
+        engine = get_prediction_engine(self.device, X)
+        points = unit_rows(engine.xp.asarray(validate_rows(self, X, reset=False)))
         centers = self.cluster_centers_.astype(points.dtype, copy=False)
-        return get_engine(self.device).nearest_anchors(points, centers)[0]
+        return to_numpy(engine.nearest_anchors(points, centers)[0])
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> FloatArray:
         """Return the cosine similarity of each row to each center.
 
         Parameters
@@ -320,17 +361,16 @@ class SphericalKMeans(
 
         Returns
         -------
-        similarities : ndarray of shape (n_samples, n_clusters), dtype of X
-            Between -1 and 1; 0 for rows of zeros.
+        similarities : array of shape (n_samples, n_clusters), dtype of X
+            Between -1 and 1; 0 for rows of zeros. An array of CuPy if X is one.
         """
-        points = self._unit_points(X)
-        return points @ self.cluster_centers_.T.astype(points.dtype, copy=False)
-
-    def _unit_points(self, X):
         check_is_fitted(self)
-        return unit_rows(
-            validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        )
+        engine = get_prediction_engine(self.device, X)
+        rows = validate_rows(self, X, reset=False)
+        points = unit_rows(engine.xp.asarray(rows))
+        centers = self.cluster_centers_.astype(points.dtype, copy=False)
+        similarities = points @ namespace(points).asarray(centers).T
+        return to_namespace(similarities, namespace(rows))
 
     @property
     def _n_features_out(self):

@@ -1,14 +1,17 @@
 """SupervisedCKNClassifier: anchors, betas and head learned together."""
 
+from collections.abc import Callable
 from copy import copy
 from functools import partial
 from numbers import Integral, Real
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
-from sklearn.base import _fit_context
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._classifier import CKNClassifier
 from sklearn_ckn._engine import get_engine
 from sklearn_ckn._heads import StandardizedFeatures, one_vs_rest, resolve_alphas
@@ -23,6 +26,21 @@ from sklearn_ckn._training._loop import TrainingLoop, TrainingOptions, TrainingS
 from sklearn_ckn._training._network import TrainedNetwork
 from sklearn_ckn._training._presets import PRESETS
 from sklearn_ckn._training._split import split_rows
+from sklearn_ckn._typing import (
+    Alpha,
+    ClassWeight,
+    Device,
+    FloatArray,
+    Head,
+    ImageShape,
+    Kernel,
+    MemoryLike,
+    Padding,
+    PerLayer,
+    RandomState,
+    Subsampling,
+    fit_context,
+)
 
 # A network that learns from labels fits noise that fixed features leave alone, so its
 # training takes a larger alpha than the head of the start. With less than the smallest,
@@ -30,6 +48,12 @@ from sklearn_ckn._training._split import split_rows
 # the first steps of the anchors turn those into noise.
 ALPHA_FACTOR = 10
 SMALLEST_ALPHA = 1e-5
+
+Augmentation: TypeAlias = (
+    Literal["flip", "shift", "flip+shift"]
+    | Callable[[FloatArray, np.random.RandomState], FloatArray]
+    | None
+)
 
 #: What ``learning_rate="auto"`` stands for, in radians.
 LEARNING_RATE = 0.05
@@ -127,9 +151,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         Epochs to wait for a better one with ``early_stopping``.
     warm_start : bool, default=False
         Whether a second ``fit`` goes on from the network of the first one.
-    device : {"cpu", "cuda"}, default="cpu"
-        Where features and gradients are computed; ``"cuda"`` needs CuPy and an NVIDIA
-        GPU. The head is fitted on the CPU.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where features, gradients and head are computed; ``"cuda"`` needs CuPy and an
+        NVIDIA GPU. Sums are rounded otherwise there, so that a training does not
+        repeat the epochs of another device.
     verbose : int, default=0
         1 prints a line per layer and per epoch, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -220,37 +245,37 @@ class SupervisedCKNClassifier(CKNClassifier):
 
     def __init__(
         self,
-        n_anchors=(64, 256),
+        n_anchors: PerLayer[int] = (64, 256),
         *,
-        patch_size=3,
-        subsampling="auto",
-        kernel="exp",
-        beta=2.8,
-        padding="same",
-        image_shape=None,
-        nystrom_reg=1e-3,
-        n_patches=100_000,
-        max_iter=0,
-        tol=1e-4,
-        flip_average=False,
-        memory=None,
-        head="ridge",
-        alpha="auto",
-        class_weight=None,
-        learn_beta=False,
-        n_epochs=30,
-        batch_size=64,
-        learning_rate="auto",
-        schedule="cosine",
-        augment=None,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        warm_start=False,
-        device="cpu",
-        verbose=0,
-        random_state=None,
-    ):
+        patch_size: PerLayer[int] = 3,
+        subsampling: PerLayer[Subsampling] = "auto",
+        kernel: PerLayer[Kernel] = "exp",
+        beta: PerLayer[float] = 2.8,
+        padding: PerLayer[Padding] = "same",
+        image_shape: ImageShape = None,
+        nystrom_reg: PerLayer[float] = 1e-3,
+        n_patches: int = 100_000,
+        max_iter: int = 0,
+        tol: float = 1e-4,
+        flip_average: bool = False,
+        memory: MemoryLike = None,
+        head: Head = "ridge",
+        alpha: Alpha = "auto",
+        class_weight: ClassWeight = None,
+        learn_beta: bool = False,
+        n_epochs: int = 30,
+        batch_size: int = 64,
+        learning_rate: float | Literal["auto"] = "auto",
+        schedule: Literal["cosine", "step", "constant"] = "cosine",
+        augment: Augmentation = None,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
+        device: Device = "cpu",
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         super().__init__(
             n_anchors,
             patch_size=patch_size,
@@ -284,7 +309,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         self.warm_start = warm_start
 
     @classmethod
-    def from_preset(cls, name, **parameters):
+    def from_preset(
+        cls, name: Literal["mairal2016-5", "mairal2016-14"], **parameters: Any
+    ) -> Self:
         """Return an estimator with the architecture of a published network.
 
         Both are for CIFAR-10 and belong behind :class:`PatchWhitening`.
@@ -312,15 +339,15 @@ class SupervisedCKNClassifier(CKNClassifier):
             )
         return cls(**{**PRESETS[name], **parameters})
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the start, then train network and head.
 
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64.
+            float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
 
@@ -339,6 +366,8 @@ class SupervisedCKNClassifier(CKNClassifier):
             epoch before.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
+        TypeError
+            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, self.n_epochs + 3, X, y)
         with keep_fitted_on_error(self):
@@ -358,27 +387,31 @@ class SupervisedCKNClassifier(CKNClassifier):
         resolve_alphas(self.alpha)
         goes_on = self.warm_start and hasattr(self, "features_")
         before = vars(self).copy() if goes_on else None
-        engine = get_engine(self.device)
+        engine = get_engine(self.device, X)
         rng = check_random_state(self.random_state)
         images, y = check_images(self, X, y, reset=True)
         self.classes_, labels, weights = encode_labels(y, self.class_weight)
         if goes_on:
             self._check_warm_start(before, images)
             with task.subtask("encode start"):
-                features = self.features_._encode(images)
+                features = self.features_._encode(images, engine, engine.xp)
         else:
-            features = self._fit_network(X, images, task)
+            features = self._fit_network(X, images, engine, task)
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):
-                start_head = self._new_head().fit(features, y)
+                start_head = self._new_head()._fit(features, y, engine.xp)
         train, held_out = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
             train, held_out = split_rows(labels, self.validation_fraction, rng)
         if len(held_out):
             order = np.concatenate([train, held_out])
-            images, labels, weights = images[order], labels[order], weights[order]
-            features = features[order]
+            labels, weights = labels[order], weights[order]
+            images = images[namespace(images).asarray(order)]
+            features = features[namespace(features).asarray(order)]
+        if engine.has_room_for(images.nbytes):
+            # Every epoch takes them in another order.
+            images = to_namespace(images, engine.xp)
         data = TrainingSet(
             images,
             labels,
@@ -389,23 +422,23 @@ class SupervisedCKNClassifier(CKNClassifier):
         self._choose_training_alpha(start_head, before)
         loop = TrainingLoop(data, self._options(), engine, rng)
         number = 0 if before is None else before["history_"]["epoch"][-1]
-        network = TrainedNetwork.from_layers(self.features_._layers)
+        network = TrainedNetwork.from_layers(self.features_._layers, engine.xp)
         scale = None if before is None else before["_feature_scale"]
         start = loop.start(network, features, number, scale)
         self._feature_scale = start.head.scale
         if goes_on:
             # Its features have seen the labels, and their head chooses accordingly.
-            start_head = self._fit_head(data, features, start.head.scale)
+            start_head = self._fit_head(data, features, engine.xp, start.head.scale)
         score = None
         if data.n_held_out:
-            score = _chosen_score(self._fit_head(data, features))
+            score = _chosen_score(self._fit_head(data, features, engine.xp))
         # Wide features take more memory than all that comes after.
         del features
         self.history_ = {} if before is None else before["history_"]
         if before is None:
             self._record(start)
         best, failure = self._train(loop, data, start, task)
-        self._keep(loop, data, start, best, start_head, score)
+        self._keep(loop, data, start, best, start_head, score, engine.xp)
         return failure
 
     def _check_warm_start(self, before, images):
@@ -487,7 +520,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         """Return the fitted attributes of a training that stopped after an epoch."""
         head = self._new_head()
         head.classes_ = self.classes_
-        head.coef_, head.intercept_ = epoch.head.in_original_units()
+        head.coef_, head.intercept_ = map(to_numpy, epoch.head.in_original_units())
         head.n_features_in_ = head.coef_.shape[1]
         head.alphas_, head.alpha_ = (
             np.array([self.training_alpha_]),
@@ -535,7 +568,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             self.head, alpha=self.alpha, class_weight=self.class_weight
         )
 
-    def _fit_head(self, data, features, scale=None):
+    def _fit_head(self, data, features, xp, scale=None):
         """Return a head on the features of all images.
 
         Held-out images choose one of the alphas of the parameter. Without any, alpha
@@ -543,20 +576,21 @@ class SupervisedCKNClassifier(CKNClassifier):
         """
         alphas = resolve_alphas(self.alpha)
         if scale is not None and (isinstance(self.alpha, Real) or not data.n_held_out):
-            measured = StandardizedFeatures.from_values(features, data.weights).scale
+            weights = xp.asarray(data.weights)
+            measured = StandardizedFeatures.from_values(features, weights).scale
             alphas = np.array([self.training_alpha_ * (scale / measured) ** 2])
         labels = self.classes_[data.labels]
         with single_threaded_blas:
             return self._new_head()._fit_features(
-                features, labels, alphas, data.n_held_out
+                features, labels, alphas, xp, data.n_held_out
             )
 
-    def _keep(self, loop, data, start, best, start_head, start_score):
+    def _keep(self, loop, data, start, best, start_head, start_score, xp):
         """Set the network and the head of the best epoch, or of the start."""
         self.head_, self.best_epoch_ = start_head, start.number
         if best is start:
             return
-        head = self._fit_head(data, loop.encode(best.network), start.head.scale)
+        head = self._fit_head(data, loop.encode(best.network), xp, start.head.scale)
         if data.n_held_out and _chosen_score(head) <= start_score:
             return
         self.head_, self.best_epoch_ = head, best.number

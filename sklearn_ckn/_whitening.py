@@ -2,13 +2,14 @@
 
 from math import prod
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import eigh, helmert
 from sklearn.base import (
     OneToOneFeatureMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
@@ -24,6 +25,7 @@ from sklearn_ckn._images import (
 from sklearn_ckn._norms import BLOCK_VALUES
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn._typing import FloatArray, ImageShape, fit_context
 
 
 class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator):
@@ -118,14 +120,21 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
         "image_shape": ["array-like", None],
     }
 
-    def __init__(self, patch_size=3, *, power=0.25, reg=1e-2, image_shape=None):
+    def __init__(
+        self,
+        patch_size: int = 3,
+        *,
+        power: float = 0.25,
+        reg: float = 1e-2,
+        image_shape: ImageShape = None,
+    ) -> None:
         self.patch_size = patch_size
         self.power = power
         self.reg = reg
         self.image_shape = image_shape
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    @fit_context
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn the second moments of all patches of the images.
 
         Parameters
@@ -180,7 +189,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
         relative = (self.eigenvalues_ / mean + self.reg) ** -self.power
         return relative * mean**-self.power
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> FloatArray:
         """Whiten images.
 
         An image's result does not depend, to the bit, on the others in X. Memory

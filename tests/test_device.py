@@ -81,7 +81,7 @@ def test_the_array_engine_behind_the_estimators(estimator, monkeypatch):
     on_cpu = fit(estimator)
     for module in ("_features", "_spherical_kmeans", "_supervised"):
         monkeypatch.setattr(
-            f"sklearn_ckn.{module}.get_engine", lambda device: ArrayEngine()
+            f"sklearn_ckn.{module}.get_engine", lambda device, X: ArrayEngine()
         )
     on_array = fit(estimator, device="cuda")
     if estimator is SphericalKMeans:

@@ -8,7 +8,7 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ckn import CKNFeatures
-from sklearn_ckn._engine import ArrayEngine
+from sklearn_ckn._engine.array_steps import unfold
 from sklearn_ckn._kernels import kernel_values
 
 IMAGES = np.random.RandomState(0).randn(20, 9, 7, 2)
@@ -108,7 +108,7 @@ def test_bad_parameters(parameters, message, monkeypatch):
 
 def test_max_iter_0_keeps_patches():
     features = make(n_anchors=30, max_iter=0).fit(IMAGES)
-    patches = ArrayEngine().unfold(IMAGES, features._layers[0].settings)
+    patches = unfold(IMAGES, features._layers[0].settings)
     patches = patches.reshape(-1, patches.shape[-1])
     patches /= np.linalg.norm(patches, axis=1, keepdims=True)
     assert features.n_iter_ == 1
@@ -118,7 +118,7 @@ def test_max_iter_0_keeps_patches():
 def test_nystrom_residual_is_what_it_says():
     features = make(n_anchors=6, kernel="arccos1").fit(IMAGES)
     (layer,) = features._layers
-    patches = ArrayEngine().unfold(IMAGES, layer.settings)
+    patches = unfold(IMAGES, layer.settings)
     patches = patches.reshape(-1, patches.shape[-1])
     patches /= np.linalg.norm(patches, axis=1, keepdims=True)
     psi = kernel_values(patches @ layer.anchors.T, "arccos1", 1.0) @ layer.projection

@@ -4,7 +4,7 @@ import pytest
 from conftest import REFERENCE, load_reference, relative_error
 from numpy.testing import assert_allclose
 
-from sklearn_ckn._engine import ArrayEngine
+from sklearn_ckn._engine.array_steps import ArraySteps
 
 LAYERS = sorted(path.stem for path in REFERENCE.glob("layer_*.npz"))
 NETWORKS = sorted(path.stem for path in REFERENCE.glob("net_*.npz"))
@@ -30,7 +30,15 @@ def test_maps(name, dtype, tolerance, engine):
 @pytest.mark.parametrize("name", LAYERS)
 def test_steps(name):
     arrays, (layer,) = load_reference(name)
-    steps = ArrayEngine().encode_steps(arrays["images"], layer)
+    images, settings = arrays["images"], layer.settings
+    shape = (len(images), *settings.response_shape(images.shape[1:]))
+    steps = ArraySteps()
+    patches, *norms = steps.unfold(images, settings)
+    products = patches @ layer.anchors.T
+    results = {
+        "responses": steps.respond(products, *norms, settings).reshape(*shape, -1),
+        "pooled": steps.respond_and_pool(products, *norms, shape, settings, "f8"),
+    }
     assert_allclose(layer.projection, arrays["inverse_sqrt"], rtol=1e-10, atol=1e-12)
-    for step in ("responses", "pooled"):
-        assert relative_error(steps[step], arrays[step]) < 1e-12
+    for step in results:
+        assert relative_error(results[step], arrays[step]) < 1e-12

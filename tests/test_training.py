@@ -11,7 +11,6 @@ from sklearn_ckn import CKNFeatures
 from sklearn_ckn._engine import ArrayEngine, CPUEngine
 from sklearn_ckn._heads import TRAINING_LOSSES, one_vs_rest, refit_head
 from sklearn_ckn._norms import unit_rows
-from sklearn_ckn._training import _objective
 from sklearn_ckn._training._augment import augment_images, flip, shift
 from sklearn_ckn._training._network import TrainedNetwork
 from sklearn_ckn._training._objective import BatchGradients, Head, batch_gradients
@@ -103,7 +102,7 @@ def test_batches_in_parts(monkeypatch):
     arguments = (*problem(), CPUEngine())
     arguments = (*arguments[:2], TRAINING_LOSSES["logistic"], *arguments[2:])
     whole = batch_gradients(*arguments)
-    monkeypatch.setattr(_objective, "TAPE_BYTES", 1)
+    monkeypatch.setattr(CPUEngine, "tape_bytes", 1)
     parts = batch_gradients(*arguments)
     assert_allclose(parts.value, whole.value, rtol=1e-12)
     assert_allclose(parts.theta, whole.theta, rtol=1e-9, atol=1e-12)

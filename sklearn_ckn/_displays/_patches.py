@@ -8,7 +8,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 
 from sklearn_ckn._blocks import encode_block, image_scales
-from sklearn_ckn._engine import get_engine
+from sklearn_ckn._engine import CPUEngine
 from sklearn_ckn._images import compute_dtype
 from sklearn_ckn._layer import map_shapes
 
@@ -70,7 +70,7 @@ def closest_positions(features, layer, images):
     n_positions = prod(last.settings.response_shape(map_shape))
     row_bytes = dtype.itemsize * n_positions * (2 * sum(last.anchors.shape))
     step = get_chunk_n_rows(row_bytes, max_n_rows=len(images))
-    engine = get_engine(features.device)
+    engine = CPUEngine()
     cosines = np.empty((len(images), len(last.anchors)), dtype)
     positions = np.empty(cosines.shape, np.intp)
     for part in gen_batches(len(images), step):

@@ -1,9 +1,14 @@
 """AnchorsDisplay: what the anchors of a layer look like."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._displays._common import (
     as_picture,
     check_layer,
@@ -15,7 +20,15 @@ from sklearn_ckn._displays._common import (
     stretch_around_zero,
 )
 from sklearn_ckn._displays._patches import closest_patches
+from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import check_images
+from sklearn_ckn._predictor import NetworkPredictor
+from sklearn_ckn._typing import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure, SubFigure
 
 
 class AnchorsDisplay:
@@ -58,14 +71,24 @@ class AnchorsDisplay:
     (32, 4, 11, 11, 1)
     """
 
-    def __init__(self, tiles, *, layer=0):
+    ax_: Axes
+    figure_: Figure | SubFigure
+
+    def __init__(self, tiles: FloatArray, *, layer: int = 0) -> None:
         self.tiles = tiles
         self.layer = layer
 
     @classmethod
     def from_estimator(
-        cls, estimator, *, layer=0, images=None, n_patches=4, ax=None, cmap="gray"
-    ):
+        cls,
+        estimator: CKNFeatures | NetworkPredictor,
+        *,
+        layer: int = 0,
+        images: ArrayLike | None = None,
+        n_patches: int = 4,
+        ax: Axes | None = None,
+        cmap: str | Colormap = "gray",
+    ) -> Self:
         """Plot the anchors of a layer of a fitted estimator.
 
         Parameters
@@ -118,7 +141,7 @@ class AnchorsDisplay:
                 f"n_patches must be an integer of at least 1, got {n_patches!r}."
             )
         if images is not None:
-            images = check_images(features, images, reset=False)
+            images = check_images(features, to_numpy(images), reset=False)
             patches = closest_patches(features, layer, images, n_patches)
             tiles = _scale_patches(as_picture(patches), as_picture(images))
         elif layer == 0:
@@ -131,7 +154,7 @@ class AnchorsDisplay:
             )
         return cls(tiles, layer=layer).plot(ax=ax, cmap=cmap)
 
-    def plot(self, *, ax=None, cmap="gray"):
+    def plot(self, *, ax: Axes | None = None, cmap: str | Colormap = "gray") -> Self:
         """Draw the anchors, in the order of ``anchors_``, row by row.
 
         Parameters

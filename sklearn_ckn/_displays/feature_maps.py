@@ -1,8 +1,15 @@
 """FeatureMapDisplay: what the layers make of one image."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_array
 
+from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._blocks import encode_block
 from sklearn_ckn._displays._common import (
     as_picture,
@@ -14,8 +21,16 @@ from sklearn_ckn._displays._common import (
     stretch,
     take_axes,
 )
-from sklearn_ckn._engine import get_engine
+from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import compute_dtype
+from sklearn_ckn._predictor import NetworkPredictor
+from sklearn_ckn._typing import AnyArray, FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure, SubFigure
 
 
 class FeatureMapDisplay:
@@ -52,13 +67,26 @@ class FeatureMapDisplay:
     [(4, 4, 16), (2, 2, 32)]
     """
 
-    def __init__(self, image, maps, *, layers):
+    axes_: AnyArray
+    figure_: Figure | SubFigure
+
+    def __init__(
+        self, image: AnyArray, maps: list[FloatArray], *, layers: list[int]
+    ) -> None:
         self.image = image
         self.maps = maps
         self.layers = layers
 
     @classmethod
-    def from_estimator(cls, estimator, image, *, layer=None, axes=None, cmap="viridis"):
+    def from_estimator(
+        cls,
+        estimator: CKNFeatures | NetworkPredictor,
+        image: ArrayLike,
+        *,
+        layer: int | None = None,
+        axes: Axes | Sequence[Axes] | AnyArray | None = None,
+        cmap: str | Colormap = "viridis",
+    ) -> Self:
         """Plot the maps of one image.
 
         Parameters
@@ -101,17 +129,22 @@ class FeatureMapDisplay:
         features = fitted_features(estimator)
         n_layers = len(features.anchors_)
         shown = range(n_layers) if layer is None else [check_layer(layer, n_layers)]
-        image = _check_image(image, features.image_shape_)
+        image = _check_image(to_numpy(image), features.image_shape_)
         dtype = compute_dtype(image.dtype)
         layers = [each.astype(dtype) for each in features._layers]
-        engine = get_engine(features.device)
+        engine = CPUEngine()
         maps = [
             encode_block(image[np.newaxis], layers[: i + 1], engine, dtype)[0]
             for i in shown
         ]
         return cls(image, maps, layers=list(shown)).plot(axes=axes, cmap=cmap)
 
-    def plot(self, *, axes=None, cmap="viridis"):
+    def plot(
+        self,
+        *,
+        axes: Axes | Sequence[Axes] | AnyArray | None = None,
+        cmap: str | Colormap = "viridis",
+    ) -> Self:
         """Draw the image and the maps.
 
         Parameters

@@ -1,9 +1,20 @@
 """TrainingDisplay: how a network was trained."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._displays._common import import_pyplot, take_axes
+from sklearn_ckn._supervised import SupervisedCKNClassifier
+from sklearn_ckn._typing import AnyArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 
 class TrainingDisplay:
@@ -35,12 +46,22 @@ class TrainingDisplay:
     (2,)
     """
 
-    def __init__(self, history, *, best_epoch=None):
+    axes_: AnyArray
+    figure_: Figure | SubFigure
+
+    def __init__(
+        self, history: dict[str, list[float]], *, best_epoch: int | None = None
+    ) -> None:
         self.history = history
         self.best_epoch = best_epoch
 
     @classmethod
-    def from_estimator(cls, estimator, *, axes=None):
+    def from_estimator(
+        cls,
+        estimator: SupervisedCKNClassifier,
+        *,
+        axes: Axes | Sequence[Axes] | AnyArray | None = None,
+    ) -> Self:
         """Plot the training of a fitted estimator.
 
         Parameters
@@ -64,7 +85,7 @@ class TrainingDisplay:
         display = cls(estimator.history_, best_epoch=estimator.best_epoch_)
         return display.plot(axes)
 
-    def plot(self, axes=None):
+    def plot(self, axes: Axes | Sequence[Axes] | AnyArray | None = None) -> Self:
         """Draw the curves.
 
         Parameters

@@ -1,24 +1,79 @@
 """Engines: the few operations that touch every pixel, for the CPU and for arrays.
 
 Every engine offers the same methods: ``encode``, ``encode_with_tape`` and
-``encode_backward``, ``nearest_anchors``, ``gather_patches``, ``sum_groups`` and
-``bytes_per_image``; NumPy arrays go in and come out.
+``encode_backward``, ``nearest_anchors``, ``gather_patches``, ``sum_groups``, and what
+``base.py`` says of memory. Arrays of its namespace come out of them.
 """
 
+import warnings
+
+import numpy as np
+
+from sklearn_ckn._arrays import namespace
 from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.cuda import CUDAEngine
+
+#: Values of the parameter ``device``.
+DEVICES = {"cpu", "cuda", "auto"}
+
+CHOICE = (
+    "sklearn-ckn[cuda12] or sklearn-ckn[cuda13], whichever CUDA version the driver "
+    'supports, or use device="cpu"'
+)
 
 
-def get_engine(device):
+def _import_cupy():
+    """Return CuPy, which sees a GPU.
+
+    Raises
+    ------
+    ImportError
+        CuPy is missing, or what it needs of CUDA.
+    RuntimeError
+        CuPy finds no usable NVIDIA GPU.
+    """
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(
+            f'device="cuda" needs CuPy ({error}): install {CHOICE}.'
+        ) from error
+    try:
+        n_devices = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(
+            f'device="cuda" needs an NVIDIA GPU, and CuPy finds none it can use '
+            f"({error}): check the driver, install {CHOICE}."
+        ) from error
+    if n_devices == 0:
+        raise RuntimeError(
+            'device="cuda" needs an NVIDIA GPU, and CuPy sees none: use device="cpu".'
+        )
+    for library in ("cublas", "cusolver"):
+        try:
+            getattr(cupy.cuda, library)
+        except ImportError as error:
+            raise ImportError(
+                f"CuPy does not find CUDA's library {library} ({error}): install "
+                f"{CHOICE}; both extras bring CUDA's libraries with CuPy."
+            ) from error
+    return cupy
+
+
+def get_engine(device, X=None):
     """Return the engine of a device.
 
     Parameters
     ----------
-    device : {"cpu", "cuda"}
+    device : {"cpu", "cuda", "auto"}
+        ``"auto"`` is a GPU where CuPy sees one, else the CPU.
+    X : array-like or None, default=None
+        What is to be computed with.
 
     Returns
     -------
-    engine : CPUEngine or ArrayEngine
+    engine : CPUEngine or CUDAEngine
 
     Raises
     ------
@@ -26,27 +81,47 @@ def get_engine(device):
         CuPy is needed and missing.
     RuntimeError
         CuPy is there and finds no usable NVIDIA GPU.
+    TypeError
+        X is on a GPU, and the device is the CPU.
     """
     if device == "cpu":
+        if namespace(X) is not np:
+            raise TypeError(
+                'X is an array of CuPy, and device="cpu": pass device="cuda" or "auto" '
+                "to compute where X is, or X.get() to compute on the CPU."
+            )
         return CPUEngine()
     try:
-        import cupy
-    except ImportError as error:
-        raise ImportError(
-            'device="cuda" needs CuPy: install sklearn-ckn[cuda12] or '
-            "sklearn-ckn[cuda13], whichever CUDA version the driver supports, or use "
-            'device="cpu".'
-        ) from error
+        return CUDAEngine(_import_cupy())
+    except (ImportError, RuntimeError):
+        if device == "cuda":
+            raise
+        return CPUEngine()
+
+
+def get_prediction_engine(device, X):
+    """Return the engine of a fitted estimator, on the CPU where there is no GPU.
+
+    A model that was fitted on a GPU so predicts on a machine without one, with a
+    warning unless its device is ``"auto"``. See ``get_engine``.
+    """
     try:
-        n_devices = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise RuntimeError(
-            f'device="cuda" needs an NVIDIA GPU, and CuPy finds none it can use '
-            f"({error}): check the driver, install the extra that fits its CUDA "
-            'version (sklearn-ckn[cuda12] or sklearn-ckn[cuda13]), or use device="cpu".'
-        ) from error
-    if n_devices == 0:
-        raise RuntimeError(
-            'device="cuda" needs an NVIDIA GPU, and CuPy sees none: use device="cpu".'
+        return get_engine(device, X)
+    except (ImportError, RuntimeError) as error:
+        warnings.warn(
+            f"{error} Until then this model computes on the CPU; set_params(device="
+            '"auto") silences this warning.',
+            UserWarning,
+            stacklevel=4,
         )
-    return ArrayEngine(cupy)
+        return CPUEngine()
+
+
+__all__ = [
+    "DEVICES",
+    "ArrayEngine",
+    "CPUEngine",
+    "CUDAEngine",
+    "get_engine",
+    "get_prediction_engine",
+]

@@ -1,232 +1,268 @@
-"""The array engine: readable array code for NumPy, the oracle, and CuPy, the GPU."""
+"""The array engine: matrix products around a layer's steps, for NumPy and CuPy."""
 
-from itertools import product
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
-from sklearn_ckn._kernels import kernel_derivatives, kernel_values
-from sklearn_ckn._layer import LayerGradients, map_shapes, pooling_matrix
-
-# Patches with a smaller norm count as zero, since its reciprocal could overflow. The
-# caller scales every image to about 1, so this is far below rounding.
-SMALLEST_NORM = 1e-37
+from sklearn_ckn._engine.array_steps import ArraySteps, pad_maps
+from sklearn_ckn._engine.base import Engine
+from sklearn_ckn._engine.packing import MAX_PROJECTION_GAIN, RoundingGains
+from sklearn_ckn._layer import LayerGradients, map_shapes
 
 
-class ArrayEngine:
+@dataclass(frozen=True)
+class LayerTape:
+    """What the gradients of a layer need.
+
+    Attributes
+    ----------
+    maps : array of shape (n, H, W, C)
+        Its input.
+    products : array of shape (m, p)
+        Of the patches at the m = n * H1 * W1 positions and the anchors.
+    norms, inverse_norms : array of shape (m, 1)
+    pooled : array of shape (n, H', W', p)
+    """
+
+    maps: object
+    products: object
+    norms: object
+    inverse_norms: object
+    pooled: object
+
+
+@dataclass(frozen=True)
+class ArrayLayer:
+    """A layer whose arrays are where they are computed with.
+
+    Attributes
+    ----------
+    settings : LayerSettings
+    anchors : array of shape (p, k * k * C)
+    projection : array of shape (p, p)
+        float64 where a projection in float32 would lose too much.
+    """
+
+    settings: object
+    anchors: object
+    projection: object
+
+
+class ArrayEngine(Engine):
     """Operations on float32 or float64 arrays of a NumPy-like namespace.
 
-    The methods are those of ``CPUEngine``; NumPy arrays go in and come out.
+    The methods are those of ``CPUEngine``. NumPy arrays or arrays of the namespace go
+    in, arrays of the namespace come out.
 
     Parameters
     ----------
-    xp : module
+    xp : module, default=numpy
         ``numpy`` or ``cupy``.
+    steps : ArraySteps or CudaSteps, default=ArraySteps()
+        What is done around the matrix products.
     """
 
-    def __init__(self, xp=np):
+    #: Memory of the patches and products of the images that are computed together.
+    scratch_bytes = 2**28
+
+    def __init__(self, xp=np, steps=None):
         self.xp = xp
-        #: What results depend on beside the data.
+        self._steps = ArraySteps() if steps is None else steps
+        # Layers as given and as prepared last: a data set comes in many blocks.
+        self._prepared = None
         self.name = f"array {xp.__name__}"
 
-    def _to_numpy(self, array):
-        return array if self.xp is np else self.xp.asnumpy(array)
-
     def bytes_per_image(self, image_shape, layers, itemsize):
-        """Return the memory that one more image in a call to ``encode`` takes."""
-        sizes = [prod(image_shape)]
-        for shape, layer in zip(map_shapes(image_shape, layers), layers, strict=False):
+        """Return the memory that one more image in a call to ``encode`` takes.
+
+        Beside ``scratch_bytes``, which is there once.
+        """
+        shapes = map_shapes(image_shape, layers)
+        return itemsize * (prod(shapes[0]) + prod(shapes[-1]))
+
+    @staticmethod
+    def _layer_bytes(image_shape, layers, itemsize):
+        """Yield the bytes of each layer's products, patches, input and output."""
+        shapes = map_shapes(image_shape, layers)
+        for layer, shape, output in zip(layers, shapes, shapes[1:], strict=False):
             settings = layer.settings
-            # Unfolded patches, their squares, and the steps of the kernel function.
-            per_position = 2 * settings.patch_length(shape) + 5 * settings.n_anchors
-            sizes.append(prod(settings.response_shape(shape)) * per_position)
-        return itemsize * max(sizes)
+            n_positions = prod(settings.response_shape(shape))
+            yield (
+                itemsize * n_positions * (settings.n_anchors + 2),
+                itemsize * n_positions * settings.patch_length(shape),
+                itemsize * prod(shape),
+                np.dtype(np.float64).itemsize * prod(output),
+            )
+
+    def tape_rows(self, image_shape, layers, itemsize):
+        """Return how many images go through forward and backward together."""
+        sizes = list(self._layer_bytes(image_shape, layers, itemsize))
+        kept = sum(products + maps + 2 * output for products, _, maps, output in sizes)
+        # On the way back a layer has its patches, their slopes and those of products.
+        passing = max((products + 2 * patches for products, patches, *_ in sizes))
+        return max(1, self.tape_bytes // (kept + passing))
+
+    def in_parts(self, n_rows, rows_at_once, run):
+        """Call ``run`` on slices of rows; with half as many once memory runs out.
+
+        Raises
+        ------
+        MemoryError
+            A single row takes more memory than there is.
+        """
+        start = 0
+        while start < n_rows:
+            try:
+                run(slice(start, start + rows_at_once))
+            except MemoryError:
+                if rows_at_once == 1:
+                    raise
+                self.release_memory()
+                rows_at_once = -(-min(rows_at_once, n_rows) // 2)
+                continue
+            start += rows_at_once
 
     def encode(self, images, layers):
         """Map images through layers; see ``CPUEngine.encode``."""
-        maps = self.xp.asarray(images)
-        for layer in layers:
-            maps = self.encode_steps(maps, layer)["output"]
-        return self._to_numpy(maps)
+        images = self.xp.asarray(images)
+        if not layers:
+            return images
+        prepared = self._prepare(layers, images.dtype)
+        shape = images.shape[1:]
+        sizes = self._layer_bytes(shape, layers, images.dtype.itemsize)
+        rows_at_once = max(1, self.scratch_bytes // max(map(sum, sizes)))
+        output = self.xp.empty(
+            (len(images), *map_shapes(shape, layers)[-1]), images.dtype
+        )
+
+        def run(rows):
+            maps = images[rows]
+            for layer in prepared:
+                maps = self._encode_layer(maps, layer)[0]
+            output[rows] = maps
+
+        self.in_parts(len(images), rows_at_once, run)
+        return output
+
+    def _prepare(self, layers, dtype):
+        """Return the layers prepared, from the last call if they are the same."""
+        if self._prepared is not None:
+            last_dtype, last_layers, prepared = self._prepared
+            if (
+                dtype == last_dtype
+                and len(layers) == len(last_layers)
+                and all(a is b for a, b in zip(layers, last_layers, strict=True))
+            ):
+                return prepared
+        prepared = [self._prepare_layer(layer, dtype) for layer in layers]
+        self._prepared = dtype, list(layers), prepared
+        return prepared
+
+    def _prepare_layer(self, layer, dtype, *, accurate=True):
+        """Return an ArrayLayer; its projection in float64 where that is needed."""
+        wide = dtype
+        if accurate and dtype != np.float64:
+            gain = RoundingGains.of(layer, layer.anchors.mean(axis=0)).projection
+            wide = np.float64 if gain > MAX_PROJECTION_GAIN else dtype
+        return ArrayLayer(
+            layer.settings,
+            self.xp.asarray(layer.anchors, dtype=dtype),
+            self.xp.asarray(layer.projection, dtype=wide),
+        )
+
+    def _encode_layer(self, maps, layer):
+        """Return the output of a layer and its tape."""
+        settings = layer.settings
+        shape = (len(maps), *settings.response_shape(maps.shape[1:]))
+        patches, norms, inverse_norms = self._steps.unfold(maps, settings)
+        products = patches @ layer.anchors.T
+        del patches
+        dtype = layer.projection.dtype
+        pooled = self._steps.respond_and_pool(
+            products, norms, inverse_norms, shape, settings, dtype
+        )
+        output = (pooled @ layer.projection).astype(maps.dtype, copy=False)
+        return output, LayerTape(maps, products, norms, inverse_norms, pooled)
 
     def encode_with_tape(self, images, layers):
         """Map images and keep every step; see ``CPUEngine.encode_with_tape``."""
         maps = self.xp.asarray(images)
         tape = []
         for layer in layers:
-            tape.append(self.encode_steps(maps, layer))
-            maps = tape[-1]["output"]
-        return self._to_numpy(maps), tape
-
-    def encode_steps(self, maps, layer):
-        """Apply one layer and return each step's result.
-
-        Parameters
-        ----------
-        maps : array of shape (n, H, W, C)
-        layer : Layer
-
-        Returns
-        -------
-        steps : dict of arrays
-            ``"maps"``, those given; ``"norms"`` (n, H1, W1, 1) of their patches and
-            the ``"inverse_norms"``, 0 for patches of zeros; ``"cosines"`` and
-            ``"responses"`` (n, H1, W1, p); ``"pooled"`` and ``"output"``
-            (n, H', W', p).
-        """
-        xp = self.xp
-        settings = layer.settings
-        anchors = xp.asarray(layer.anchors)
-        projection = xp.asarray(layer.projection, dtype=maps.dtype)
-        patches = self.unfold(maps, settings)
-        norms = xp.sqrt((patches * patches).sum(axis=-1, keepdims=True))
-        inverse_norms = xp.where(
-            norms > SMALLEST_NORM, 1 / xp.maximum(norms, SMALLEST_NORM), 0
-        )
-        cosines = patches @ anchors.T * inverse_norms
-        values = kernel_values(cosines, settings.kernel, settings.beta, xp)
-        responses = xp.where(norms > SMALLEST_NORM, norms * values, 0)
-        pooled = self._pool(responses, settings.subsampling)
-        return {
-            "maps": maps,
-            "norms": norms,
-            "inverse_norms": inverse_norms,
-            "cosines": cosines,
-            "responses": responses,
-            "pooled": pooled,
-            "output": pooled @ projection,
-        }
+            # Gradients need no more digits than the sums that they are made of have.
+            prepared = self._prepare_layer(layer, maps.dtype, accurate=False)
+            maps, layer_tape = self._encode_layer(maps, prepared)
+            tape.append((prepared, layer_tape))
+        return maps, tape
 
     def encode_backward(self, tape, layers, slopes, *, to_images=False):
         """Compute gradients; see ``CPUEngine.encode_backward``."""
         gradients = [None] * len(layers)
         slopes = self.xp.asarray(slopes)
         for i in reversed(range(len(layers))):
-            gradients[i], slopes = self._backward_steps(
-                tape[i], layers[i], slopes, to_images or i > 0
+            gradients[i], slopes = self._backward_layer(
+                *tape[i], slopes, to_images or i > 0
             )
-        return gradients, None if slopes is None else self._to_numpy(slopes)
+        return gradients, slopes
 
-    def _backward_steps(self, steps, layer, slopes, to_maps):
-        """Return one layer's gradients, and that in its input if it is wanted."""
-        xp = self.xp
+    def _backward_layer(self, layer, tape, slopes, to_maps):
+        """Return a layer's gradients, and that in its input if it is wanted."""
         settings = layer.settings
-        anchors = xp.asarray(layer.anchors)
         n_anchors = settings.n_anchors
-        pooled = steps["pooled"].reshape(-1, n_anchors)
-        projection_slopes = pooled.T @ slopes.reshape(-1, n_anchors)
-        response_slopes = self._unpool(
-            slopes @ xp.asarray(layer.projection, dtype=slopes.dtype),
-            steps["responses"].shape,
-            settings.subsampling,
+        shape = (len(slopes), *settings.response_shape(tape.maps.shape[1:]))
+        flat_slopes = slopes.reshape(-1, n_anchors)
+        projection_slopes = tape.pooled.reshape(-1, n_anchors).T @ flat_slopes
+        product_slopes, coefficients, beta_slopes = self._steps.differentiate(
+            slopes @ layer.projection,
+            tape.products,
+            tape.norms,
+            tape.inverse_norms,
+            shape,
+            settings,
         )
-        norms, inverse_norms = steps["norms"], steps["inverse_norms"]
-        cosines = steps["cosines"]
-        inside = inverse_norms > 0
-        response_slopes = xp.where(inside, response_slopes, 0)
-        derivative, beta_derivative = kernel_derivatives(
-            cosines, settings.kernel, settings.beta, xp
-        )
-        # norm * kappa(product / norm), by the product, by beta and by the norm
-        product_slopes = response_slopes * derivative
-        beta_slope = (response_slopes * norms * beta_derivative).sum(dtype=np.float64)
-        patches = self.unfold(steps["maps"], settings)
-        anchor_slopes = product_slopes.reshape(-1, n_anchors).T @ patches.reshape(
-            -1, anchors.shape[1]
-        )
+        patches, _, _ = self._steps.unfold(tape.maps, settings)
+        anchor_slopes = product_slopes.T @ patches
+        del patches
         gradients = LayerGradients(
-            self._to_numpy(anchor_slopes),
-            self._to_numpy(projection_slopes),
-            float(beta_slope),
+            anchor_slopes, projection_slopes, beta_slopes.sum(dtype=np.float64)
         )
         if not to_maps:
             return gradients, None
-        values = kernel_values(cosines, settings.kernel, settings.beta, xp)
-        norm_slopes = (response_slopes * (values - cosines * derivative)).sum(
-            axis=-1, keepdims=True
+        patch_slopes = product_slopes @ layer.anchors
+        return gradients, self._steps.fold(
+            patch_slopes, coefficients, tape.maps, settings
         )
-        patch_slopes = product_slopes @ anchors + norm_slopes * inverse_norms * patches
-        return gradients, self._fold(patch_slopes, steps["maps"].shape, settings)
-
-    def _unpool(self, pooled, shape, subsampling):
-        """Apply the transpose of ``_pool``; ``shape`` is that of the responses."""
-        down, along = (
-            self.xp.asarray(pooling_matrix(size, subsampling).astype(pooled.dtype))
-            for size in shape[1:3]
-        )
-        rows = self.xp.einsum("jw,nijp->niwp", along, pooled)
-        return self.xp.einsum("ih,niwp->nhwp", down, rows)
-
-    def _fold(self, patches, shape, settings):
-        """Apply the transpose of ``unfold``; ``shape`` is that of the maps."""
-        n_images, height, width, n_channels = shape
-        (top, bottom), (left, right) = map(settings.pad_axis, (height, width))
-        padded = self.xp.zeros(
-            (n_images, top + height + bottom, left + width + right, n_channels),
-            dtype=patches.dtype,
-        )
-        rows, columns = patches.shape[1:3]
-        offsets = product(range(settings.patch_size), repeat=2)
-        for i, (row, column) in enumerate(offsets):
-            part = patches[..., i * n_channels : (i + 1) * n_channels]
-            padded[:, row : row + rows, column : column + columns] += part
-        return padded[:, top : top + height, left : left + width]
-
-    def unfold(self, maps, settings):
-        """Return all patches, (n, H1, W1, k * k * C)."""
-        height, width = maps.shape[1:3]
-        response_height, response_width = settings.response_shape(maps.shape[1:])
-        padded = self.xp.pad(
-            maps,
-            ((0, 0), settings.pad_axis(height), settings.pad_axis(width), (0, 0)),
-        )
-        return self.xp.concatenate(
-            [
-                padded[:, row : row + response_height, column : column + response_width]
-                for row in range(settings.patch_size)
-                for column in range(settings.patch_size)
-            ],
-            axis=-1,
-        )
-
-    def _pool(self, responses, subsampling):
-        """Apply the Gaussian pooling along height and width."""
-        down, along = (
-            self.xp.asarray(pooling_matrix(size, subsampling).astype(responses.dtype))
-            for size in responses.shape[1:3]
-        )
-        rows = self.xp.einsum("ih,nhwp->niwp", down, responses)
-        return self.xp.einsum("jw,niwp->nijp", along, rows)
 
     def gather_patches(self, images, indices, rows, columns, settings):
         """Copy single patches; see ``CPUEngine.gather_patches``."""
         xp = self.xp
-        height, width = images.shape[1:3]
-        padded = xp.pad(
-            xp.asarray(images),
-            ((0, 0), settings.pad_axis(height), settings.pad_axis(width), (0, 0)),
-        )
+        padded = pad_maps(xp.asarray(images), settings)
         offsets = xp.arange(settings.patch_size)
         patches = padded[
             xp.asarray(indices)[:, None, None],
             xp.asarray(rows)[:, None, None] + offsets[:, None],
             xp.asarray(columns)[:, None, None] + offsets,
         ]
-        return self._to_numpy(patches.reshape(len(indices), -1))
+        return patches.reshape(len(indices), -1)
 
     def nearest_anchors(self, points, anchors):
         """Find each point's nearest anchor; see ``CPUEngine.nearest_anchors``."""
         xp = self.xp
-        products = xp.asarray(points) @ xp.asarray(anchors).T
-        return (
-            self._to_numpy(products.argmax(axis=1)),
-            self._to_numpy(products.max(axis=1)),
-        )
+        points, anchors = xp.asarray(points), xp.asarray(anchors)
+        nearest = xp.empty(len(points), dtype=np.intp)
+        similarity = xp.empty(len(points), dtype=points.dtype)
+
+        def run(rows):
+            products = points[rows] @ anchors.T
+            nearest[rows] = products.argmax(axis=1)
+            similarity[rows] = products.max(axis=1)
+
+        row_bytes = points.dtype.itemsize * len(anchors)
+        self.in_parts(len(points), max(1, self.scratch_bytes // row_bytes), run)
+        return nearest, similarity
 
     def sum_groups(self, points, labels, n_groups):
         """Add the points of each group; see ``CPUEngine.sum_groups``."""
         xp = self.xp
-        members = xp.asarray(labels) == xp.arange(n_groups)[:, None]
-        return self._to_numpy(
-            members.astype(np.float64) @ xp.asarray(points).astype(np.float64)
-        )
+        return self._steps.sum_groups(xp.asarray(points), xp.asarray(labels), n_groups)

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from sklearn_ckn._engine.base import Engine
 from sklearn_ckn._engine.packing import pack_layer
 from sklearn_ckn._ext import _cpu, _patches
 from sklearn_ckn._layer import LayerGradients, map_shapes, multiply_adds
@@ -46,7 +47,7 @@ def choose_instruction_set():
     return name
 
 
-class CPUEngine:
+class CPUEngine(Engine):
     """Operations on float32 or float64 NumPy arrays, with OpenMP over images.
 
     An image's result depends on the image alone, to the bit: not on its
@@ -65,7 +66,6 @@ class CPUEngine:
 
     def __init__(self, instruction_set=None):
         self.instruction_set = instruction_set or choose_instruction_set()
-        #: What results depend on beside the data.
         self.name = f"cpu {self.instruction_set}"
         # Layers as given and as packed last: a data set comes in many blocks.
         self._packed = None
@@ -78,6 +78,22 @@ class CPUEngine:
             (before + after for before, after in pairwise(sizes)),
             default=sizes[0],
         )
+
+    def tape_rows(self, image_shape, layers, itemsize):
+        """Return how many images go through forward and backward together.
+
+        Parameters
+        ----------
+        image_shape : tuple of int
+            (H, W, C).
+        layers : list of Layer
+        itemsize : int
+            Bytes of a value.
+        """
+        shapes = map_shapes(image_shape, layers)
+        # a layer's maps before and after the projection, and the slopes in both
+        values = prod(shapes[0]) + 4 * sum(map(prod, shapes[1:]))
+        return max(1, self.tape_bytes // (itemsize * values))
 
     def encode(self, images, layers):
         """Map images through layers.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_ckn._arrays import namespace
 from sklearn_ckn._ext import _cpu
 from sklearn_ckn._kernels import KERNELS, kernel_values
 from sklearn_ckn._layer import pooling_taps
@@ -107,12 +108,12 @@ class RoundingGains:
         # threads of BLAS that wait for more work would be in the way of ours.
         with single_threaded_blas:
             cosines = sample @ anchors.T
-            projection = np.linalg.norm(layer.projection)
+            projection = float(namespace(anchors).linalg.norm(layer.projection))
         values = kernel_values(cosines, settings.kernel, settings.beta)
-        projection *= np.sqrt(np.mean(values**2))
-        deviation = np.sqrt(max(0.0, 1 - np.sum(mean**2)))
+        projection *= float((values**2).mean()) ** 0.5
+        deviation = max(0.0, 1 - float((mean**2).sum())) ** 0.5
         slope = settings.beta if settings.kernel == "exp" else 2
-        return cls(float(projection), float(projection * slope * deviation))
+        return cls(projection, projection * slope * deviation)
 
 
 def correlation_sizes(shape, patch_size, padding, n_filters, max_tile):

@@ -2,7 +2,9 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import logsumexp
+
+from sklearn_ckn._arrays import namespace, special_functions
 
 # Bounds of the factor's logarithm; decisions are of order 1.
 LOG_FACTORS = (-7, 7)
@@ -54,7 +56,9 @@ def fit_factor(decisions, labels, weights):
 
 def probabilities(decisions, factor):
     """Return the probabilities of the classes, (n, n_classes), summing to 1."""
+    xp = namespace(decisions)
+    special = special_functions(xp)
     if decisions.shape[1] == 1:
-        second = expit(factor * decisions)
-        return np.hstack([1 - second, second])
-    return softmax(factor * decisions, axis=1)
+        second = special.expit(factor * decisions)
+        return xp.hstack([1 - second, second])
+    return special.softmax(factor * decisions, axis=1)

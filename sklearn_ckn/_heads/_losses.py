@@ -6,8 +6,7 @@ of the samples, (n, 1), and sum to one. A loss returns its value, its derivative
 decisions, and a curvature object for ``product`` and ``diagonal``.
 """
 
-import numpy as np
-from scipy.special import expit, log_expit, log_softmax
+from sklearn_ckn._arrays import namespace, special_functions
 
 
 class SquaredError:
@@ -17,8 +16,8 @@ class SquaredError:
         """Return value, slopes (n, m) and curvature (n, m)."""
         residual = decisions - targets
         slopes = weights * residual
-        curvature = np.broadcast_to(weights, residual.shape)
-        return float(np.sum(slopes * residual)) / 2, slopes, curvature
+        curvature = namespace(weights).broadcast_to(weights, residual.shape)
+        return float((slopes * residual).sum()) / 2, slopes, curvature
 
 
 class SquaredHinge:
@@ -26,9 +25,10 @@ class SquaredHinge:
 
     def __call__(self, decisions, targets, weights):
         """Return value, slopes (n, m) and curvature (n, m)."""
-        slack = np.maximum(1 - targets * decisions, 0)
+        slack = namespace(decisions).maximum(1 - targets * decisions, 0)
         slopes = -weights * targets * slack
-        return float(np.sum(weights * slack * slack)) / 2, slopes, weights * (slack > 0)
+        value = float((weights * slack * slack).sum()) / 2
+        return value, slopes, weights * (slack > 0)
 
     @staticmethod
     def product(curvature, moves):
@@ -46,13 +46,15 @@ class Logistic:
 
     def __call__(self, decisions, targets, weights):
         """Return value, slopes (n, m) and (weights, probabilities)."""
+        xp = namespace(decisions)
+        special = special_functions(xp)
         if decisions.shape[1] == 1:
-            probabilities = expit(decisions)
-            value = -np.sum(weights * log_expit(targets * decisions))
+            probabilities = special.expit(decisions)
+            value = -(weights * special.log_expit(targets * decisions)).sum()
         else:
-            logarithms = log_softmax(decisions, axis=1)
-            probabilities = np.exp(logarithms)
-            value = -np.sum(weights * logarithms * (targets > 0))
+            logarithms = special.log_softmax(decisions, axis=1)
+            probabilities = xp.exp(logarithms)
+            value = -(weights * logarithms * (targets > 0)).sum()
         slopes = weights * (probabilities - (targets > 0))
         return float(value), slopes, (weights, probabilities)
 

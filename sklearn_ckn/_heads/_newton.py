@@ -8,8 +8,9 @@ import warnings
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_ckn._arrays import cholesky_solver, namespace
 
 MAX_ITER = 100
 MAX_CG_ITER = 200
@@ -35,29 +36,30 @@ class Products:
 
     def __init__(self, features):
         self.features = features
-        self._penalty = self._factor = None
+        self._penalty = self._solve = None
 
     def decisions(self, theta):
         """Return X theta, (n, m) in float64."""
         features = self.features
         coef = theta[:-1] / features.scale
-        products = features.values @ coef.astype(features.dtype)
+        products = features.products(coef.astype(features.dtype))
         return products + (theta[-1] - features.mean @ coef)
 
     def transposed(self, slopes):
         """Return X^T slopes, (d + 1, m) in float64."""
         features = self.features
         total = slopes.sum(axis=0)
-        products = features.values.T @ slopes.astype(features.dtype)
-        products = (products - np.outer(features.mean, total)) / features.scale
-        return np.vstack([products, total])
+        xp = features.xp
+        products = features.raw_transposed_product(slopes.astype(features.dtype))
+        products = (products - xp.outer(features.mean, total)) / features.scale
+        return xp.vstack([products, total])
 
     @cached_property
     def _gram(self):
         return self.features.gram()
 
-    def gram_factor(self, penalty):
-        """Return a Cholesky factor of X^T diag(w) X / n + penalty I, (d, d).
+    def gram_solver(self, penalty):
+        """Return a function that solves with X^T diag(w) X / n + penalty I, (d, d).
 
         Without the column of ones, and with the penalty rounded to a power of 4: this
         is for preconditioning, and the same factor serves iteration after iteration.
@@ -66,12 +68,16 @@ class Products:
         penalty = 4.0 ** np.round(np.log(max(penalty, rounding)) / np.log(4))
         if penalty != self._penalty:
             matrix = self._gram.copy(order="F")
-            matrix.flat[:: len(matrix) + 1] += penalty
-            self._factor = cho_factor(
-                matrix, lower=True, overwrite_a=True, check_finite=False
-            )
+            _add_to_diagonal(matrix, penalty)
+            self._solve = cholesky_solver(matrix)
             self._penalty = penalty
-        return self._factor
+        return self._solve
+
+
+def _add_to_diagonal(matrix, values):
+    """Add values to the diagonal of a matrix in place."""
+    diagonal = namespace(matrix).arange(len(matrix))
+    matrix[diagonal, diagonal] += values
 
 
 class Preconditioner:
@@ -88,49 +94,48 @@ class Preconditioner:
         self._alpha = alpha
         self._few, self._many = {}, []
         for column, curvature in enumerate(curvatures.T):
-            chosen = np.flatnonzero(curvature >= NEGLIGIBLE_CURVATURE * curvature.max())
+            chosen = namespace(curvature).flatnonzero(
+                curvature >= NEGLIGIBLE_CURVATURE * curvature.max()
+            )
             if 2 * len(chosen) <= self._features.shape[1]:
                 self._few[column] = self._factor_few(chosen, curvature[chosen])
             else:
                 self._many.append(column)
         if self._many:
-            mean = curvatures[:, self._many].sum(axis=0).mean()
+            mean = float(curvatures[:, self._many].sum(axis=0).mean())
             self._curvature = max(mean, alpha)
-            self._factor = products.gram_factor(alpha / self._curvature)
+            self._solve = products.gram_solver(alpha / self._curvature)
 
     def _rows(self, chosen):
         """Return the chosen rows in float64: Woodbury's difference cancels."""
-        return self._features.standardize(
-            self._features.values[chosen].astype(np.float64)
-        )
+        rows = self._features.rows(chosen)
+        return self._features.standardize(rows.astype(np.float64))
 
     def _factor_few(self, chosen, curvature):
         # The intercept's column of ones takes part with a small penalty of its own.
         penalty = 1e-3 * curvature.sum()
         rows = self._rows(chosen)
         matrix = rows @ rows.T / self._alpha + 1 / penalty
-        matrix.flat[:: len(chosen) + 1] += 1 / curvature
-        factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
-        return chosen, penalty, factor
+        _add_to_diagonal(matrix, 1 / curvature)
+        return chosen, penalty, cholesky_solver(matrix)
 
-    def _apply_few(self, residual, chosen, penalty, factor):
+    def _apply_few(self, residual, chosen, penalty, solve):
         rows = self._rows(chosen)
-        scaled = np.append(residual[:-1] / self._alpha, residual[-1] / penalty)
-        dual = cho_solve(factor, rows @ scaled[:-1] + scaled[-1], check_finite=False)
+        scaled = residual / self._alpha
+        scaled[-1] = residual[-1] / penalty
+        dual = solve(rows @ scaled[:-1] + scaled[-1])
         scaled[:-1] -= rows.T @ dual / self._alpha
         scaled[-1] -= dual.sum() / penalty
         return scaled
 
     def __call__(self, residual):
         """Return the preconditioned residual, (d + 1, m)."""
-        result = np.empty_like(residual)
+        result = namespace(residual).empty_like(residual)
         for column, parts in self._few.items():
             result[:, column] = self._apply_few(residual[:, column], *parts)
         if self._many:
             result[:, self._many] = residual[:, self._many] / self._curvature
-            result[:-1, self._many] = cho_solve(
-                self._factor, result[:-1, self._many], check_finite=False
-            )
+            result[:-1, self._many] = self._solve(result[:-1, self._many])
         return result
 
 
@@ -149,21 +154,22 @@ def conjugate_gradients(multiply, precondition, right, tolerance):
     -------
     solution : ndarray
     """
-    solution = np.zeros_like(right)
+    xp = namespace(right)
+    solution = xp.zeros_like(right)
     residual = right.copy()
     preconditioned = precondition(residual)
     direction = preconditioned.copy()
-    norm = first = np.vdot(residual, preconditioned)
+    norm = first = xp.vdot(residual, preconditioned)
     for _ in range(MAX_CG_ITER):
         product = multiply(direction)
-        curvature = np.vdot(direction, product)
+        curvature = xp.vdot(direction, product)
         if curvature <= 0:
             break
         step = norm / curvature
         solution += step * direction
         residual -= step * product
         preconditioned = precondition(residual)
-        previous, norm = norm, np.vdot(residual, preconditioned)
+        previous, norm = norm, xp.vdot(residual, preconditioned)
         if norm <= tolerance**2 * first:
             break
         direction *= norm / previous
@@ -198,14 +204,15 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         The gradient is not small enough after MAX_ITER iterations, or where
         rounding hides any further descent.
     """
-    penalty = np.full((len(theta), 1), alpha)
+    xp = namespace(theta)
+    penalty = xp.full((len(theta), 1), float(alpha))
     penalty[-1] = 0
     decisions = products.decisions(theta)
     value, slopes, curvature = loss(decisions, targets, weights)
-    value += np.vdot(theta, penalty * theta) / 2
+    value += float(xp.vdot(theta, penalty * theta)) / 2
     for _ in range(MAX_ITER):
         gradient = products.transposed(slopes) + penalty * theta
-        if np.vdot(gradient, gradient) <= 2 * alpha * value * TOLERANCE:
+        if xp.vdot(gradient, gradient) <= 2 * alpha * value * TOLERANCE:
             return theta, decisions
 
         def multiply(direction, curvature=curvature):
@@ -216,13 +223,13 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         direction = conjugate_gradients(multiply, precondition, -gradient, 0.1)
         moves = products.decisions(direction)
         # Along Newton's direction the objective falls by half of this.
-        decrease = -np.vdot(gradient, direction)
+        decrease = -float(xp.vdot(gradient, direction))
         step = 1.0
         while step > SMALLEST_STEP:
             new_theta = theta + step * direction
             new_decisions = decisions + step * moves
             new_value, slopes, curvature = loss(new_decisions, targets, weights)
-            new_value += np.vdot(new_theta, penalty * new_theta) / 2
+            new_value += float(xp.vdot(new_theta, penalty * new_theta)) / 2
             if new_value <= value - 1e-4 * step * decrease:
                 break
             step /= 2

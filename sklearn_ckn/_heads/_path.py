@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._heads._alphas import GRIDS
 from sklearn_ckn._heads._calibration import fit_factor
 from sklearn_ckn._heads._folds import held_out_folds
@@ -67,7 +68,7 @@ def is_correct(decisions, labels):
 
 
 def choose_alpha(accuracies, decisions_of, labels, weights):
-    """Choose by the accuracy on held-out samples.
+    """Choose by the accuracy on held-out samples, with NumPy.
 
     Accuracy is what a classifier is for: the squared error prefers an alpha some ten
     times too large where many classes overlap. On few samples it says little, so what
@@ -76,11 +77,11 @@ def choose_alpha(accuracies, decisions_of, labels, weights):
 
     Parameters
     ----------
-    accuracies : ndarray of shape (A,)
+    accuracies : array of shape (A,)
     decisions_of : callable
         From one of the alphas' positions to held-out decisions, (n, m).
-    labels : ndarray of shape (n,)
-    weights : ndarray of shape (n,)
+    labels : array of shape (n,)
+    weights : array of shape (n,)
         Of sum 1.
 
     Returns
@@ -89,27 +90,34 @@ def choose_alpha(accuracies, decisions_of, labels, weights):
     factor : float
         Of the decisions, for probabilities.
     """
+    accuracies, labels, weights = map(to_numpy, (accuracies, labels, weights))
     highest = accuracies.max()
     error = np.sqrt(max(highest * (1 - highest), 0) * np.sum(weights**2))
     # Sums of the same weights in another order count as equal.
     tied = np.flatnonzero(accuracies >= highest - error - 1e-10)
-    calibrations = [fit_factor(decisions_of(i), labels, weights) for i in tied]
+    calibrations = [
+        fit_factor(to_numpy(decisions_of(i)), labels, weights) for i in tied
+    ]
     place = int(np.argmin([log_loss for _, log_loss in calibrations]))
     return int(tied[place]), calibrations[place][0]
 
 
-def fit_classifier(features, labels, weights, *, head, alphas=None, n_held_out=0):
+def fit_classifier(
+    features, labels, weights, *, head, xp=np, alphas=None, n_held_out=0
+):
     """Fit a linear head for classes.
 
     Parameters
     ----------
-    features : ndarray of shape (n, d), float32 or float64
-        Not changed and not copied as a whole.
+    features : array of shape (n, d), float32 or float64
+        Not changed and not copied as a whole. Of the namespace ``xp``, or NumPy's.
     labels : ndarray of shape (n,)
         Positions of the classes, of which there are two or more.
     weights : ndarray of shape (n,), float64
         Positive; their scale is divided out.
     head : {"ridge", "linear_svm", "logistic"}
+    xp : module, default=numpy
+        The namespace to compute with, ``numpy`` or ``cupy``.
     alphas : ndarray of shape (A,) or None
         Positive, from the largest; None is a grid of the head's own.
     n_held_out : int, default=0
@@ -122,6 +130,7 @@ def fit_classifier(features, labels, weights, *, head, alphas=None, n_held_out=0
     """
     targets = one_vs_rest(labels, labels.max() + 1)
     weights = weights / weights.sum()
+    labels, targets, weights = map(xp.asarray, (labels, targets, weights))
     fit = _fit_ridge if head == "ridge" else _fit_by_newton
     small = features.size < SMALL_VALUES
     with single_threaded_blas if small else nullcontext():
@@ -137,7 +146,7 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, n_held_out):
         )
         path = RidgePath.from_features(features, targets, alphas[best : best + 1])
         coef, intercept = features.original_units(path.solve(0), path.intercept)
-        return FittedHead(coef, intercept, alphas, accuracies, best, factor)
+        return FittedHead(coef, intercept, alphas, to_numpy(accuracies), best, factor)
     path = RidgePath.from_features(features, targets, alphas)
 
     def statistic(rows, predictions):
@@ -148,7 +157,7 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, n_held_out):
         accuracies, lambda i: path.leave_one_out_of(i, leverages), labels, weights
     )
     coef, intercept = features.original_units(path.solve(best), path.intercept)
-    return FittedHead(coef, intercept, alphas, accuracies, best, factor)
+    return FittedHead(coef, intercept, alphas, to_numpy(accuracies), best, factor)
 
 
 def _choose_ridge(values, labels, targets, weights, alphas, n_train):
@@ -166,13 +175,16 @@ def _choose_ridge(values, labels, targets, weights, alphas, n_train):
     return accuracies, best, factor
 
 
-def fit_ridge_regressor(values, targets, alphas=None):
+def fit_ridge_regressor(values, targets, alphas=None, *, xp=np):
     """Fit ridge on real targets.
 
     Parameters
     ----------
-    values : ndarray of shape (n, d), float32 or float64
+    values : array of shape (n, d), float32 or float64
+        Of the namespace ``xp``, or NumPy's.
     targets : ndarray of shape (n, m), float64
+    xp : module, default=numpy
+        The namespace to compute with, ``numpy`` or ``cupy``.
     alphas : ndarray of shape (A,) or None
 
     Returns
@@ -181,17 +193,19 @@ def fit_ridge_regressor(values, targets, alphas=None):
         The scores are leave-one-out R2, averaged over the targets.
     posterior : Posterior
     """
-    features = StandardizedFeatures.from_values(values, np.ones(len(values)))
+    targets = xp.asarray(targets)
+    features = StandardizedFeatures.from_values(values, xp.ones(len(values)))
     alphas = GRIDS["ridge"] if alphas is None else alphas
     path = RidgePath.from_features(features, targets, alphas)
 
     def statistic(rows, predictions):
-        return np.sum((targets[rows, np.newaxis] - predictions) ** 2, axis=0)
+        return ((targets[rows, np.newaxis] - predictions) ** 2).sum(axis=0)
 
     errors, leverages = path.summarize(statistic)
-    variation = np.sum((targets - path.intercept) ** 2, axis=0)
+    variation = ((targets - path.intercept) ** 2).sum(axis=0)
     # A constant target is predicted by its mean, whatever alpha.
-    scores = 1 - np.mean(errors / np.where(variation > 0, variation, np.inf), axis=1)
+    scores = 1 - (errors / xp.where(variation > 0, variation, np.inf)).mean(axis=1)
+    scores = to_numpy(scores)
     best = int(scores.argmax())
     predictions = path.leave_one_out_of(best, leverages)
     coef, intercept = features.original_units(path.solve(best), path.intercept)
@@ -208,7 +222,7 @@ class _Problem:
         self._loss = loss
         self.features = StandardizedFeatures.from_values(values, weights)
         self._products = Products(self.features)
-        self.theta = np.zeros((values.shape[1] + 1, targets.shape[1]))
+        self.theta = self.features.xp.zeros((values.shape[1] + 1, targets.shape[1]))
 
     def minimize(self, alpha):
         """Continue at another alpha; return the decisions of all rows, (n, m)."""
@@ -224,7 +238,8 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas, n_held_out):
     if values.shape[0] < values.shape[1]:
         # The solutions lie in the span of the samples: their coordinates there are
         # all that is needed, and fewer.
-        original = StandardizedFeatures.from_values(values, np.ones(len(values)))
+        ones = namespace(weights).ones(len(values))
+        original = StandardizedFeatures.from_values(values, ones)
         spectrum = Spectrum.from_features(original)
         if spectrum.eigenvalues.size == 0:
             # Constant features have no coordinates.
@@ -246,7 +261,9 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas, n_held_out):
         problem.theta[:-1].T, problem.theta[-1]
     )
     if spectrum is not None:
-        coef = spectrum.expand(coef.T.astype(np.float64)).T
+        xp = original.xp
+        coef = spectrum.expand(xp.asarray(coef.T.astype(np.float64))).T
+        intercept = xp.asarray(intercept)
         coef, intercept = original.original_units(coef, intercept)
     return FittedHead(coef, intercept, folds.alphas, folds.accuracies, best, factor)
 
@@ -260,13 +277,13 @@ class FoldPath:
     alphas : ndarray of shape (A,)
         Those tried.
     accuracies : ndarray of shape (A,)
-    held_out : ndarray of shape (h,)
+    held_out : array of shape (h,)
         Rows that were predicted by a head that had not seen them.
-    weights : ndarray of shape (h,)
+    weights : array of shape (h,)
         Of these rows, of sum 1.
-    decisions : list of ndarray of shape (h, m)
+    decisions : list of array of shape (h, m)
         Those predictions, for each alpha.
-    thetas : list of ndarray of shape (d + 1, m)
+    thetas : list of array of shape (d + 1, m)
         The first fold's solutions.
     """
 
@@ -290,14 +307,16 @@ def follow_path(values, labels, targets, weights, head, alphas, folds=None):
     loss = LOSSES[head]
     patience = PATIENCE if alphas is None else np.inf
     alphas = GRIDS[head] if alphas is None else alphas
-    folds = held_out_folds(labels) if folds is None else folds
+    xp = namespace(weights)
+    folds = held_out_folds(to_numpy(labels)) if folds is None else folds
+    folds = [xp.asarray(fold) for fold in folds]
     problems = []
     for fold in folds:
         # A weight of zero leaves rows out of the training without copying the rest.
         training = weights.copy()
         training[fold] = 0
         problems.append(_Problem(values, targets, training, loss))
-    held_out = np.concatenate(folds)
+    held_out = xp.concatenate(folds)
     held_weights = weights[held_out] / weights[held_out].sum()
     accuracies, losses, decisions, thetas = [], [], [], []
     for alpha in alphas:
@@ -305,9 +324,10 @@ def follow_path(values, labels, targets, weights, head, alphas, folds=None):
             problem.minimize(alpha)[fold]
             for problem, fold in zip(problems, folds, strict=True)
         ]
-        decisions.append(np.concatenate(predicted))
+        decisions.append(xp.concatenate(predicted))
         thetas.append(problems[0].theta)
-        accuracies.append(held_weights @ is_correct(decisions[-1], labels[held_out]))
+        correct = is_correct(decisions[-1], labels[held_out])
+        accuracies.append(float(held_weights @ correct))
         losses.append(
             loss(decisions[-1], targets[held_out], held_weights[:, np.newaxis])[0]
         )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._heads._standardize import blocks
 
 
@@ -45,36 +46,47 @@ class Posterior:
         path : RidgePath
         best : int
             Which of the alphas.
-        predictions : ndarray of shape (n, m)
+        predictions : array of shape (n, m)
             Leave-one-out predictions.
-        leverages : ndarray of shape (n,)
+        leverages : array of shape (n,)
+
+        Returns
+        -------
+        posterior : Posterior
+            Its arrays are NumPy's.
         """
+        xp = namespace(predictions)
         alpha = path.alphas[best]
         eigenvalues = path.spectrum.eigenvalues
         # 1 / alpha - 1 / (e + alpha)
         lost = eigenvalues / (alpha * (eigenvalues + alpha))
-        factor = path.spectrum.directions() * np.sqrt(lost)
+        factor = path.spectrum.directions() * xp.sqrt(lost)
         # e_i^2 / (1 - h_i), as the leave-one-out residual is e_i / (1 - h_i).
         residuals = path.targets - predictions
-        rest = np.maximum(1 - leverages, 0)
+        rest = xp.maximum(1 - leverages, 0)
         features = path.spectrum.features
         return cls(
-            features.mean,
+            to_numpy(features.mean),
             features.scale,
-            factor,
+            to_numpy(factor),
             float(alpha),
             len(residuals),
-            rest @ residuals**2 / len(residuals),
+            to_numpy(rest @ residuals**2 / len(residuals)),
         )
 
     def deviation(self, values):
-        """Return the standard deviations of the targets of ``values``, (n, m)."""
+        """Return the standard deviations of the targets of ``values``, (n, m).
+
+        Computed where the values are, and returned as a NumPy array.
+        """
+        xp = namespace(values)
+        mean, factor = xp.asarray(self.mean), xp.asarray(self.factor)
         ratios = np.empty(len(values))
         for rows in blocks(*values.shape):
-            block = (values[rows].astype(np.float64) - self.mean) / self.scale
-            captured = np.square(block @ self.factor).sum(axis=1)
-            spread = np.square(block).sum(axis=1) / self.alpha - captured
+            block = (values[rows].astype(np.float64) - mean) / self.scale
+            captured = xp.square(block @ factor).sum(axis=1)
+            spread = xp.square(block).sum(axis=1) / self.alpha - captured
             # Rounding can take a little more away than there was.
-            ratios[rows] = np.maximum(spread, 0)
+            ratios[rows] = to_numpy(xp.maximum(spread, 0))
         ratios = 1 + (1 + ratios) / self.n_samples
         return np.sqrt(ratios[:, np.newaxis] * self.noise_variance)

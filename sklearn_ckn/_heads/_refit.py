@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sklearn_ckn._arrays import namespace
 from sklearn_ckn._heads._losses import SquaredError
 from sklearn_ckn._heads._newton import Products, minimize_loss
 from sklearn_ckn._heads._path import LOSSES
@@ -22,9 +23,10 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
 
     Parameters
     ----------
-    values : ndarray of shape (n, d), float32 or float64
-    targets : ndarray of shape (n, m)
-    weights : ndarray of shape (n,)
+    values : array of shape (n, d), float32 or float64
+        Of the namespace of all others, or NumPy's.
+    targets : array of shape (n, m)
+    weights : array of shape (n,)
         Their scale is divided out.
     head : {"ridge", "linear_svm", "logistic"}
     alpha : float
@@ -35,8 +37,8 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
 
     Returns
     -------
-    theta : ndarray of shape (d + 1, m), float64
-    mean : ndarray of shape (d,), float64
+    theta : array of shape (d + 1, m), float64
+    mean : array of shape (d,), float64
         Of the features.
     scale : float
     objective : float
@@ -48,11 +50,11 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
     shares = features.weights[:, np.newaxis] / len(values)
     if head == "ridge":
         path = RidgePath.from_features(features, targets, np.array([alpha]))
-        theta = np.vstack([path.solve(0).T, path.intercept])
+        theta = namespace(weights).vstack([path.solve(0).T, path.intercept])
         decisions = products.decisions(theta)
     else:
         if theta is None:
-            theta = np.zeros((values.shape[1] + 1, targets.shape[1]))
+            theta = namespace(weights).zeros((values.shape[1] + 1, targets.shape[1]))
         theta, decisions = minimize_loss(
             products, LOSSES[head], targets, shares, alpha, theta
         )
@@ -61,5 +63,5 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
         theta,
         features.mean,
         features.scale,
-        value + alpha / 2 * np.sum(theta[:-1] ** 2),
+        value + alpha / 2 * float((theta[:-1] ** 2).sum()),
     )

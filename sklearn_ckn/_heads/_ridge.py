@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_ckn._arrays import namespace
 from sklearn_ckn._heads._spectrum import Spectrum
 from sklearn_ckn._heads._standardize import blocks
 
@@ -20,10 +21,10 @@ class RidgePath:
     ----------
     spectrum : Spectrum
         Of rank r.
-    targets : ndarray of shape (n, m), float64
-    alphas : ndarray of shape (A,)
-    intercept : ndarray of shape (m,)
-    projected : ndarray of shape (r, m)
+    targets : array of shape (n, m), float64
+    alphas : array of shape (A,)
+    intercept : array of shape (m,)
+    projected : array of shape (r, m)
         V^T X^T diag(w) y / n.
     """
 
@@ -40,7 +41,8 @@ class RidgePath:
         weights = features.weights
         intercept = weights @ targets / len(targets)
         projected = spectrum.transposed_product(targets - intercept) / len(targets)
-        return cls(spectrum, targets, np.asarray(alphas), intercept, projected)
+        alphas = features.xp.asarray(alphas)
+        return cls(spectrum, targets, alphas, intercept, projected)
 
     def _inverse(self, alphas):
         """Return 1 / (e + alpha), (r, number of alphas)."""
@@ -72,7 +74,7 @@ class RidgePath:
             dtype = block.dtype
             fitted = block @ solutions.astype(dtype, copy=False)
             fitted = fitted.reshape(-1, len(alphas), m) + self.intercept
-            np.multiply(block, block, out=block)
+            block *= block
             leverages = 1.0 + block @ inverse.astype(dtype, copy=False)
             leverages *= self.spectrum.features.weights[rows, np.newaxis] / n
             yield rows, self._without(self.targets[rows], fitted, leverages), leverages
@@ -82,7 +84,7 @@ class RidgePath:
         """Return leave-one-out predictions, of the shape (samples, A, m) of fitted."""
         targets = targets[:, np.newaxis]
         # A leverage of 1 is a sample that nothing but itself can predict.
-        rest = np.maximum(1 - leverages, np.finfo(np.float64).eps)
+        rest = namespace(leverages).maximum(1 - leverages, np.finfo(np.float64).eps)
         return targets - (targets - fitted) / rest[:, :, np.newaxis]
 
     def summarize(self, statistic):
@@ -99,7 +101,7 @@ class RidgePath:
         total : ndarray
         leverages : ndarray of shape (n, A)
         """
-        leverages = np.empty((len(self.targets), len(self.alphas)))
+        leverages = namespace(self.targets).empty((len(self.targets), len(self.alphas)))
         total = 0
         for rows, predictions, block_leverages in self.leave_one_out(self.alphas):
             total = total + statistic(rows, predictions)
@@ -114,10 +116,11 @@ class RidgePath:
         coef = self.spectrum.expand(solutions.reshape(len(solutions), -1))
         features = self.spectrum.features
         parts = [
-            features.standardize(values[rows]) @ coef.astype(features.dtype)
+            features.standardize(features.xp.asarray(values[rows]))
+            @ coef.astype(features.dtype)
             for rows in blocks(*values.shape)
         ]
-        return np.concatenate(parts).reshape(-1, n_alphas, m) + self.intercept
+        return features.xp.concatenate(parts).reshape(-1, n_alphas, m) + self.intercept
 
     def solve(self, index):
         """Return the solution of one of the alphas on the standardized features.

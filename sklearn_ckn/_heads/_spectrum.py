@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
 
+from sklearn_ckn._arrays import eigh
 from sklearn_ckn._heads._standardize import StandardizedFeatures, blocks
 
 
@@ -46,7 +46,7 @@ class Spectrum:
         # SciPy before 1.13 gives "evd" too little room for a single number.
         driver = "evd" if len(matrix) > 1 else "evr"
         eigenvalues, vectors = eigh(
-            matrix, lower=True, overwrite_a=True, check_finite=False, driver=driver
+            matrix, overwrite_a=True, check_finite=False, driver=driver
         )
         rounding = np.finfo(np.float64).eps * len(eigenvalues) * eigenvalues[-1]
         kept = eigenvalues > max(-10 * eigenvalues[0], rounding)
@@ -56,7 +56,7 @@ class Spectrum:
 
     @property
     def _dual_scales(self):
-        return np.sqrt(self.features.shape[0] * self.eigenvalues)
+        return self.features.xp.sqrt(self.features.shape[0] * self.eigenvalues)
 
     def row_blocks(self):
         """Yield slices of rows and the rows of X V.
@@ -76,7 +76,7 @@ class Spectrum:
 
     def coordinates(self):
         """Return X V, (n, r)."""
-        return np.concatenate([block for _, block in self.row_blocks()])
+        return self.features.xp.concatenate([block for _, block in self.row_blocks()])
 
     def products(self, values):
         """Return X V values, (n, m), for ``values`` of shape (r, m)."""
@@ -85,7 +85,7 @@ class Spectrum:
             parts = self.features.row_blocks()
         else:
             parts = self.row_blocks()
-        return np.concatenate([block @ values for _, block in parts])
+        return self.features.xp.concatenate([block @ values for _, block in parts])
 
     def transposed_product(self, right):
         """Return V^T X^T diag(w) right, (r, m), for a ``right`` of shape (n, m)."""

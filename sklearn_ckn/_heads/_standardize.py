@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import get_blas_funcs
 from sklearn.utils import gen_batches
+
+from sklearn_ckn._arrays import lower_gram, namespace, to_namespace, to_numpy
 
 # Values in a block of features: 32 MB of float32.
 BLOCK_VALUES = 2**23
@@ -22,10 +23,12 @@ class StandardizedFeatures:
 
     Attributes
     ----------
-    values : ndarray of shape (n, d), float32 or float64
-    weights : ndarray of shape (n,), float64
+    values : array of shape (n, d), float32 or float64
+        Of the namespace of all other arrays, or NumPy's: features that are too many
+        for a GPU go there block by block.
+    weights : array of shape (n,), float64
         Sample weights of mean 1.
-    mean : ndarray of shape (d,), float64
+    mean : array of shape (d,), float64
         Weighted mean of the rows.
     scale : float
         Weighted root mean square norm of the centred rows; 1 where that is 0, or no
@@ -39,23 +42,27 @@ class StandardizedFeatures:
 
     @classmethod
     def from_values(cls, values, weights):
-        """Measure the mean and the scale in two passes over blocks of rows."""
+        """Measure the mean and the scale in two passes over blocks of rows.
+
+        The weights say with which namespace all is computed.
+        """
         n, d = values.shape
         weights = weights / weights.mean()
-        mean = np.zeros(d)
+        xp = namespace(weights)
+        mean = xp.zeros(d)
         for rows in blocks(n, d):
-            mean += weights[rows] @ values[rows]
+            mean += weights[rows] @ xp.asarray(values[rows])
         mean /= n
         centred = cls(values, weights, mean, 1.0)
         mean_square = (
             sum(
-                weights[rows] @ np.einsum("ij,ij->i", block, block, dtype=np.float64)
+                weights[rows] @ xp.einsum("ij,ij->i", block, block, dtype=np.float64)
                 for rows, block in centred.row_blocks()
             )
             / n
         )
-        scale = float(np.sqrt(mean_square))
-        rounding = np.finfo(values.dtype).eps * np.linalg.norm(mean)
+        scale = float(mean_square) ** 0.5
+        rounding = np.finfo(values.dtype).eps * float(xp.linalg.norm(mean))
         return cls(values, weights, mean, scale if scale > rounding else 1.0)
 
     @property
@@ -68,10 +75,35 @@ class StandardizedFeatures:
         """That of the values."""
         return self.values.dtype
 
+    @property
+    def xp(self):
+        """Namespace of what is computed."""
+        return namespace(self.weights)
+
     @cached_property
     def root_weights(self):
         """Square roots of the weights, (n, 1)."""
-        return np.sqrt(self.weights[:, np.newaxis])
+        return self.xp.sqrt(self.weights[:, np.newaxis])
+
+    def rows(self, chosen):
+        """Return rows of the values by a slice or an array of positions."""
+        if not isinstance(chosen, slice):
+            chosen = to_namespace(chosen, namespace(self.values))
+        return self.xp.asarray(self.values[chosen])
+
+    def products(self, right):
+        """Return the values as they came times ``right`` (d, m)."""
+        if namespace(self.values) is self.xp:
+            return self.values @ right
+        parts = [self.rows(rows) @ right for rows in blocks(*self.shape)]
+        return self.xp.concatenate(parts)
+
+    def raw_transposed_product(self, right):
+        """Return the transposed values as they came times ``right`` (n, m)."""
+        if namespace(self.values) is self.xp:
+            return self.values.T @ right
+        parts = (self.rows(rows).T @ right[rows] for rows in blocks(*self.shape))
+        return sum(parts)
 
     def standardize(self, values, columns=slice(None)):
         """Return rows like those of ``values``, or ``columns`` of them, standardized.
@@ -92,22 +124,20 @@ class StandardizedFeatures:
     def row_blocks(self):
         """Yield slices of rows and these rows, standardized."""
         for rows in blocks(*self.shape):
-            yield rows, self.standardize(self.values[rows])
+            yield rows, self.standardize(self.rows(rows))
 
     def gram(self):
         """Return the lower triangle of X^T diag(w) X / n, (d, d), in Fortran order.
 
         Products are in the features' dtype, summed in float64. What LAPACK takes is
-        one triangle: NumPy's product of a matrix with its own transpose would mirror
-        it for every block.
+        one triangle.
         """
         n, d = self.shape
-        (syrk,) = get_blas_funcs(["syrk"], dtype=self.dtype)
-        total = np.zeros((d, d), order="F")
-        product = np.zeros((d, d), dtype=self.dtype, order="F")
+        total = self.xp.zeros((d, d), order="F")
+        product = self.xp.zeros((d, d), dtype=self.dtype, order="F")
         for rows, block in self.row_blocks():
             block *= self.root_weights[rows].astype(block.dtype)
-            total += syrk(1, block.T, c=product, overwrite_c=True, lower=True)
+            total += lower_gram(block, product)
         total /= n
         return total
 
@@ -118,9 +148,9 @@ class StandardizedFeatures:
         left of residuals and leverages would not survive float32.
         """
         n, d = self.shape
-        total = np.zeros((n, n))
+        total = self.xp.zeros((n, n))
         for columns in blocks(d, n):
-            block = self.values[:, columns].astype(np.float64)
+            block = self.xp.asarray(self.values[:, columns]).astype(np.float64)
             block = self.standardize(block, columns)
             total += block @ block.T
         total *= self.root_weights / n
@@ -133,7 +163,7 @@ class StandardizedFeatures:
         Dual coefficients are of the order 1 / alpha and cancel in this product,
         which float32 would not survive.
         """
-        total = np.zeros((self.shape[1], right.shape[1]))
+        total = self.xp.zeros((self.shape[1], right.shape[1]))
         for rows, block in self.row_blocks():
             total += block.T.astype(np.float64) @ right[rows]
         return total
@@ -143,8 +173,8 @@ class StandardizedFeatures:
 
         Parameters
         ----------
-        coef : ndarray of shape (m, d), float64
-        intercept : ndarray of shape (m,), float64
+        coef : array of shape (m, d), float64
+        intercept : array of shape (m,), float64
 
         Returns
         -------
@@ -153,4 +183,4 @@ class StandardizedFeatures:
         """
         coef = coef / self.scale
         intercept = intercept - coef @ self.mean
-        return coef.astype(self.dtype), intercept.astype(self.dtype)
+        return to_numpy(coef.astype(self.dtype)), to_numpy(intercept.astype(self.dtype))

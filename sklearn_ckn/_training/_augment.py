@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from sklearn_ckn._arrays import namespace, to_numpy
+
 NAMES = ("flip", "shift", "flip+shift")
 
 # A shift moves an image by no more than this part of its size: 4 pixels of 32.
@@ -10,9 +12,9 @@ LARGEST_SHIFT = 1 / 8
 
 def flip(images, rng):
     """Exchange left and right of each image with probability 1/2."""
-    chosen = rng.uniform(size=len(images)) < 0.5
+    chosen = namespace(images).asarray(rng.uniform(size=len(images)) < 0.5)
     images = images.copy()
-    images[chosen] = images[chosen, :, ::-1]
+    images[chosen] = images[chosen][:, :, ::-1]
     return images
 
 
@@ -24,9 +26,10 @@ def shift(images, rng):
         largest = round(LARGEST_SHIFT * size)
         offsets = rng.randint(-largest, largest + 1, size=(n_images, 1))
         indices.append(np.clip(np.arange(size) + offsets, 0, size - 1))
-    rows, columns = indices
+    xp = namespace(images)
+    rows, columns = map(xp.asarray, indices)
     return images[
-        np.arange(n_images)[:, np.newaxis, np.newaxis],
+        xp.arange(n_images)[:, np.newaxis, np.newaxis],
         rows[:, :, np.newaxis],
         columns[:, np.newaxis],
     ]
@@ -38,12 +41,13 @@ def augment_images(augment, images, rng):
     Parameters
     ----------
     augment : {"flip", "shift", "flip+shift"}, callable or None
-    images : ndarray of shape (n, H, W, C), float32 or float64
+    images : array of shape (n, H, W, C), float32 or float64
+        A callable gets and returns NumPy arrays, wherever they are.
     rng : RandomState
 
     Returns
     -------
-    images : ndarray of the shape and dtype of ``images``, C-ordered
+    images : array of the shape and dtype of ``images``, C-ordered
 
     Raises
     ------
@@ -57,7 +61,8 @@ def augment_images(augment, images, rng):
             if function.__name__ in augment:
                 images = function(images, rng)
         return images
-    changed = np.ascontiguousarray(augment(images.copy(), rng), dtype=images.dtype)
+    changed = augment(to_numpy(images.copy()), rng)
+    changed = np.ascontiguousarray(changed, dtype=images.dtype)
     if changed.shape != images.shape:
         raise ValueError(
             f"augment returned images of shape {changed.shape} for a batch of shape "
@@ -65,4 +70,4 @@ def augment_images(augment, images, rng):
         )
     if not np.isfinite(changed).all():
         raise ValueError("augment returned NaN or infinity: it must return numbers.")
-    return changed
+    return namespace(images).asarray(changed)

@@ -2,12 +2,15 @@
 
 import time
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._blocks import encode_blocks
 from sklearn_ckn._heads import TRAINING_LOSSES, is_correct, refit_head
 from sklearn_ckn._images import compute_dtype
+from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._training._augment import augment_images
 from sklearn_ckn._training._network import TrainedNetwork
@@ -25,7 +28,8 @@ class TrainingSet:
 
     Attributes
     ----------
-    images : ndarray of shape (n, H, W, C)
+    images : array of shape (n, H, W, C)
+        NumPy's, or of the engine's namespace.
     labels : ndarray of shape (n,)
         Positions of the classes.
     targets : ndarray of shape (n, m)
@@ -119,6 +123,8 @@ class TrainingLoop:
         self._engine = engine
         self._rng = rng
         self._dtype = compute_dtype(data.images.dtype)
+        xp = engine.xp
+        self._targets, self._weights = map(xp.asarray, (data.targets, data.weights))
         self._loss = TRAINING_LOSSES[options.head]
 
     def start(self, network, features, number=0, scale=None):
@@ -161,14 +167,15 @@ class TrainingLoop:
         for i, rows in enumerate(np.array_split(order, n_batches)):
             progress = (n_done + i / n_batches) / options.n_epochs
             rate = scheduled_rate(options.learning_rate, options.schedule, progress)
-            images = data.images[rows].astype(self._dtype)
+            images = self._take(rows)
+            places = self._engine.xp.asarray(rows)
             gradients = batch_gradients(
                 network,
                 head,
                 self._loss,
                 augment_images(options.augment, images, self._rng),
-                data.targets[rows],
-                data.weights[rows, np.newaxis] / len(rows),
+                self._targets[places],
+                self._weights[places, np.newaxis] / len(rows),
                 self._engine,
                 flip_average=options.flip_average,
             )
@@ -178,20 +185,32 @@ class TrainingLoop:
             head = head.moved(gradients.theta, options.alpha, HEAD_RATE)
             yield gradients.value, network, head, rate
 
+    def _take(self, rows):
+        """Return a batch of images, of the engine's namespace and the dtype."""
+        images = self._data.images
+        images = images[namespace(images).asarray(rows)]
+        return self._engine.xp.asarray(images).astype(self._dtype)
+
     def encode(self, network):
-        """Return the features of all images, (n, d)."""
-        data = self._data
+        """Return the features of all images, (n, d).
+
+        They are where the engine computes, if there is room for them.
+        """
+        images, engine = self._data.images, self._engine
+        layers = network.layers(self._dtype)
+        shape = (len(images), prod(map_shapes(images.shape[1:], layers)[-1]))
+        n_bytes = prod(shape) * self._dtype.itemsize
+        xp = engine.xp if engine.has_room_for(n_bytes) else np
+        features = xp.empty(shape, self._dtype)
         parts = encode_blocks(
-            data.images,
-            network.layers(self._dtype),
-            self._engine,
+            images,
+            layers,
+            engine,
             self._dtype,
             flip_average=self._options.flip_average,
+            xp=xp,
         )
-        features = None
         for rows, maps in parts:
-            if features is None:
-                features = np.empty((len(data.images), maps[0].size), self._dtype)
             features[rows] = maps.reshape(len(maps), -1)
         return features
 
@@ -206,19 +225,20 @@ class TrainingLoop:
         with single_threaded_blas:
             theta, mean, scale, objective = refit_head(
                 features[:n],
-                data.targets[:n],
-                data.weights[:n],
+                self._targets[:n],
+                self._weights[:n],
                 head=options.head,
                 alpha=options.alpha,
                 scale=scale if head is None else head.scale,
                 theta=None if head is None else head.theta,
             )
-        if not (np.isfinite(objective) and np.isfinite(theta).all()):
+        if not (np.isfinite(objective) and bool(self._engine.xp.isfinite(theta).all())):
             raise FloatingPointError("the training objective")
         head = Head(theta, mean, scale)
         score = np.nan
         if n < len(data.images):
-            correct = is_correct(head.decisions(features[n:]), data.labels[n:])
+            decisions = to_numpy(head.decisions(self._engine.xp.asarray(features[n:])))
+            correct = is_correct(decisions, data.labels[n:])
             score = float(np.average(correct, weights=data.weights[n:]))
         return Epoch(
             number,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._layer import Layer, anchor_gradients, anchor_root
 from sklearn_ckn._threads import single_threaded_blas
 
@@ -16,8 +17,8 @@ class TrainedNetwork:
     ----------
     settings : list of LayerSettings
         Of each layer, its beta among them.
-    anchors : list of ndarray of shape (p, k * k * C), float64
-        Unit rows.
+    anchors : list of array of shape (p, k * k * C), float64
+        Unit rows, of the namespace that trains them.
     roots : list of InverseSquareRoot
         Of each layer's kernel matrix.
     """
@@ -38,11 +39,11 @@ class TrainedNetwork:
         return cls(list(settings), list(anchors), roots)
 
     @classmethod
-    def from_layers(cls, layers):
-        """Start from fitted layers."""
+    def from_layers(cls, layers, xp=np):
+        """Start from fitted layers, with the namespace ``xp``."""
         return cls.from_parameters(
             [layer.settings for layer in layers],
-            [layer.anchors.astype(np.float64) for layer in layers],
+            [xp.asarray(layer.anchors.astype(np.float64)) for layer in layers],
         )
 
     @property
@@ -59,18 +60,21 @@ class TrainedNetwork:
         return self.from_parameters(settings, anchors)
 
     def stored_layers(self, dtype):
-        """Return the layers with anchors of ``dtype`` and projections in float64."""
+        """Return the layers as NumPy arrays, anchors of ``dtype``."""
+        return [
+            Layer(layer.settings, to_numpy(layer.anchors), to_numpy(layer.projection))
+            for layer in self.layers(dtype)
+        ]
+
+    def layers(self, dtype):
+        """Return the layers with anchors of ``dtype``, ready to encode."""
         with single_threaded_blas:
             return [
-                Layer(settings, anchors.astype(dtype), root.value())
+                Layer(settings, anchors, root.value()).astype(dtype)
                 for settings, anchors, root in zip(
                     self.settings, self.anchors, self.roots, strict=True
                 )
             ]
-
-    def layers(self, dtype):
-        """Return the layers with all arrays of ``dtype``, ready to encode."""
-        return [layer.astype(dtype) for layer in self.stored_layers(dtype)]
 
     def gradients(self, layer_gradients):
         """Follow the projections back to anchors and betas.
@@ -81,9 +85,9 @@ class TrainedNetwork:
 
         Returns
         -------
-        anchors : list of ndarray of shape (p, k * k * C), float64
+        anchors : list of array of shape (p, k * k * C), float64
             In the space around the sphere.
-        log_betas : list of float
+        log_betas : list of array of shape ()
             In the logarithms of the betas.
         """
         with single_threaded_blas:

@@ -1,17 +1,13 @@
 """The objective of a batch of images and its gradients, by back-propagation."""
 
 from dataclasses import dataclass, replace
-from math import prod
 
 import numpy as np
 
+from sklearn_ckn._arrays import namespace
 from sklearn_ckn._blocks import image_scales
-from sklearn_ckn._layer import LayerGradients, map_shapes
+from sklearn_ckn._layer import LayerGradients
 from sklearn_ckn._threads import single_threaded_blas
-
-# Bytes that the forward pass of a batch may keep; a larger batch goes through in
-# parts. A constant, since the parts decide the order of sums.
-TAPE_BYTES = 2**27
 
 
 @dataclass(frozen=True)
@@ -20,9 +16,9 @@ class Head:
 
     Attributes
     ----------
-    theta : ndarray of shape (d + 1, m), float64
+    theta : array of shape (d + 1, m), float64
         Weights on the standardized features and, in the last row, the intercepts.
-    mean : ndarray of shape (d,), float64
+    mean : array of shape (d,), float64
     scale : float
     """
 
@@ -52,8 +48,9 @@ class Head:
         total = slopes.sum(axis=0)
         with single_threaded_blas:
             products = features.T @ slopes.astype(features.dtype)
-        products = (products - np.outer(self.mean, total)) / self.scale
-        return np.vstack([products, total])
+        xp = namespace(products)
+        products = (products - xp.outer(self.mean, total)) / self.scale
+        return xp.vstack([products, total])
 
     def moved(self, theta_slopes, alpha, rate):
         """Return the head after a gradient step on loss + alpha/2 ||W||^2."""
@@ -69,10 +66,10 @@ class BatchGradients:
     Attributes
     ----------
     value : float
-    anchors : list of ndarray of shape (p, k * k * C), float64
+    anchors : list of array of shape (p, k * k * C), float64
         In the space around the sphere.
-    log_betas : list of float
-    theta : ndarray of shape (d + 1, m)
+    log_betas : list of array of shape ()
+    theta : array of shape (d + 1, m)
         In the head.
     """
 
@@ -84,17 +81,11 @@ class BatchGradients:
     @property
     def are_finite(self):
         """Whether a step can be taken."""
-        parts = [self.value, *self.anchors, self.log_betas, self.theta]
-        return all(np.isfinite(part).all() for part in parts)
-
-
-def tape_rows(image_shape, layers, itemsize):
-    """Return how many images go through forward and backward together."""
-    sizes = [prod(image_shape)]
-    for shape, layer in zip(map_shapes(image_shape, layers), layers, strict=False):
-        # the layer's maps before and after the projection, and the slopes in both
-        sizes.append(4 * prod(layer.settings.output_shape(shape)))
-    return max(1, TAPE_BYTES // (itemsize * sum(sizes)))
+        # A product with 0 is NaN for what is not finite: one look for all of them.
+        total = self.value * 0
+        for part in [*self.anchors, *self.log_betas, self.theta]:
+            total = total + (part * 0).sum()
+        return bool(total == 0)
 
 
 def batch_gradients(
@@ -107,10 +98,11 @@ def batch_gradients(
     network : TrainedNetwork
     head : Head
     loss : SquaredError, SquaredHinge or Logistic
-    images : ndarray of shape (n, H, W, C), float32 or float64
-    targets : ndarray of shape (n, m)
+    images : array of shape (n, H, W, C), float32 or float64
+        Like all arrays of the engine's namespace.
+    targets : array of shape (n, m)
         +1 and -1.
-    weights : ndarray of shape (n, 1)
+    weights : array of shape (n, 1)
         Of the samples in the sum.
     engine : CPUEngine or ArrayEngine
     flip_average : bool, default=False
@@ -119,18 +111,42 @@ def batch_gradients(
     Returns
     -------
     gradients : BatchGradients
+
+    Raises
+    ------
+    MemoryError
+        A single image takes more memory than there is.
     """
-    dtype = images.dtype
-    layers = network.layers(dtype)
+    layers = network.layers(images.dtype)
     n_copies = 1 + flip_average
-    step = max(1, tape_rows(images.shape[1:], layers, dtype.itemsize) // n_copies)
+    while True:
+        n_rows = engine.tape_rows(images.shape[1:], layers, images.dtype.itemsize)
+        step = max(1, n_rows // n_copies)
+        try:
+            value, totals, theta_slopes = _add_parts(
+                step, layers, head, loss, images, targets, weights, engine, n_copies
+            )
+            break
+        except MemoryError:
+            if step == 1:
+                raise
+            # From now on: what did not fit once would not fit in the next batch.
+            engine.tape_bytes = engine.tape_bytes * min(step, len(images)) // step // 2
+            engine.release_memory()
+    return BatchGradients(value, *network.gradients(totals), theta_slopes)
+
+
+def _add_parts(step, layers, head, loss, images, targets, weights, engine, n_copies):
+    """Return value, LayerGradients and gradient in the head, ``step`` images a part."""
+    xp = engine.xp
+    flip_average = n_copies > 1
     value, theta_slopes, totals = 0.0, 0.0, None
     for start in range(0, len(images), step):
         rows = slice(start, start + step)
         part = images[rows]
         n = len(part)
         if flip_average:
-            part = np.concatenate([part, part[:, :, ::-1]])
+            part = xp.concatenate([part, part[:, :, ::-1]])
         scale, inverse = image_scales(part)
         maps, tape = engine.encode_with_tape(part * scale, layers)
         maps *= inverse
@@ -143,8 +159,8 @@ def batch_gradients(
         value += part_value
         theta_slopes = theta_slopes + head.backward(features, slopes)
         with single_threaded_blas:
-            slopes = (slopes @ (head.coef.T / n_copies)).astype(dtype)
-        slopes = np.concatenate([slopes] * n_copies) if flip_average else slopes
+            slopes = (slopes @ (head.coef.T / n_copies)).astype(images.dtype)
+        slopes = xp.concatenate([slopes] * n_copies) if flip_average else slopes
         gradients, _ = engine.encode_backward(
             tape, layers, slopes.reshape(shape) * inverse
         )
@@ -152,7 +168,7 @@ def batch_gradients(
             totals = gradients
         else:
             totals = [_add(*pair) for pair in zip(totals, gradients, strict=True)]
-    return BatchGradients(value, *network.gradients(totals), theta_slopes)
+    return value, totals, theta_slopes
 
 
 def _add(left, right):

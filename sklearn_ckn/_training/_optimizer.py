@@ -4,6 +4,7 @@ from math import cos, pi
 
 import numpy as np
 
+from sklearn_ckn._arrays import namespace
 from sklearn_ckn._norms import unit_rows
 
 # Weights of the past in the running means of gradients and of their squares.
@@ -26,7 +27,7 @@ def scheduled_rate(rate, schedule, progress):
 
 def tangent(rows, points):
     """Return rows without their part along the unit vectors ``points``."""
-    return rows - np.sum(rows * points, axis=1, keepdims=True) * points
+    return rows - (rows * points).sum(axis=1, keepdims=True) * points
 
 
 class SphereOptimizer:
@@ -43,8 +44,9 @@ class SphereOptimizer:
     """
 
     def __init__(self, network, learn_beta):
-        self._anchor_means = [np.zeros_like(rows) for rows in network.anchors]
-        self._anchor_squares = [np.zeros((len(rows), 1)) for rows in network.anchors]
+        xp = namespace(*network.anchors)
+        self._anchor_means = [xp.zeros_like(rows) for rows in network.anchors]
+        self._anchor_squares = [xp.zeros((len(rows), 1)) for rows in network.anchors]
         n_layers = len(network.anchors)
         self._learned = np.array(
             [learn_beta and each.kernel == "exp" for each in network.settings]
@@ -76,7 +78,9 @@ class SphereOptimizer:
         ]
         betas = network.betas
         if self._learned.any():
-            slopes = np.where(self._learned, gradients.log_betas, 0)
+            # Some numbers a layer: these stay with NumPy.
+            slopes = [float(slope) for slope in gradients.log_betas]
+            slopes = np.where(self._learned, slopes, 0)
             self._update(self._beta_means, self._beta_squares, slopes, slopes**2)
             moves = self._direction(self._beta_means, self._beta_squares)
             betas = (np.array(betas) * np.exp(-rate * moves)).tolist()
@@ -85,7 +89,7 @@ class SphereOptimizer:
     def _step_anchors(self, i, rows, slopes, rate):
         means, squares = self._anchor_means[i], self._anchor_squares[i]
         slopes = tangent(slopes, rows)
-        norms = np.sum(slopes**2, axis=1, keepdims=True)
+        norms = (slopes**2).sum(axis=1, keepdims=True)
         self._update(means, squares, slopes, norms)
         moved = unit_rows(rows - rate * self._direction(means, squares))
         self._anchor_means[i] = tangent(means, moved)
@@ -101,5 +105,6 @@ class SphereOptimizer:
     def _direction(self, means, squares):
         """Return the unit-scale direction; 0 where no gradient was seen."""
         corrected = squares / (1 - SQUARES_MOMENTUM**self._n_steps)
-        roots = np.sqrt(np.where(corrected > 0, corrected, 1))
+        xp = namespace(corrected)
+        roots = xp.sqrt(xp.where(corrected > 0, corrected, 1))
         return means / (1 - MOMENTUM**self._n_steps) / roots

@@ -1,0 +1,106 @@
+"""What NumPy with SciPy and CuPy offer under different names.
+
+The namespace of an array is the module that computes with it: ``numpy`` or ``cupy``.
+Most algorithms need nothing but this module and the array's own methods.
+"""
+
+import sys
+from importlib import import_module
+
+import numpy as np
+import scipy.linalg
+
+
+def namespace(*arrays):
+    """Return ``cupy`` if one of the arrays is on a GPU, else ``numpy``."""
+    # Whoever holds an array of CuPy has imported it.
+    cupy = sys.modules.get("cupy")
+    device_type = getattr(cupy, "ndarray", None)
+    if device_type is None:
+        return np
+    return cupy if any(isinstance(each, device_type) for each in arrays) else np
+
+
+def to_numpy(array):
+    """Return an array in the memory of the CPU; what is there stays as it is."""
+    return array if namespace(array) is np else array.get()
+
+
+def to_namespace(array, xp):
+    """Return an array as one of the namespace ``xp``, without a copy if it is one."""
+    return to_numpy(array) if xp is np else xp.asarray(array)
+
+
+def special_functions(xp):
+    """Return the module of ``expit``, ``softmax`` and their logarithms."""
+    return import_module("scipy.special" if xp is np else "cupyx.scipy.special")
+
+
+def eigh(matrix, **options):
+    """Decompose a symmetric matrix, of which the lower triangle is read.
+
+    Parameters
+    ----------
+    matrix : array of shape (n, n)
+    **options
+        Of :func:`scipy.linalg.eigh`, for arrays of NumPy.
+
+    Returns
+    -------
+    eigenvalues : array of shape (n,)
+        Ascending.
+    eigenvectors : array of shape (n, n)
+        In the columns.
+    """
+    xp = namespace(matrix)
+    if xp is np:
+        return scipy.linalg.eigh(matrix, lower=True, **options)
+    return xp.linalg.eigh(matrix)
+
+
+def cholesky_solver(matrix):
+    """Factor a positive definite matrix and return a function that solves with it.
+
+    Parameters
+    ----------
+    matrix : array of shape (n, n), float64
+        The lower triangle is read; overwritten.
+
+    Returns
+    -------
+    solve : callable
+        From a right-hand side of shape (n,) or (n, m) to the solution.
+    """
+    xp = namespace(matrix)
+    if xp is np:
+        factor = scipy.linalg.cho_factor(
+            matrix, lower=True, overwrite_a=True, check_finite=False
+        )
+        return lambda right: scipy.linalg.cho_solve(factor, right, check_finite=False)
+    lower = xp.linalg.cholesky(matrix)
+    solve_triangular = import_module("cupyx.scipy.linalg").solve_triangular
+
+    def solve(right):
+        half = solve_triangular(lower, right, lower=True)
+        return solve_triangular(lower, half, trans=1, lower=True)
+
+    return solve
+
+
+def lower_gram(rows, out):
+    """Return X^T X, (d, d), of X of shape (n, d); only the lower triangle need be set.
+
+    NumPy's product of a matrix with its own transpose would mirror the triangle, which
+    takes as long as a small product.
+
+    Parameters
+    ----------
+    rows : array of shape (n, d)
+    out : array of shape (d, d), dtype of ``rows``, in Fortran order
+        Memory that may be overwritten.
+    """
+    xp = namespace(rows)
+    if xp is not np:
+        return xp.matmul(rows.T, rows, out=out)
+    (syrk,) = scipy.linalg.get_blas_funcs(["syrk"], dtype=rows.dtype)
+    return syrk(1, rows.T, c=out, overwrite_c=True, lower=True)

@@ -1,0 +1,43 @@
+"""What every engine offers beside its operations: its memory, and the way there."""
+
+import numpy as np
+
+
+class Engine:
+    """Base of the engines, for those whose arrays are in the memory of the CPU.
+
+    Attributes
+    ----------
+    xp : module
+        Namespace of the arrays that the operations return, ``numpy`` or ``cupy``.
+    name : str
+        What results depend on beside the data.
+    work_per_block : int
+        Multiply-adds of a block of images: some tenths of a second, since callbacks are
+        told of the progress between blocks.
+    tape_bytes : int
+        Bytes that the forward pass of a batch may keep; a larger batch goes through in
+        parts. A constant, since the parts decide the order of sums.
+    """
+
+    xp = np
+    work_per_block = 40_000_000_000
+    tape_bytes = 2**27
+
+    def upload(self, blocks):
+        """Yield NumPy arrays, or arrays of the namespace, as the latter.
+
+        An array is valid until the next one is asked for.
+        """
+        return iter(blocks)
+
+    def download(self, blocks):
+        """Yield arrays of the namespace as NumPy arrays, valid until the next one."""
+        return iter(blocks)
+
+    def has_room_for(self, n_bytes):
+        """Return whether an array of ``n_bytes`` may stay where the engine computes."""
+        return True
+
+    def release_memory(self):
+        """Give back what is kept for later; called after a MemoryError."""

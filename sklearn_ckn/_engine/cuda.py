@@ -1,0 +1,159 @@
+"""The array engine on an NVIDIA GPU: its memory, and copies beside its work."""
+
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.cuda_steps import CudaSteps
+
+# Part of the free memory that patches and products may take, and that features of a
+# data set may take for good: heads need as much again.
+SCRATCH_SHARE = 1 / 4
+RESIDENT_SHARE = 1 / 3
+
+# Beyond this, more images at once make products no faster.
+MAX_SCRATCH_BYTES = 2**30
+
+
+class _Slot:
+    """A pinned buffer of the CPU, one of the GPU, and when they are free again."""
+
+    def __init__(self, cupy):
+        self._cupy = cupy
+        self._pinned = None
+        self._device = None
+        self.copied = cupy.cuda.Event(disable_timing=True)
+        self.used = cupy.cuda.Event(disable_timing=True)
+
+    def pinned(self, shape, dtype):
+        """Return the pinned buffer as an array; waits until the last copy is done."""
+        self.copied.synchronize()
+        if self._pinned is None or self._pinned.nbytes < _n_bytes(shape, dtype):
+            from cupyx import empty_pinned
+
+            self._pinned = empty_pinned(_n_bytes(shape, dtype), "u1")
+        return self._pinned[: _n_bytes(shape, dtype)].view(dtype).reshape(shape)
+
+    def device(self, shape, dtype):
+        """Return the buffer of the GPU as an array."""
+        if self._device is None or self._device.nbytes < _n_bytes(shape, dtype):
+            self._device = self._cupy.empty(_n_bytes(shape, dtype), "u1")
+            # The memory may be that of an array that queued work still reads.
+            self.used.record()
+        return self._device[: _n_bytes(shape, dtype)].view(dtype).reshape(shape)
+
+
+def _n_bytes(shape, dtype):
+    n_bytes = dtype.itemsize
+    for size in shape:
+        n_bytes *= size
+    return n_bytes
+
+
+class CUDAEngine(ArrayEngine):
+    """The array engine with CuPy on the current device.
+
+    Copies have streams of their own and two buffers each, used in turn: while the GPU
+    computes one block, the next one arrives and the results of the last one leave. A
+    buffer is written when an event says that whoever used it last is done.
+
+    Parameters
+    ----------
+    cupy : module
+    """
+
+    tape_bytes = 2**31
+    work_per_block = 2_000_000_000_000
+
+    def __init__(self, cupy):
+        super().__init__(cupy, CudaSteps(cupy))
+        self._pool = cupy.get_default_memory_pool()
+        self.scratch_bytes = min(
+            MAX_SCRATCH_BYTES, int(SCRATCH_SHARE * self._free_bytes())
+        )
+
+    def _free_bytes(self):
+        """Return what can be allocated: of the device, or of CuPy's limit if any."""
+        in_pool = self._pool.free_bytes()
+        free = self.xp.cuda.runtime.memGetInfo()[0] + in_pool
+        limit = self._pool.get_limit()
+        if limit:
+            free = min(free, limit - self._pool.used_bytes())
+        return max(free, 0)
+
+    def has_room_for(self, n_bytes):
+        """Return whether an array of ``n_bytes`` may stay on the GPU."""
+        return n_bytes <= RESIDENT_SHARE * self._free_bytes()
+
+    def release_memory(self):
+        """Give the memory that CuPy keeps for later back to the device.
+
+        A tape that was too large is made smaller from now on.
+        """
+        self._prepared = None
+        self._pool.free_all_blocks()
+
+    def upload(self, blocks):
+        """Yield NumPy arrays on the GPU, each copied while the last is worked on."""
+        cupy = self.xp
+        stream = cupy.cuda.Stream(non_blocking=True)
+        slots = [_Slot(cupy), _Slot(cupy)]
+        pending = None
+        try:
+            for block in blocks:
+                if isinstance(block, cupy.ndarray):
+                    yield block
+                    continue
+                slot = slots[0]
+                slots.reverse()
+                pinned = slot.pinned(block.shape, block.dtype)
+                pinned[...] = block
+                array = slot.device(block.shape, block.dtype)
+                stream.wait_event(slot.used)
+                array.set(pinned, stream=stream)
+                slot.copied.record(stream)
+                if pending is not None:
+                    yield from self._hand_over(*pending)
+                pending = slot, array
+            if pending is not None:
+                yield from self._hand_over(*pending)
+        finally:
+            stream.synchronize()
+
+    def _hand_over(self, slot, array):
+        """Yield an array when it has arrived; then note when it has been used."""
+        compute = self.xp.cuda.get_current_stream()
+        compute.wait_event(slot.copied)
+        yield array
+        slot.used.record(compute)
+
+    def download(self, blocks):
+        """Yield arrays of the GPU as NumPy arrays, one block late.
+
+        The work of the next block is so under way when the last one is waited for.
+        """
+        cupy = self.xp
+        stream = cupy.cuda.Stream(non_blocking=True)
+        slots = [_Slot(cupy), _Slot(cupy)]
+        pending = None
+        try:
+            for block in blocks:
+                slot = slots[0]
+                slots.reverse()
+                block = cupy.ascontiguousarray(block)
+                pinned = slot.pinned(block.shape, block.dtype)
+                slot.used.record(cupy.cuda.get_current_stream())
+                stream.wait_event(slot.used)
+                block.get(stream=stream, out=pinned, blocking=False)
+                slot.copied.record(stream)
+                if pending is not None:
+                    yield _when_copied(*pending)
+                # The block is held until it is copied: its memory may not be reused.
+                pending = slot, pinned, block
+            if pending is not None:
+                yield _when_copied(*pending)
+        finally:
+            stream.synchronize()
+
+
+def _when_copied(slot, pinned, _):
+    """Return the pinned array of a download once its copy is done."""
+    slot.copied.synchronize()
+    return pinned

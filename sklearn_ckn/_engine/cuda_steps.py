@@ -1,0 +1,200 @@
+"""The steps of a layer as CUDA kernels, compiled when they are first needed."""
+
+from functools import cache
+from importlib import resources
+from math import prod
+
+import numpy as np
+
+from sklearn_ckn._engine.array_steps import SMALLEST_NORM
+from sklearn_ckn._kernels import KERNELS
+from sklearn_ckn._layer import pooling_taps
+
+#: C names of the dtypes.
+TYPES = {"f": "float", "d": "double"}
+
+# Threads of a block, where every thread has an element of its own; the two sizes of
+# the others are in steps.cu.
+BLOCK = 256
+LANES, GROUPS = 32, 4
+
+
+@cache
+def source():
+    """Return the CUDA source of the kernels."""
+    return (resources.files(__package__) / "steps.cu").read_text()
+
+
+class CudaSteps:
+    """What ``ArraySteps`` is, for arrays of CuPy: the methods take and return the same.
+
+    A kernel reads and writes every array once, where array code would go through memory
+    for every operation.
+
+    Parameters
+    ----------
+    cupy : module
+    """
+
+    def __init__(self, cupy):
+        self._cupy = cupy
+        self._modules = {}
+
+    def _launch(self, name, grid, block, dtype, *arguments, sum_dtype=None):
+        """Launch a kernel; CuPy compiles it once and keeps it on disk."""
+        types = TYPES[dtype.char], TYPES[np.dtype(sum_dtype or dtype).char]
+        if types not in self._modules:
+            self._modules[types] = self._cupy.RawModule(
+                code=source(),
+                options=("-std=c++17", f"-DSCALAR={types[0]}", f"-DSUM={types[1]}"),
+            )
+        self._modules[types].get_function(name)((grid,), block, arguments)
+
+    def _launch_elements(self, name, n_threads, dtype, *arguments, **options):
+        """Launch a thread for each of ``n_threads`` elements, if there are any."""
+        if n_threads:
+            grid = -(-n_threads // BLOCK)
+            self._launch(name, grid, (BLOCK,), dtype, *arguments, **options)
+
+    def _launch_positions(self, name, n_positions, dtype, *arguments):
+        """Launch some threads for each of ``n_positions``, if there are any."""
+        if n_positions:
+            grid = -(-n_positions // GROUPS)
+            self._launch(name, grid, (LANES, GROUPS), dtype, *arguments)
+
+    def unfold(self, maps, settings):
+        """Return patches and their norms; see ``ArraySteps.unfold``."""
+        maps = self._cupy.ascontiguousarray(maps)
+        n_images, height, width, n_channels = maps.shape
+        rows, columns = settings.response_shape(maps.shape[1:])
+        n_positions = n_images * rows * columns
+        length = settings.patch_length(maps.shape[1:])
+        patches = self._cupy.empty((n_positions, length), maps.dtype)
+        norms, inverse_norms = (
+            self._cupy.empty((n_positions, 1), maps.dtype) for _ in range(2)
+        )
+        self._launch_positions(
+            "unfold",
+            n_positions,
+            maps.dtype,
+            maps,
+            patches,
+            norms,
+            inverse_norms,
+            np.int64(n_positions),
+            *_integers(height, width, n_channels, rows, columns, settings.patch_size),
+            *_integers(settings.pad_axis(height)[0], settings.pad_axis(width)[0]),
+            maps.dtype.type(SMALLEST_NORM),
+        )
+        return patches, norms, inverse_norms
+
+    def respond_and_pool(
+        self, products, norms, inverse_norms, shape, settings, sum_dtype
+    ):
+        """Return the pooled responses; see ``ArraySteps.respond_and_pool``."""
+        n_anchors = products.shape[1]
+        pooled_rows, pooled_columns = (
+            -(-size // settings.subsampling) for size in shape[1:]
+        )
+        taps = pooling_taps(settings.subsampling)
+        pooled = self._cupy.empty(
+            (shape[0], pooled_rows, pooled_columns, n_anchors), sum_dtype
+        )
+        n_threads = shape[0] * pooled_columns * n_anchors
+        self._launch_elements(
+            "respond_and_pool",
+            n_threads,
+            products.dtype,
+            products,
+            norms,
+            inverse_norms,
+            self._cupy.asarray(taps.astype(sum_dtype)),
+            pooled,
+            np.int64(n_threads),
+            *_integers(n_anchors, *shape[1:], pooled_rows, pooled_columns),
+            *_kernel_arguments(settings, taps, products.dtype),
+            sum_dtype=sum_dtype,
+        )
+        return pooled
+
+    def differentiate(
+        self, pooled_slopes, products, norms, inverse_norms, shape, settings
+    ):
+        """Follow a gradient back to products and norms; see ``ArraySteps``."""
+        n_positions, n_anchors = products.shape
+        taps = pooling_taps(settings.subsampling)
+        product_slopes, coefficients, beta_slopes = (
+            self._cupy.empty(size, products.dtype)
+            for size in (products.shape, (n_positions, 1), n_positions)
+        )
+        self._launch_positions(
+            "differentiate",
+            n_positions,
+            products.dtype,
+            self._cupy.ascontiguousarray(pooled_slopes),
+            products,
+            norms,
+            inverse_norms,
+            self._cupy.asarray(taps.astype(products.dtype)),
+            product_slopes,
+            coefficients,
+            beta_slopes,
+            np.int64(n_positions),
+            *_integers(n_anchors, *shape[1:], *pooled_slopes.shape[1:3]),
+            *_kernel_arguments(settings, taps, products.dtype),
+        )
+        return product_slopes, coefficients, beta_slopes
+
+    def fold(self, patch_slopes, coefficients, maps, settings):
+        """Add slopes of patches where they were taken from; see ``ArraySteps``."""
+        maps = self._cupy.ascontiguousarray(maps)
+        height, width, n_channels = maps.shape[1:]
+        rows, columns = settings.response_shape(maps.shape[1:])
+        slopes = self._cupy.empty(maps.shape, maps.dtype)
+        self._launch_elements(
+            "fold",
+            maps.size,
+            maps.dtype,
+            patch_slopes,
+            coefficients,
+            maps,
+            slopes,
+            np.int64(maps.size),
+            *_integers(height, width, n_channels, rows, columns, settings.patch_size),
+            *_integers(settings.pad_axis(height)[0], settings.pad_axis(width)[0]),
+        )
+        return slopes
+
+    def sum_groups(self, points, labels, n_groups):
+        """Add the points of each group; see ``CPUEngine.sum_groups``."""
+        cupy = self._cupy
+        order = cupy.argsort(labels, kind="stable")
+        starts = cupy.searchsorted(labels[order], cupy.arange(n_groups + 1))
+        shape = (n_groups, points.shape[1])
+        sums = cupy.empty(shape, np.float64)
+        self._launch_elements(
+            "sum_groups",
+            prod(shape),
+            points.dtype,
+            cupy.ascontiguousarray(points),
+            order.astype(np.int64, copy=False),
+            starts.astype(np.int64, copy=False),
+            sums,
+            np.int64(prod(shape)),
+            *_integers(points.shape[1]),
+        )
+        return sums
+
+
+def _integers(*values):
+    """Return arguments of the C type ``int``."""
+    return [np.int32(value) for value in values]
+
+
+def _kernel_arguments(settings, taps, dtype):
+    """Return what ``respond_and_pool`` and ``differentiate`` take at their ends."""
+    return [
+        *_integers(settings.subsampling, len(taps) // 2),
+        *_integers(KERNELS.index(settings.kernel)),
+        dtype.type(settings.beta),
+    ]

@@ -1,0 +1,371 @@
+"""A stand-in for CuPy that is as strict as CuPy, on the CPU.
+
+Its arrays do not mix with NumPy's and do not turn into them by themselves; new arrays
+hold rubbish; kernels are the CUDA source itself, run by ``cuda_on_cpu``. Copies on a
+stream of their own happen as late as events and synchronisation allow, and one that
+does not wait for the work before it is an error. Where the real CuPy is installed,
+calls must also fit the signatures of its functions.
+"""
+
+import inspect
+import sys
+import types
+from numbers import Number
+
+import numpy as np
+import scipy.linalg
+import scipy.special
+from cuda_on_cpu import Kernel, kernel_parameters, load
+
+try:
+    import cupy as real_cupy
+    import cupyx.scipy.special as real_special
+except ImportError:
+    real_cupy = real_special = None
+
+# What CuPy makes of arrays of NumPy, too.
+FROM_NUMPY = {"asarray", "array", "ascontiguousarray"}
+
+# Arrays that are not written yet hold this.
+RUBBISH = {"f": np.nan, "i": -(2**20), "u": 201, "b": True}
+
+
+class Clock:
+    """Counts the operations on arrays, which the default stream does at once."""
+
+    now = 0
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy's."""
+
+
+class CUDARuntimeError(RuntimeError):
+    """As CuPy's."""
+
+
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
+    """An array of the stand-in; ``_host`` is what it holds."""
+
+    __array_priority__ = 100
+
+    def __init__(self, host, memory=None):
+        self._host = host
+        # Shared by all views: when it was used last.
+        self._memory = [Clock.now] if memory is None else memory
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **kwargs):
+        if out:
+            kwargs["out"] = tuple(unwrap(each) for each in out)
+        result = getattr(ufunc, method)(*map(unwrap, inputs), **kwargs)
+        return out[0] if out else wrap(result)
+
+    def __array_function__(self, function, kinds, args, kwargs):
+        raise TypeError(f"numpy.{function.__name__} got an array of CuPy.")
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = getattr(self._host, name)
+        if callable(value):
+            return lambda *args, **kwargs: self._view(
+                value(*map(unwrap, args), **{k: unwrap(v) for k, v in kwargs.items()})
+            )
+        return self._view(value) if isinstance(value, np.ndarray) else value
+
+    def _view(self, value):
+        if not isinstance(value, (np.ndarray, np.generic)):
+            return value
+        shares = isinstance(value, np.ndarray) and np.may_share_memory(
+            value, self._host
+        )
+        return ndarray(np.asarray(value), self._memory if shares else None)
+
+    def __getitem__(self, index):
+        return self._view(np.asarray(self._host[unwrap(index)]))
+
+    def __setitem__(self, index, value):
+        self._host[unwrap(index)] = unwrap(value)
+
+    def __len__(self):
+        return len(self._host)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self):
+        return bool(self._host)
+
+    def __float__(self):
+        return float(self._host)
+
+    def __int__(self):
+        return int(self._host)
+
+    def __index__(self):
+        return self._host.__index__()
+
+    def get(self, stream=None, out=None, blocking=True):
+        """Copy to the CPU."""
+        Clock.now += 1
+        if out is None:
+            return self._host.copy()
+        assert isinstance(out, np.ndarray)
+        assert out.dtype == self.dtype
+        assert out.shape == self.shape
+        stream.read(self, out)
+        return out
+
+    def set(self, array, stream):
+        """Copy from the CPU."""
+        assert array.dtype == self.dtype
+        assert array.shape == self.shape
+        stream.write(self, array)
+
+
+def unwrap(value):
+    """Return what an argument holds, and count its use."""
+    if isinstance(value, ndarray):
+        Clock.now += 1
+        value._memory[0] = Clock.now
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(unwrap, value))
+    return value
+
+
+def wrap(value):
+    """Return results as arrays of the stand-in."""
+    if isinstance(value, (tuple, list)):
+        return tuple(map(wrap, value))
+    if isinstance(value, (np.ndarray, np.generic)):
+        return ndarray(np.asarray(value))
+    return value
+
+
+def check_signature(real, name, args, kwargs):
+    """Raise unless the real CuPy has the function and takes these arguments."""
+    if real is None:
+        return
+    function = getattr(real, name)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    signature.bind(*args, **kwargs)
+
+
+class Namespace(types.ModuleType):
+    """A module of functions of NumPy or SciPy on arrays of the stand-in."""
+
+    def __init__(self, name, functions, real=None):
+        super().__init__(name)
+        self.__dict__["_functions"] = functions
+        self.__dict__["_real"] = real
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        function = getattr(self._functions, name)
+
+        def call(*args, **kwargs):
+            check_signature(self._real, name, args, kwargs)
+            if name in FROM_NUMPY and isinstance(args[0], (np.ndarray, Number, list)):
+                return ndarray(np.array(args[0], *args[1:], **kwargs))
+            kwargs = {key: unwrap(value) for key, value in kwargs.items()}
+            kwargs.pop("blocking", None)
+            result = function(*map(unwrap, args), **kwargs)
+            if name in FROM_NUMPY and result is args[0]._host:
+                return args[0]
+            return wrap(result)
+
+        return call
+
+
+class Event:
+    """The work that a stream had been given when the event was recorded."""
+
+    def __init__(self, disable_timing=False):
+        self._stream, self._position, self._clock = None, 0, 0
+
+    def record(self, stream=None):
+        self._stream = stream
+        self._position = len(stream.work) if isinstance(stream, Stream) else 0
+        Clock.now += 1
+        self._clock = Clock.now
+
+    def synchronize(self):
+        if isinstance(self._stream, Stream):
+            self._stream.run(self._position)
+
+
+class CurrentStream:
+    """The default stream, which does everything at once."""
+
+    def wait_event(self, event):
+        event.synchronize()
+
+
+class Stream:
+    """A stream of copies, each done as late as possible."""
+
+    def __init__(self, non_blocking=False):
+        self.work = []
+        self._n_done = 0
+        self._seen = 0
+
+    def wait_event(self, event):
+        event.synchronize()
+        self._seen = max(self._seen, event._clock)
+
+    def _check(self, array):
+        assert array._memory[0] <= self._seen, "a copy does not wait for work before it"
+
+    def read(self, array, out):
+        self._check(array)
+        # later work may reuse the memory only if the array is not kept
+        self.work.append(lambda: out.__setitem__(..., array._host))
+
+    def write(self, array, source):
+        self._check(array)
+        self.work.append(lambda: array._host.__setitem__(..., source))
+
+    def run(self, position):
+        for work in self.work[self._n_done : position]:
+            work()
+        self._n_done = max(self._n_done, position)
+
+    def synchronize(self):
+        self.run(len(self.work))
+
+
+class RawModule:
+    """CUDA source, compiled for the CPU."""
+
+    def __init__(self, *, code, options):
+        check_signature(real_cupy, "RawModule", (), {"code": code, "options": options})
+        self._parameters = kernel_parameters(code)
+        self._options = tuple(each for each in options if each.startswith("-"))
+        self._library = load(code, self._options)
+
+    def get_function(self, name):
+        kernel = Kernel(self._library, name, self._parameters[name], self._options)
+
+        def launch(grid, block, arguments):
+            kernel.run(grid, block, [unwrap(each) for each in arguments])
+
+        return launch
+
+
+class Pool:
+    """CuPy's memory pool, of a size that tests choose."""
+
+    def __init__(self, limit):
+        self.limit = limit
+        self.n_freed = 0
+
+    def free_bytes(self):
+        return 0
+
+    def used_bytes(self):
+        return 0
+
+    def get_limit(self):
+        return self.limit
+
+    def free_all_blocks(self):
+        self.n_freed += 1
+
+
+def empty(shape, dtype=float, order="C"):
+    """Return an array of rubbish."""
+    dtype = np.dtype(dtype)
+    return ndarray(np.full(shape, RUBBISH[dtype.kind], dtype, order=order))
+
+
+def empty_pinned(shape, dtype):
+    """Return a NumPy array of rubbish."""
+    return np.full(shape, RUBBISH[np.dtype(dtype).kind], dtype)
+
+
+def solve_triangular(matrix, right, trans=0, lower=False):
+    """Solve as CuPy does."""
+    return wrap(
+        scipy.linalg.solve_triangular(
+            unwrap(matrix), unwrap(right), trans=trans, lower=lower
+        )
+    )
+
+
+def make_cupy(*, n_devices=1, free_bytes=2**33, limit=0, missing=()):
+    """Return modules by their names, to be put into ``sys.modules``.
+
+    Parameters
+    ----------
+    n_devices : int or str
+        Devices, or the error that counting them raises.
+    free_bytes : int
+        Memory of the device that is free.
+    limit : int
+        Of the memory pool; 0 is none.
+    missing : tuple of str
+        Libraries of CUDA that are not found.
+    """
+
+    def count():
+        if isinstance(n_devices, str):
+            raise CUDARuntimeError(n_devices)
+        return n_devices
+
+    cupy = Namespace("cupy", np, real_cupy)
+    cupy.ndarray = ndarray
+    cupy.empty = empty
+    cupy.RawModule = RawModule
+    pool = Pool(limit)
+    cupy.get_default_memory_pool = lambda: pool
+    cupy.linalg = Namespace("cupy.linalg", np.linalg, real_cupy and real_cupy.linalg)
+    runtime = types.SimpleNamespace(
+        getDeviceCount=count,
+        CUDARuntimeError=CUDARuntimeError,
+        memGetInfo=lambda: (free_bytes, 2 * free_bytes),
+    )
+    current = CurrentStream()
+
+    class CUDA(types.ModuleType):
+        def __getattr__(self, name):
+            if name in missing:
+                raise ImportError(f"Failure finding lib{name}.so")
+            if name in ("cublas", "cusolver"):
+                return types.SimpleNamespace()
+            raise AttributeError(name)
+
+    cupy.cuda = CUDA("cupy.cuda")
+    cupy.cuda.runtime = runtime
+    cupy.cuda.Event = Event
+    cupy.cuda.Stream = Stream
+    cupy.cuda.get_current_stream = lambda: current
+    cupyx = types.ModuleType("cupyx")
+    cupyx.empty_pinned = empty_pinned
+    special = Namespace("cupyx.scipy.special", scipy.special, real_special)
+    linalg = types.ModuleType("cupyx.scipy.linalg")
+    linalg.solve_triangular = solve_triangular
+    return {
+        "cupy": cupy,
+        "cupyx": cupyx,
+        "cupyx.scipy": types.ModuleType("cupyx.scipy"),
+        "cupyx.scipy.special": special,
+        "cupyx.scipy.linalg": linalg,
+    }
+
+
+def install(monkeypatch, **options):
+    """Put the stand-in where ``import cupy`` finds it, and return it."""
+    modules = make_cupy(**options)
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return modules["cupy"]
