@@ -67,7 +67,15 @@ html_theme_options = {
     "secondary_sidebar_items": {"**": ["page-toc"]},
 }
 # Pages that stand alone have no section to navigate.
-ALONE = ("index", "install", "quickstart", "contributing", "cpu_engine", "changelog")
+ALONE = (
+    "changelog",
+    "index",
+    "install",
+    "quickstart",
+    "contributing",
+    "cpu_engine",
+    "gpu",
+)
 html_sidebars = {page: [] for page in ALONE}
 
 sphinx_gallery_conf = {
