@@ -1,6 +1,8 @@
 """CKNClassifier: convolutional kernel features and a linear head."""
 
-from sklearn.base import _fit_context
+from typing import Self
+
+from numpy.typing import ArrayLike
 
 from sklearn_ckn._decisions import DecisionsMixin
 from sklearn_ckn._engine import get_engine
@@ -11,6 +13,21 @@ from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
+from sklearn_ckn._typing import (
+    Alpha,
+    ClassWeight,
+    Device,
+    FloatArray,
+    Head,
+    ImageShape,
+    Kernel,
+    MemoryLike,
+    Padding,
+    PerLayer,
+    RandomState,
+    Subsampling,
+    fit_context,
+)
 
 
 class CKNClassifier(DecisionsMixin, NetworkPredictor):
@@ -100,7 +117,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         That of ``features_``.
     n_features_in_ : int
         H * W * C.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also
@@ -130,27 +147,27 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
     def __init__(
         self,
-        n_anchors=(64, 256),
+        n_anchors: PerLayer[int] = (64, 256),
         *,
-        patch_size=3,
-        subsampling="auto",
-        kernel="exp",
-        beta=2.8,
-        padding="same",
-        image_shape=None,
-        nystrom_reg=1e-3,
-        n_patches=100_000,
-        max_iter=0,
-        tol=1e-4,
-        flip_average=False,
-        memory=None,
-        head="ridge",
-        alpha="auto",
-        class_weight=None,
-        device="cpu",
-        verbose=0,
-        random_state=None,
-    ):
+        patch_size: PerLayer[int] = 3,
+        subsampling: PerLayer[Subsampling] = "auto",
+        kernel: PerLayer[Kernel] = "exp",
+        beta: PerLayer[float] = 2.8,
+        padding: PerLayer[Padding] = "same",
+        image_shape: ImageShape = None,
+        nystrom_reg: PerLayer[float] = 1e-3,
+        n_patches: int = 100_000,
+        max_iter: int = 0,
+        tol: float = 1e-4,
+        flip_average: bool = False,
+        memory: MemoryLike = None,
+        head: Head = "ridge",
+        alpha: Alpha = "auto",
+        class_weight: ClassWeight = None,
+        device: Device = "cpu",
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_anchors = n_anchors
         self.patch_size = patch_size
         self.subsampling = subsampling
@@ -171,8 +188,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         self.verbose = verbose
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the network and the head.
 
         Parameters
@@ -212,16 +229,16 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         return self
 
     @property
-    def validation_score_(self):
+    def validation_score_(self) -> FloatArray:
         """Held-out accuracy of each alpha."""
         return self.head_.validation_score_
 
     @property
-    def temperature_(self):
+    def temperature_(self) -> float:
         """What decisions are divided by for probabilities."""
         return self.head_.temperature_
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores of the classes.
 
         Parameters

@@ -1,16 +1,18 @@
 """Labels and probabilities from the decisions of a linear classifier."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 
 from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._heads import probabilities
+from sklearn_ckn._typing import AnyArray, FloatArray
 
 
 class DecisionsMixin(ClassifierMixin):
     """Predictions of a classifier with ``decision_function`` and ``temperature_``."""
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> AnyArray:
         """Return the label of the highest score.
 
         Parameters
@@ -27,7 +29,7 @@ class DecisionsMixin(ClassifierMixin):
             return self.classes_[(decisions > 0).astype(np.intp)]
         return self.classes_[decisions.argmax(axis=1)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Return the probabilities of the classes.
 
         They are softmax(decisions / ``temperature_``), for two classes
@@ -50,7 +52,7 @@ class DecisionsMixin(ClassifierMixin):
             decisions = decisions[:, np.newaxis]
         return probabilities(decisions.astype(np.float64), 1 / self.temperature_)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> FloatArray:
         """Return the logarithms of the probabilities of the classes.
 
         Parameters

@@ -7,10 +7,11 @@ from numbers import Integral
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import ArrayLike
 from sklearn import get_config
 from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
 from sklearn_ckn._blocks import image_scales
 from sklearn_ckn._engine.array_steps import SMALLEST_NORM, unfold
@@ -21,6 +22,15 @@ from sklearn_ckn._layer import LayerSettings, pooling_matrix
 from sklearn_ckn._norms import row_norms, unit_rows
 from sklearn_ckn._parameters import resolve_layers
 from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn._typing import (
+    FloatArray,
+    ImageShape,
+    Kernel,
+    Padding,
+    PerLayer,
+    Subsampling,
+    validated,
+)
 
 # Values that a block of pairs takes, two megabytes in six arrays. They stay in the
 # cache, and are small enough for the memory allocator to use them again: larger ones
@@ -291,7 +301,7 @@ _SHARED_PARAMETERS = (
 )
 
 
-@validate_params(
+@validated(
     {
         "X": ["array-like"],
         "Y": ["array-like", None],
@@ -301,22 +311,21 @@ _SHARED_PARAMETERS = (
             name: CKNFeatures._parameter_constraints[name]
             for name in _SHARED_PARAMETERS
         },
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def ckn_kernel(
-    X,
-    Y=None,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
     *,
-    n_layers=2,
-    patch_size=3,
-    subsampling="auto",
-    kernel="exp",
-    beta=2.8,
-    padding="same",
-    image_shape=None,
-    n_jobs=None,
-):
+    n_layers: int = 2,
+    patch_size: PerLayer[int] = 3,
+    subsampling: PerLayer[Subsampling] = "auto",
+    kernel: PerLayer[Kernel] = "exp",
+    beta: PerLayer[float] = 2.8,
+    padding: PerLayer[Padding] = "same",
+    image_shape: ImageShape = None,
+    n_jobs: int | None = None,
+) -> FloatArray:
     """Compute the kernel between images that a network approximates.
 
     A layer maps an image x to a map whose pixel at u stands for the patch x_u of

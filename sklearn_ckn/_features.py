@@ -4,13 +4,13 @@ import warnings
 from math import prod
 from numbers import Integral, Real
 from os import PathLike
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -30,14 +30,27 @@ from sklearn_ckn._memory import (
     resolve_memory,
 )
 from sklearn_ckn._parameters import resolve_layers
+from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import CallbackSupportMixin, Task, start_task
+from sklearn_ckn._typing import (
+    Device,
+    FloatArray,
+    ImageShape,
+    Kernel,
+    MemoryLike,
+    Padding,
+    PerLayer,
+    RandomState,
+    Subsampling,
+    fit_context,
+)
 
 
 class CKNFeatures(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,
+    VersionedEstimator,
 ):
     """Convolutional kernel network with anchors learned without labels.
 
@@ -135,7 +148,7 @@ class CKNFeatures(
         If it is large, more anchors or a smaller beta represent patches better.
     n_features_in_ : int
         H * W * C.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also
@@ -186,24 +199,24 @@ class CKNFeatures(
 
     def __init__(
         self,
-        n_anchors=(64, 256),
+        n_anchors: PerLayer[int] = (64, 256),
         *,
-        patch_size=3,
-        subsampling="auto",
-        kernel="exp",
-        beta=2.8,
-        padding="same",
-        image_shape=None,
-        nystrom_reg=1e-3,
-        n_patches=100_000,
-        max_iter=0,
-        tol=1e-4,
-        flip_average=False,
-        memory=None,
-        device="cpu",
-        verbose=0,
-        random_state=None,
-    ):
+        patch_size: PerLayer[int] = 3,
+        subsampling: PerLayer[Subsampling] = "auto",
+        kernel: PerLayer[Kernel] = "exp",
+        beta: PerLayer[float] = 2.8,
+        padding: PerLayer[Padding] = "same",
+        image_shape: ImageShape = None,
+        nystrom_reg: PerLayer[float] = 1e-3,
+        n_patches: int = 100_000,
+        max_iter: int = 0,
+        tol: float = 1e-4,
+        flip_average: bool = False,
+        memory: MemoryLike = None,
+        device: Device = "cpu",
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_anchors = n_anchors
         self.patch_size = patch_size
         self.subsampling = subsampling
@@ -221,8 +234,8 @@ class CKNFeatures(
         self.verbose = verbose
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    @fit_context
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn the anchors of every layer, one layer after the other.
 
         Parameters
@@ -303,7 +316,7 @@ class CKNFeatures(
                 f"iterations, Nystroem residual {learned.residual:.4f}"
             )
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> FloatArray:
         """Map images to their features.
 
         Memory stays at the output and a bounded amount, which follows
@@ -316,7 +329,7 @@ class CKNFeatures(
 
         Returns
         -------
-        features : array of shape (n, H'*W'*p)
+        features : array of shape (n, H' * W' * p)
             The maps of the last layer, flattened in the order of
             ``output_shape_``; float64 for float64 images, float32 for uint8 and
             float32. An array of CuPy if X is one.
@@ -388,17 +401,17 @@ class CKNFeatures(
             yield part, maps.reshape(len(maps), -1)
 
     @property
-    def anchors_(self):
+    def anchors_(self) -> list[FloatArray]:
         """Anchors of every layer, each (n_anchors, k*k*C) with unit rows."""
         return [layer.anchors for layer in self._layers]
 
     @property
-    def betas_(self):
+    def betas_(self) -> list[float]:
         """Kernel parameter of every layer."""
         return [layer.settings.beta for layer in self._layers]
 
     @property
-    def subsampling_(self):
+    def subsampling_(self) -> list[int]:
         """Pooling stride of every layer, ``"auto"`` resolved."""
         return [layer.settings.subsampling for layer in self._layers]
 

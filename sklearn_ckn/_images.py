@@ -9,6 +9,13 @@ import numpy as np
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
 from sklearn_ckn._arrays import namespace, to_numpy
+from sklearn_ckn._image_hints import (
+    describe_shapes,
+    explain_mismatch,
+    refuse_strings,
+    stack_images,
+    warn_of_channels,
+)
 
 
 def compute_dtype(dtype):
@@ -48,19 +55,20 @@ def _stated_shape(image_shape):
 def _as_rows(X, name, X_name):
     """Return X with images flattened to rows, and their shape or None for rows.
 
-    Anything that is not an array of three or four axes is returned as it is, for
-    scikit-learn to judge.
+    Anything that is not an array of three or four axes, or an array of arrays, is
+    returned as it is, for scikit-learn to judge.
     """
     if hasattr(X, "columns") or hasattr(X, "tocsr"):
         return X, None
     try:
-        array = X if namespace(X) is not np else np.asarray(X)
+        array = X if namespace(X) is not np else stack_images(X)
     except ValueError as error:
         raise ValueError(
-            f"The images given to {name} differ in shape, or are no numbers: {X_name} "
-            "must be rows (n, H*W*C), (n, H, W) or (n, H, W, C). Crop or resize the "
-            "images to one shape."
+            f"The images given to {name} differ in shape{describe_shapes(X)}, or are "
+            f"no numbers: {X_name} must be rows (n, H*W*C), (n, H, W) or (n, H, W, C). "
+            "Crop or resize the images to one shape, and give all the same channels."
         ) from error
+    refuse_strings(array, name, X_name)
     if array.ndim > 4:
         raise ValueError(
             f"Found array with dim {array.ndim}, while {name} expects rows (n, H*W*C), "
@@ -81,6 +89,19 @@ def _check_stated(shape, image_shape):
             f"X holds images of shape {shape}, and image_shape="
             f"{image_shape!r}: make them agree, or leave image_shape at None."
         )
+
+
+def _check_fitted(X, shape, estimator, name):
+    """Raise unless images, or rows with ``shape`` None, are like those of the fit."""
+    fitted = estimator.image_shape_
+    hint = explain_mismatch(getattr(X, "shape", ()), fitted)
+    if shape not in (None, fitted):
+        raise ValueError(
+            f"X holds images of shape {shape}, but {name} was fitted on images of "
+            f"shape {fitted}. {hint}".rstrip()
+        )
+    if hint and shape is None and X.shape[1] != prod(fitted):
+        raise ValueError(f"{name} was fitted on images of shape {fitted}. {hint}")
 
 
 def _row_shape(image_shape, n_features, name):
@@ -249,11 +270,8 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
     rows, shape = _as_rows(X, name, "X")
     if reset:
         _check_stated(shape, estimator.image_shape)
-    elif shape not in (None, estimator.image_shape_):
-        raise ValueError(
-            f"X holds images of shape {shape}, but {name} was fitted on images of "
-            f"shape {estimator.image_shape_}."
-        )
+    else:
+        _check_fitted(X, shape, estimator, name)
     validated = validate_rows(
         estimator,
         rows,
@@ -269,6 +287,8 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
     elif shape is None:
         shape = _row_shape(estimator.image_shape, rows.shape[1], name)
     images = _to_images(rows, shape, estimator.image_shape, "X")
+    if reset and estimator.image_shape is None:
+        warn_of_channels(images, stacklevel=5)
     return (images, y) if given_y else images
 
 
@@ -285,5 +305,6 @@ def restore_layout(images, X):
     images : array of the shape of X
         A view where possible.
     """
-    # A list is converted once more, but a data frame need not be.
-    return images.reshape(X.shape if hasattr(X, "shape") else np.asarray(X).shape)
+    # What has no shape, or one axis of objects, is converted once more.
+    shape = getattr(X, "shape", ())
+    return images.reshape(shape if len(shape) > 1 else stack_images(X).shape)

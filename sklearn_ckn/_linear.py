@@ -1,13 +1,13 @@
 """The heads as estimators of their own, for wide features from anywhere."""
 
 from numbers import Real
+from typing import Literal, Self, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import (
-    BaseEstimator,
     MultiOutputMixin,
     RegressorMixin,
-    _fit_context,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -22,6 +22,8 @@ from sklearn_ckn._heads import (
 )
 from sklearn_ckn._images import keep_fitted_on_error, validate_rows
 from sklearn_ckn._labels import encode_labels
+from sklearn_ckn._persistence import VersionedEstimator
+from sklearn_ckn._typing import Alpha, ClassWeight, FloatArray, Head, fit_context
 
 ALPHA_CONSTRAINT = [
     Interval(Real, 0, None, closed="neither"),
@@ -30,7 +32,7 @@ ALPHA_CONSTRAINT = [
 ]
 
 
-class LinearPathClassifier(DecisionsMixin, BaseEstimator):
+class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
     """Linear classifier for wide features that chooses its regularization.
 
     The features are centred and divided by their root mean square norm, without a
@@ -81,7 +83,7 @@ class LinearPathClassifier(DecisionsMixin, BaseEstimator):
         Probabilities are the softmax of the decisions over it; fitted on the same
         held-out predictions.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also
@@ -118,13 +120,19 @@ class LinearPathClassifier(DecisionsMixin, BaseEstimator):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
-    def __init__(self, head="ridge", *, alpha="auto", class_weight=None):
+    def __init__(
+        self,
+        head: Head = "ridge",
+        *,
+        alpha: Alpha = "auto",
+        class_weight: ClassWeight = None,
+    ) -> None:
         self.head = head
         self.alpha = alpha
         self.class_weight = class_weight
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Choose alpha and fit the classifier and its probabilities.
 
         Parameters
@@ -183,7 +191,7 @@ class LinearPathClassifier(DecisionsMixin, BaseEstimator):
         self.temperature_ = 1 / fitted.factor
         return self
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores of the classes.
 
         Parameters
@@ -209,11 +217,11 @@ def _linear(X, coef, intercept):
     return products
 
 
-class RidgePathRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
+class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
     """Ridge regression on wide features that chooses its regularization.
 
-    Minimises (1/n) sum_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2 over features that
-    are centred and divided by their root mean square norm, without a copy. One
+    Minimises ``(1/n) sum_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2`` over features
+    that are centred and divided by their root mean square norm, without a copy. One
     eigendecomposition gives the solutions and the leave-one-out predictions for all
     alphas, and the standard deviation of predictions.
 
@@ -240,7 +248,7 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         y. With residuals e_i and leverages h_i it is the mean of e_i^2 / (1 - h_i),
         which makes the variance of standardized leave-one-out residuals 1.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also
@@ -266,11 +274,11 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
 
     _parameter_constraints = {"alpha": ALPHA_CONSTRAINT}  # noqa: RUF012
 
-    def __init__(self, alpha="auto"):
+    def __init__(self, alpha: Alpha = "auto") -> None:
         self.alpha = alpha
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Choose alpha and fit.
 
         Parameters
@@ -310,7 +318,22 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
             self.alpha_ = float(fitted.alphas[fitted.best])
         return self
 
-    def predict(self, X, return_std=False):
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: Literal[True]
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: bool
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
+
+    def predict(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Predict targets.
 
         Parameters

@@ -1,18 +1,23 @@
 """What the classifier and the regressor share: a network and a head on its features."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._engine import get_prediction_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import check_images
+from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import CallbackSupportMixin
+from sklearn_ckn._typing import FloatArray
 
 
-class NetworkPredictor(CallbackSupportMixin, BaseEstimator):
+class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     """Base of estimators with the parameters of CKNFeatures and those of a head."""
+
+    features_: CKNFeatures
+    image_shape_: tuple[int, int, int]
+    n_iter_: int
 
     def _fit_network(self, X, images, engine, task):
         """Learn ``features_`` and return the features of the images.
@@ -58,26 +63,26 @@ class NetworkPredictor(CallbackSupportMixin, BaseEstimator):
         return list(map(to_numpy, results)) if namespace(images) is np else results
 
     @property
-    def coef_(self):
+    def coef_(self) -> FloatArray:
         """Weights of the head on the features."""
         return self.head_.coef_
 
     @property
-    def intercept_(self):
+    def intercept_(self) -> FloatArray:
         """Intercept of the head."""
         return self.head_.intercept_
 
     @property
-    def alpha_(self):
+    def alpha_(self) -> float:
         """Regularization that was chosen."""
         return self.head_.alpha_
 
     @property
-    def alphas_(self):
+    def alphas_(self) -> FloatArray:
         """Regularizations tried, from the largest."""
         return self.head_.alphas_
 
     @property
-    def loo_score_(self):
+    def loo_score_(self) -> FloatArray:
         """Leave-one-out score of each alpha."""
         return self.head_.loo_score_

@@ -1,6 +1,9 @@
 """CKNRegressor: convolutional kernel features and ridge regression."""
 
-from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
+from typing import Literal, Self, overload
+
+from numpy.typing import ArrayLike
+from sklearn.base import MultiOutputMixin, RegressorMixin
 
 from sklearn_ckn._engine import get_engine
 from sklearn_ckn._features import CKNFeatures
@@ -9,6 +12,19 @@ from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._linear import RidgePathRegressor
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
+from sklearn_ckn._typing import (
+    Alpha,
+    Device,
+    FloatArray,
+    ImageShape,
+    Kernel,
+    MemoryLike,
+    Padding,
+    PerLayer,
+    RandomState,
+    Subsampling,
+    fit_context,
+)
 
 
 class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
@@ -79,7 +95,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         That of ``features_``.
     n_features_in_ : int
         H * W * C.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also
@@ -105,25 +121,25 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
 
     def __init__(
         self,
-        n_anchors=(64, 256),
+        n_anchors: PerLayer[int] = (64, 256),
         *,
-        patch_size=3,
-        subsampling="auto",
-        kernel="exp",
-        beta=2.8,
-        padding="same",
-        image_shape=None,
-        nystrom_reg=1e-3,
-        n_patches=100_000,
-        max_iter=0,
-        tol=1e-4,
-        flip_average=False,
-        memory=None,
-        alpha="auto",
-        device="cpu",
-        verbose=0,
-        random_state=None,
-    ):
+        patch_size: PerLayer[int] = 3,
+        subsampling: PerLayer[Subsampling] = "auto",
+        kernel: PerLayer[Kernel] = "exp",
+        beta: PerLayer[float] = 2.8,
+        padding: PerLayer[Padding] = "same",
+        image_shape: ImageShape = None,
+        nystrom_reg: PerLayer[float] = 1e-3,
+        n_patches: int = 100_000,
+        max_iter: int = 0,
+        tol: float = 1e-4,
+        flip_average: bool = False,
+        memory: MemoryLike = None,
+        alpha: Alpha = "auto",
+        device: Device = "cpu",
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_anchors = n_anchors
         self.patch_size = patch_size
         self.subsampling = subsampling
@@ -142,8 +158,8 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         self.verbose = verbose
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the network and the head.
 
         Parameters
@@ -180,7 +196,22 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         task.end()
         return self
 
-    def predict(self, X, return_std=False):
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: Literal[True]
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: bool
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
+
+    def predict(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Predict targets.
 
         Parameters

@@ -2,14 +2,14 @@
 
 import warnings
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -19,8 +19,10 @@ from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._engine import DEVICES, get_engine, get_prediction_engine
 from sklearn_ckn._images import keep_fitted_on_error, validate_rows
 from sklearn_ckn._norms import row_norms, unit_rows
+from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import Task
 from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn._typing import Device, FloatArray, RandomState, fit_context
 
 # Candidates for seeds drawn at once, see k_means_plusplus: as many times the seeds
 # so far, and at most. Candidates cost little, passes over the data much.
@@ -201,7 +203,7 @@ def spherical_k_means(
 
 
 class SphericalKMeans(
-    ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, VersionedEstimator
 ):
     """K-means on the unit sphere: clusters of directions.
 
@@ -235,7 +237,7 @@ class SphericalKMeans(
         Sum of 1 - cosine between each non-zero row and its center.
     n_iter_ : int
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if the data had string column names.
 
     See Also
@@ -262,14 +264,14 @@ class SphericalKMeans(
 
     def __init__(
         self,
-        n_clusters=8,
+        n_clusters: int = 8,
         *,
-        max_iter=100,
-        tol=1e-4,
-        device="cpu",
-        verbose=0,
-        random_state=None,
-    ):
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        device: Device = "cpu",
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_clusters = n_clusters
         self.max_iter = max_iter
         self.tol = tol
@@ -277,8 +279,8 @@ class SphericalKMeans(
         self.verbose = verbose
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    @fit_context
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Find the centers.
 
         Parameters
@@ -332,7 +334,7 @@ class SphericalKMeans(
             self.labels_[to_numpy(directed)] = to_numpy(labels)
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray[np.intp]:
         """Return the nearest center of each row.
 
         Parameters
@@ -350,7 +352,7 @@ class SphericalKMeans(
         centers = self.cluster_centers_.astype(points.dtype, copy=False)
         return to_numpy(engine.nearest_anchors(points, centers)[0])
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> FloatArray:
         """Return the cosine similarity of each row to each center.
 
         Parameters

@@ -1,11 +1,13 @@
 """SupervisedCKNClassifier: anchors, betas and head learned together."""
 
+from collections.abc import Callable
 from copy import copy
 from functools import partial
 from numbers import Integral, Real
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
-from sklearn.base import _fit_context
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -24,6 +26,21 @@ from sklearn_ckn._training._loop import TrainingLoop, TrainingOptions, TrainingS
 from sklearn_ckn._training._network import TrainedNetwork
 from sklearn_ckn._training._presets import PRESETS
 from sklearn_ckn._training._split import split_rows
+from sklearn_ckn._typing import (
+    Alpha,
+    ClassWeight,
+    Device,
+    FloatArray,
+    Head,
+    ImageShape,
+    Kernel,
+    MemoryLike,
+    Padding,
+    PerLayer,
+    RandomState,
+    Subsampling,
+    fit_context,
+)
 
 # A network that learns from labels fits noise that fixed features leave alone, so its
 # training takes a larger alpha than the head of the start. With less than the smallest,
@@ -31,6 +48,12 @@ from sklearn_ckn._training._split import split_rows
 # the first steps of the anchors turn those into noise.
 ALPHA_FACTOR = 10
 SMALLEST_ALPHA = 1e-5
+
+Augmentation: TypeAlias = (
+    Literal["flip", "shift", "flip+shift"]
+    | Callable[[FloatArray, np.random.RandomState], FloatArray]
+    | None
+)
 
 #: What ``learning_rate="auto"`` stands for, in radians.
 LEARNING_RATE = 0.05
@@ -178,7 +201,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         That of ``features_``.
     n_features_in_ : int
         H * W * C.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also
@@ -222,37 +245,37 @@ class SupervisedCKNClassifier(CKNClassifier):
 
     def __init__(
         self,
-        n_anchors=(64, 256),
+        n_anchors: PerLayer[int] = (64, 256),
         *,
-        patch_size=3,
-        subsampling="auto",
-        kernel="exp",
-        beta=2.8,
-        padding="same",
-        image_shape=None,
-        nystrom_reg=1e-3,
-        n_patches=100_000,
-        max_iter=0,
-        tol=1e-4,
-        flip_average=False,
-        memory=None,
-        head="ridge",
-        alpha="auto",
-        class_weight=None,
-        learn_beta=False,
-        n_epochs=30,
-        batch_size=64,
-        learning_rate="auto",
-        schedule="cosine",
-        augment=None,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        warm_start=False,
-        device="cpu",
-        verbose=0,
-        random_state=None,
-    ):
+        patch_size: PerLayer[int] = 3,
+        subsampling: PerLayer[Subsampling] = "auto",
+        kernel: PerLayer[Kernel] = "exp",
+        beta: PerLayer[float] = 2.8,
+        padding: PerLayer[Padding] = "same",
+        image_shape: ImageShape = None,
+        nystrom_reg: PerLayer[float] = 1e-3,
+        n_patches: int = 100_000,
+        max_iter: int = 0,
+        tol: float = 1e-4,
+        flip_average: bool = False,
+        memory: MemoryLike = None,
+        head: Head = "ridge",
+        alpha: Alpha = "auto",
+        class_weight: ClassWeight = None,
+        learn_beta: bool = False,
+        n_epochs: int = 30,
+        batch_size: int = 64,
+        learning_rate: float | Literal["auto"] = "auto",
+        schedule: Literal["cosine", "step", "constant"] = "cosine",
+        augment: Augmentation = None,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
+        device: Device = "cpu",
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
         super().__init__(
             n_anchors,
             patch_size=patch_size,
@@ -286,7 +309,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         self.warm_start = warm_start
 
     @classmethod
-    def from_preset(cls, name, **parameters):
+    def from_preset(
+        cls, name: Literal["mairal2016-5", "mairal2016-14"], **parameters: Any
+    ) -> Self:
         """Return an estimator with the architecture of a published network.
 
         Both are for CIFAR-10 and belong behind :class:`PatchWhitening`.
@@ -314,8 +339,8 @@ class SupervisedCKNClassifier(CKNClassifier):
             )
         return cls(**{**PRESETS[name], **parameters})
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    @fit_context
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the start, then train network and head.
 
         Parameters

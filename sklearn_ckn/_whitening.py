@@ -2,14 +2,14 @@
 
 from math import prod
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import eigh, helmert
 from sklearn.base import (
-    BaseEstimator,
     OneToOneFeatureMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
@@ -24,10 +24,12 @@ from sklearn_ckn._images import (
     restore_layout,
 )
 from sklearn_ckn._norms import BLOCK_VALUES, GPU_BLOCK_VALUES
+from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn._typing import FloatArray, ImageShape, fit_context
 
 
-class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator):
     """Centre and whiten the patches of images, and put the images together again.
 
     Each patch loses the mean of each of its channels and is multiplied by
@@ -78,7 +80,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         (H, W, C).
     n_features_in_ : int
         H * W * C.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
 
     See Also
@@ -119,14 +121,21 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         "image_shape": ["array-like", None],
     }
 
-    def __init__(self, patch_size=3, *, power=0.25, reg=1e-2, image_shape=None):
+    def __init__(
+        self,
+        patch_size: int = 3,
+        *,
+        power: float = 0.25,
+        reg: float = 1e-2,
+        image_shape: ImageShape = None,
+    ) -> None:
         self.patch_size = patch_size
         self.power = power
         self.reg = reg
         self.image_shape = image_shape
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    @fit_context
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn the second moments of all patches of the images.
 
         Parameters
@@ -181,7 +190,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         relative = (self.eigenvalues_ / mean + self.reg) ** -self.power
         return relative * mean**-self.power
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> FloatArray:
         """Whiten images.
 
         An image's result does not depend, to the bit, on the others in X. Memory

@@ -61,3 +61,13 @@ def digits():
     data = load_digits()
     order = np.random.RandomState(0).permutation(len(data.target))
     return data.images[order].astype(np.uint8), data.target[order]
+
+
+@pytest.fixture
+def pyplot():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    yield pyplot
+    pyplot.close("all")

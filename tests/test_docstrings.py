@@ -8,9 +8,12 @@ import pytest
 
 import sklearn_ckn
 from sklearn_ckn import (
+    AnchorsDisplay,
     CKNClassifier,
     CKNFeatures,
     CKNRegressor,
+    FeatureMapDisplay,
+    InconsistentVersionWarning,
     LinearPathClassifier,
     PatchWhitening,
     RidgePathRegressor,
@@ -32,7 +35,12 @@ ESTIMATORS = [
 ]
 
 
-@pytest.mark.parametrize("documented", [*ESTIMATORS, TrainingDisplay, ckn_kernel])
+DISPLAYS = [AnchorsDisplay, FeatureMapDisplay, TrainingDisplay]
+
+
+@pytest.mark.parametrize(
+    "documented", [*ESTIMATORS, *DISPLAYS, InconsistentVersionWarning, ckn_kernel]
+)
 def test_examples(documented):
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
     module = sys.modules[documented.__module__]
@@ -60,17 +68,29 @@ def test_every_parameter_and_attribute_is_described(estimator):
         assert f"{name} :" in attributes, name
 
 
-def test_every_parameter_of_the_kernel_is_described():
-    text = inspect.getdoc(ckn_kernel)
-    for name in inspect.signature(ckn_kernel).parameters:
+@pytest.mark.parametrize(
+    "function",
+    [
+        ckn_kernel,
+        *DISPLAYS,
+        *(display.from_estimator for display in DISPLAYS),
+        *(display.plot for display in DISPLAYS),
+    ],
+)
+def test_every_parameter_of_a_function_is_described(function):
+    text = inspect.getdoc(function)
+    for name in set(inspect.signature(function).parameters) - {"self"}:
         assert f"\n{name} :" in text or f", {name} :" in text, name
 
 
 def test_public_names_and_version():
     assert set(sklearn_ckn.__all__) == {
+        "AnchorsDisplay",
         "CKNClassifier",
         "CKNFeatures",
         "CKNRegressor",
+        "FeatureMapDisplay",
+        "InconsistentVersionWarning",
         "LinearPathClassifier",
         "PatchWhitening",
         "RidgePathRegressor",

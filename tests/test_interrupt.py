@@ -1,6 +1,8 @@
 """Ctrl-C in the middle of long work."""
 
+import _thread
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -28,11 +30,16 @@ def fitted():
     return CKNFeatures((128, 512), n_patches=2000, random_state=0).fit(IMAGES[:50])
 
 
+def press_ctrl_c():
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
 def interrupt_during(work):
     """Send SIGINT, as Ctrl-C does, half a second into some work."""
-    timer = threading.Timer(
-        0.5, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-    )
+    timer = threading.Timer(0.5, press_ctrl_c)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         work()

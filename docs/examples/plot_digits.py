@@ -10,7 +10,7 @@ of its first layer: the patches that all others are compared with.
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from sklearn_ckn import CKNClassifier
+from sklearn_ckn import AnchorsDisplay, CKNClassifier
 
 digits = load_digits()
 X_train, X_test, y_train, y_test = train_test_split(
@@ -24,18 +24,5 @@ print(f"held-out accuracy: {100 * classifier.score(X_test, y_test):.2f} %")
 
 import matplotlib.pyplot as plt
 
-anchors = classifier.features_.anchors_[0]
-order = anchors.std(axis=1).argsort()
-figure, axes = plt.subplots(4, 16, figsize=(8, 2.2))
-for axis in axes.flat:
-    axis.set_axis_off()
-for axis, anchor in zip(axes.flat, anchors[order], strict=False):
-    axis.imshow(anchor.reshape(3, 3), cmap="gray", vmin=0, vmax=1)
-figure.suptitle("Anchors of the first layer")
-
-# A picture file where there is no window to show.
-if plt.get_backend().lower() == "agg":
-    figure.savefig("digits_anchors.png", dpi=150)
-    print("anchors drawn in digits_anchors.png")
-else:
-    plt.show()
+AnchorsDisplay.from_estimator(classifier)
+plt.show()

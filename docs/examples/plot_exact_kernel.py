@@ -87,9 +87,4 @@ axes[1].set_yscale("log")
 axes[2].set_yscale("log")
 axes[0].legend()
 
-# A picture file where there is no window to show.
-if plt.get_backend().lower() == "agg":
-    figure.savefig("exact_kernel.png", dpi=150)
-    print("comparison drawn in exact_kernel.png")
-else:
-    plt.show()
+plt.show()

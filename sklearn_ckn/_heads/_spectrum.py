@@ -43,8 +43,10 @@ class Spectrum:
         primal = d <= n
         # Fortran order is LAPACK's, which so overwrites the matrix.
         matrix = features.gram() if primal else features.outer_gram().T
+        # SciPy before 1.13 gives "evd" too little room for a single number.
+        driver = "evd" if len(matrix) > 1 else "evr"
         eigenvalues, vectors = eigh(
-            matrix, overwrite_a=True, check_finite=False, driver="evd"
+            matrix, overwrite_a=True, check_finite=False, driver=driver
         )
         rounding = np.finfo(np.float64).eps * len(eigenvalues) * eigenvalues[-1]
         kept = eigenvalues > max(-10 * eigenvalues[0], rounding)

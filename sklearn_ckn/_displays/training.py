@@ -1,7 +1,20 @@
-"""Plots of fitted estimators."""
+"""TrainingDisplay: how a network was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ckn._displays._common import import_pyplot, take_axes
+from sklearn_ckn._supervised import SupervisedCKNClassifier
+from sklearn_ckn._typing import AnyArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 
 class TrainingDisplay:
@@ -33,12 +46,22 @@ class TrainingDisplay:
     (2,)
     """
 
-    def __init__(self, history, *, best_epoch=None):
+    axes_: AnyArray
+    figure_: Figure | SubFigure
+
+    def __init__(
+        self, history: dict[str, list[float]], *, best_epoch: int | None = None
+    ) -> None:
         self.history = history
         self.best_epoch = best_epoch
 
     @classmethod
-    def from_estimator(cls, estimator, *, axes=None):
+    def from_estimator(
+        cls,
+        estimator: SupervisedCKNClassifier,
+        *,
+        axes: Axes | Sequence[Axes] | AnyArray | None = None,
+    ) -> Self:
         """Plot the training of a fitted estimator.
 
         Parameters
@@ -62,7 +85,7 @@ class TrainingDisplay:
         display = cls(estimator.history_, best_epoch=estimator.best_epoch_)
         return display.plot(axes)
 
-    def plot(self, axes=None):
+    def plot(self, axes: Axes | Sequence[Axes] | AnyArray | None = None) -> Self:
         """Draw the curves.
 
         Parameters
@@ -84,22 +107,13 @@ class TrainingDisplay:
         has_score = not np.isnan(self.history["validation_score"]).all()
         n_axes = 1 + has_score
         if axes is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                raise ImportError(
-                    "TrainingDisplay needs matplotlib: install sklearn-ckn[plot]."
-                ) from error
+            pyplot = import_pyplot("TrainingDisplay")
             _, axes = pyplot.subplots(
                 1, n_axes, figsize=(4.5 * n_axes, 3.5), layout="constrained"
             )
-        self.axes_ = np.atleast_1d(axes).ravel()
-        if len(self.axes_) < n_axes:
-            raise ValueError(
-                f"axes must hold {n_axes} axes, for the objective and the validation "
-                f"accuracy, got {len(self.axes_)}."
-            )
-        self.axes_ = self.axes_[:n_axes]
+        self.axes_ = take_axes(
+            axes, n_axes, "the objective and the validation accuracy"
+        )
         self.figure_ = self.axes_[0].figure
         epochs = self.history["epoch"]
         curves = [[("objective", "objective"), ("batch_loss", "loss of batches")]]

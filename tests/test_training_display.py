@@ -17,16 +17,6 @@ def fit(**parameters):
     return estimator.fit(IMAGES, LABELS)
 
 
-@pytest.fixture
-def pyplot():
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    pyplot.close("all")
-
-
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_curves(early_stopping, pyplot):
     estimator = fit(early_stopping=early_stopping)

@@ -1,0 +1,206 @@
+"""AnchorsDisplay: what the anchors of a layer look like."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sklearn_ckn._arrays import to_numpy
+from sklearn_ckn._displays._common import (
+    as_picture,
+    check_layer,
+    fitted_features,
+    import_pyplot,
+    mosaic,
+    show,
+    stretch,
+    stretch_around_zero,
+)
+from sklearn_ckn._displays._patches import closest_patches
+from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._images import check_images
+from sklearn_ckn._predictor import NetworkPredictor
+from sklearn_ckn._typing import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure, SubFigure
+
+
+class AnchorsDisplay:
+    """Plot of the anchors of a layer.
+
+    It is best made by :meth:`from_estimator`.
+
+    The anchors of the first layer are image patches and drawn as such. Those of deeper
+    layers are patches of the maps of the layer before, which mean nothing to the eye:
+    in their place stand the parts of given images whose patches in that layer are the
+    closest to each anchor.
+
+    Parameters
+    ----------
+    tiles : ndarray of shape (n_anchors, n_tiles, height, width, channels)
+        One picture or several for each anchor, with one channel or three (red, green
+        and blue), from 0 to 1; NaN is transparent.
+    layer : int, default=0
+        The layer, for the title.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+    figure_ : matplotlib.figure.Figure
+
+    See Also
+    --------
+    FeatureMapDisplay : Plot of the maps of one image.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_ckn import AnchorsDisplay, CKNFeatures
+    >>> images = load_digits().images
+    >>> features = CKNFeatures(n_anchors=(16, 32), random_state=0).fit(images)
+    >>> AnchorsDisplay.from_estimator(features).tiles.shape
+    (16, 1, 3, 3, 1)
+    >>> display = AnchorsDisplay.from_estimator(features, layer=1, images=images[:100])
+    >>> display.tiles.shape
+    (32, 4, 11, 11, 1)
+    """
+
+    ax_: Axes
+    figure_: Figure | SubFigure
+
+    def __init__(self, tiles: FloatArray, *, layer: int = 0) -> None:
+        self.tiles = tiles
+        self.layer = layer
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: CKNFeatures | NetworkPredictor,
+        *,
+        layer: int = 0,
+        images: ArrayLike | None = None,
+        n_patches: int = 4,
+        ax: Axes | None = None,
+        cmap: str | Colormap = "gray",
+    ) -> Self:
+        """Plot the anchors of a layer of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : CKNFeatures, CKNClassifier, CKNRegressor or SupervisedCKNClassifier
+        layer : int, default=0
+            Counted from 0; negative numbers count from the last layer.
+        images : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C), default=None
+            Needed for every layer but the first: images like those of the fit. In them
+            the patches of the smallest angle with each anchor are looked for, of each
+            image one at most. The first layer's anchors are drawn as they are if this
+            is None, and by such patches otherwise.
+        n_patches : int, default=4
+            How many parts of the images to show for each anchor.
+        ax : matplotlib.axes.Axes or None, default=None
+            Where to draw; None makes a figure.
+        cmap : str or matplotlib.colors.Colormap, default="gray"
+            Colours of what has one channel.
+
+        Returns
+        -------
+        display : AnchorsDisplay
+
+        Raises
+        ------
+        NotFittedError
+            The estimator is not fitted.
+        TypeError
+            It has no anchors.
+        ValueError
+            There is no such layer, or ``images`` are missing or not as described.
+        ImportError
+            Matplotlib is missing.
+
+        Notes
+        -----
+        Anchors and images of one channel are drawn in the colours of ``cmap``, those of
+        three channels as red, green and blue, and those of any other number by the mean
+        of their channels. Each anchor is divided by its largest absolute value; zero
+        is the darkest colour if no anchor has a negative value, and the middle
+        otherwise. Parts of images are as large as the layer's receptive field, so
+        that they may reach outside of the image, where nothing is drawn. Those of
+        images without a negative value are scaled as ``images`` are, from their
+        smallest to their largest value, others as anchors are.
+        """
+        features = fitted_features(estimator)
+        layer = check_layer(layer, len(features.anchors_))
+        if not isinstance(n_patches, Integral) or n_patches < 1:
+            raise ValueError(
+                f"n_patches must be an integer of at least 1, got {n_patches!r}."
+            )
+        if images is not None:
+            images = check_images(features, to_numpy(images), reset=False)
+            patches = closest_patches(features, layer, images, n_patches)
+            tiles = _scale_patches(as_picture(patches), as_picture(images))
+        elif layer == 0:
+            tiles = _anchor_tiles(features)[:, np.newaxis]
+        else:
+            raise ValueError(
+                f"images must be given for layer={layer}: the anchors of all layers "
+                "but the first are shown by the parts of images that are closest to "
+                "them. Some hundreds of the images of the fit will do."
+            )
+        return cls(tiles, layer=layer).plot(ax=ax, cmap=cmap)
+
+    def plot(self, *, ax: Axes | None = None, cmap: str | Colormap = "gray") -> Self:
+        """Draw the anchors, in the order of ``anchors_``, row by row.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Where to draw; None makes a figure.
+        cmap : str or matplotlib.colors.Colormap, default="gray"
+            Colours of what has one channel.
+
+        Returns
+        -------
+        self : AnchorsDisplay
+
+        Raises
+        ------
+        ImportError
+            Matplotlib is missing.
+        """
+        if ax is None:
+            pyplot = import_pyplot("AnchorsDisplay")
+            _, ax = pyplot.subplots(figsize=(6, 6), layout="constrained")
+        # The parts of images of one anchor side by side, without a gap.
+        n_anchors, n_tiles, height, width, n_channels = self.tiles.shape
+        joined = self.tiles.swapaxes(1, 2).reshape(
+            n_anchors, height, n_tiles * width, n_channels
+        )
+        show(ax, mosaic(joined), cmap=cmap, vmin=0, vmax=1)
+        ax.set_title(f"anchors of layer {self.layer}")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _anchor_tiles(features):
+    """Return the first layer's anchors as pictures (n, k, k, 1 or 3)."""
+    anchors = features.anchors_[0]
+    n_channels = features.image_shape_[2]
+    side = round((anchors.shape[1] / n_channels) ** 0.5)
+    tiles = as_picture(anchors.reshape(-1, side, side, n_channels))
+    if tiles.min() < 0:
+        return stretch_around_zero(tiles)
+    return stretch(tiles, 0, tiles.max(axis=(1, 2, 3), keepdims=True))
+
+
+def _scale_patches(patches, images):
+    """Return parts of images scaled to values from 0 to 1."""
+    low, high = images.min(), images.max()
+    if low < 0:
+        return stretch_around_zero(patches)
+    return stretch(patches, low, high)

@@ -1,0 +1,208 @@
+"""FeatureMapDisplay: what the layers make of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_array
+
+from sklearn_ckn._arrays import to_numpy
+from sklearn_ckn._blocks import encode_block
+from sklearn_ckn._displays._common import (
+    as_picture,
+    check_layer,
+    fitted_features,
+    import_pyplot,
+    mosaic,
+    show,
+    stretch,
+    take_axes,
+)
+from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._images import compute_dtype
+from sklearn_ckn._predictor import NetworkPredictor
+from sklearn_ckn._typing import AnyArray, FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure, SubFigure
+
+
+class FeatureMapDisplay:
+    """Plot of an image and of its maps after the layers.
+
+    It is best made by :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C)
+    maps : list of ndarray of shape (H', W', n_anchors)
+        One for each layer shown.
+    layers : list of int
+        Which these are, for the titles.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+    axes_ : ndarray of matplotlib.axes.Axes, shape (1 + n_layers,)
+        Of the image and of each layer's maps.
+
+    See Also
+    --------
+    AnchorsDisplay : Plot of the anchors of a layer.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_ckn import CKNFeatures, FeatureMapDisplay
+    >>> images = load_digits().images
+    >>> features = CKNFeatures(n_anchors=(16, 32), random_state=0).fit(images)
+    >>> display = FeatureMapDisplay.from_estimator(features, images[0])
+    >>> [maps.shape for maps in display.maps]
+    [(4, 4, 16), (2, 2, 32)]
+    """
+
+    axes_: AnyArray
+    figure_: Figure | SubFigure
+
+    def __init__(
+        self, image: AnyArray, maps: list[FloatArray], *, layers: list[int]
+    ) -> None:
+        self.image = image
+        self.maps = maps
+        self.layers = layers
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: CKNFeatures | NetworkPredictor,
+        image: ArrayLike,
+        *,
+        layer: int | None = None,
+        axes: Axes | Sequence[Axes] | AnyArray | None = None,
+        cmap: str | Colormap = "viridis",
+    ) -> Self:
+        """Plot the maps of one image.
+
+        Parameters
+        ----------
+        estimator : CKNFeatures, CKNClassifier, CKNRegressor or SupervisedCKNClassifier
+        image : array-like of shape (H, W), (H, W, C) or (H*W*C,)
+            One image, of the shape of those of the fit.
+        layer : int or None, default=None
+            The layer to show, counted from 0; negative numbers count from the last.
+            None shows all of them.
+        axes : array-like of matplotlib.axes.Axes or None, default=None
+            Where to draw; None makes a figure.
+        cmap : str or matplotlib.colors.Colormap, default="viridis"
+            Colours of the maps.
+
+        Returns
+        -------
+        display : FeatureMapDisplay
+
+        Raises
+        ------
+        NotFittedError
+            The estimator is not fitted.
+        TypeError
+            It makes no maps.
+        ValueError
+            There is no such layer, ``image`` is not one image of the shape of those of
+            the fit, or ``axes`` are too few.
+        ImportError
+            Matplotlib is missing.
+
+        Notes
+        -----
+        A layer's maps are the values that go into the next layer and, after the last,
+        into the features; those of the image as it is, with ``flip_average`` too.
+        There is one for each anchor, in the order of ``anchors_``. A map's dark
+        and bright are the smallest and the largest value of all maps of the layer. An
+        image of neither one channel nor three is drawn by the mean of its channels.
+        """
+        features = fitted_features(estimator)
+        n_layers = len(features.anchors_)
+        shown = range(n_layers) if layer is None else [check_layer(layer, n_layers)]
+        image = _check_image(to_numpy(image), features.image_shape_)
+        dtype = compute_dtype(image.dtype)
+        layers = [each.astype(dtype) for each in features._layers]
+        engine = CPUEngine()
+        maps = [
+            encode_block(image[np.newaxis], layers[: i + 1], engine, dtype)[0]
+            for i in shown
+        ]
+        return cls(image, maps, layers=list(shown)).plot(axes=axes, cmap=cmap)
+
+    def plot(
+        self,
+        *,
+        axes: Axes | Sequence[Axes] | AnyArray | None = None,
+        cmap: str | Colormap = "viridis",
+    ) -> Self:
+        """Draw the image and the maps.
+
+        Parameters
+        ----------
+        axes : array-like of matplotlib.axes.Axes or None, default=None
+            One for the image and one for each layer; None makes a figure.
+        cmap : str or matplotlib.colors.Colormap, default="viridis"
+            Colours of the maps.
+
+        Returns
+        -------
+        self : FeatureMapDisplay
+
+        Raises
+        ------
+        ValueError
+            ``axes`` are too few.
+        ImportError
+            Matplotlib is missing.
+        """
+        n_axes = 1 + len(self.maps)
+        if axes is None:
+            pyplot = import_pyplot("FeatureMapDisplay")
+            _, axes = pyplot.subplots(
+                1, n_axes, figsize=(4 * n_axes, 4), layout="constrained"
+            )
+        self.axes_ = take_axes(axes, n_axes, "the image and the maps of each layer")
+        self.figure_ = self.axes_[0].figure
+        picture = as_picture(self.image)
+        show(
+            self.axes_[0],
+            stretch(picture, picture.min(), picture.max()),
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+        )
+        self.axes_[0].set_title("image")
+        for ax, layer, maps in zip(self.axes_[1:], self.layers, self.maps, strict=True):
+            show(ax, mosaic(np.moveaxis(maps, 2, 0)[..., np.newaxis]), cmap=cmap)
+            ax.set_title(f"maps of layer {layer}")
+        return self
+
+
+def _check_image(image, shape):
+    """Return one validated image as (H, W, C)."""
+    height, width, n_channels = shape
+    accepted = [shape, (height * width * n_channels,)]
+    if n_channels == 1:
+        accepted.append((height, width))
+    if np.shape(image) not in accepted:
+        raise ValueError(
+            f"image must be one image of shape {shape}, as those of the fit, or its "
+            f"{height * width * n_channels} values as a row; got an array of shape "
+            f"{np.shape(image)}."
+        )
+    row = check_array(
+        np.asarray(image).reshape(1, -1),
+        dtype=[np.float64, np.float32, np.uint8],
+        input_name="image",
+    )
+    return row.reshape(shape)

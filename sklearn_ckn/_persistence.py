@@ -1,0 +1,76 @@
+"""Pickled estimators carry the version of the package that wrote them."""
+
+import warnings
+
+from sklearn.base import BaseEstimator
+
+from sklearn_ckn._version import __version__
+
+#: Name in the state of an estimator, beside those of its attributes.
+VERSION_KEY = "_sklearn_ckn_version"
+
+
+class InconsistentVersionWarning(UserWarning):
+    """An estimator was unpickled that another version of sklearn-ckn has pickled.
+
+    Its twin :class:`sklearn.exceptions.InconsistentVersionWarning` speaks of
+    scikit-learn's own estimators.
+
+    Parameters
+    ----------
+    estimator_name : str
+    current_version : str
+        The version that unpickles.
+    original_version : str
+        The version that pickled.
+
+    Examples
+    --------
+    Refuse the estimators of other versions:
+
+    >>> import pickle
+    >>> import warnings
+    >>> from sklearn_ckn import CKNFeatures, InconsistentVersionWarning
+    >>> pickled = pickle.dumps(CKNFeatures())
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", InconsistentVersionWarning)
+    ...     features = pickle.loads(pickled)
+    """
+
+    def __init__(
+        self, *, estimator_name: str, current_version: str, original_version: str
+    ) -> None:
+        self.estimator_name = estimator_name
+        self.current_version = current_version
+        self.original_version = original_version
+
+    def __str__(self) -> str:
+        return (
+            f"{self.estimator_name} was pickled by version {self.original_version} of "
+            f"sklearn-ckn and is unpickled by version {self.current_version}. Its "
+            "predictions may differ, or fail: compare them with stored ones, or fit "
+            "it again."
+        )
+
+
+class VersionedEstimator(BaseEstimator):
+    """Base of estimators whose pickles say which version of the package wrote them.
+
+    scikit-learn's BaseEstimator does so for its own estimators alone.
+    """
+
+    def __getstate__(self):
+        return {**super().__getstate__(), VERSION_KEY: __version__}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        version = state.pop(VERSION_KEY, "unknown")
+        if version != __version__:
+            warnings.warn(
+                InconsistentVersionWarning(
+                    estimator_name=type(self).__name__,
+                    current_version=__version__,
+                    original_version=version,
+                )
+            )
+        super().__setstate__(state)

@@ -1,0 +1,40 @@
+"""Types of the public interface, and decorators that keep them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import numpy as np
+from joblib import Memory
+from numpy.typing import NDArray
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import validate_params
+
+Value = TypeVar("Value")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: One value for all layers or one for each.
+PerLayer: TypeAlias = Value | Sequence[Value]
+
+Alpha: TypeAlias = float | Literal["auto"] | Sequence[float] | NDArray[Any]
+AnyArray: TypeAlias = NDArray[Any]
+ClassWeight: TypeAlias = Mapping[Any, float] | Literal["balanced"] | None
+Device: TypeAlias = Literal["cpu", "cuda", "auto"]
+FloatArray: TypeAlias = NDArray[np.floating[Any]]
+Head: TypeAlias = Literal["ridge", "linear_svm", "logistic"]
+ImageShape: TypeAlias = tuple[int, int] | tuple[int, int, int] | Sequence[int] | None
+Kernel: TypeAlias = Literal["exp", "poly", "arccos1"]
+MemoryLike: TypeAlias = str | PathLike[str] | Memory | None
+Padding: TypeAlias = Literal["same", "valid"]
+RandomState: TypeAlias = int | np.random.RandomState | None
+Subsampling: TypeAlias = int | Literal["auto"]
+
+
+def fit_context(method: Function) -> Function:
+    """Decorate a ``fit`` as scikit-learn does, and keep its types."""
+    return _fit_context(prefer_skip_nested_validation=True)(method)
+
+
+def validated(constraints: Mapping[str, Any]) -> Callable[[Function], Function]:
+    """Return scikit-learn's decorator of functions, which keeps their types."""
+    return validate_params(constraints, prefer_skip_nested_validation=True)

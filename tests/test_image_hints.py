@@ -1,0 +1,141 @@
+"""Common mistakes with images: the message says what to do."""
+
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+
+import sklearn_ckn
+from sklearn_ckn import CKNClassifier, CKNFeatures, PatchWhitening, ckn_kernel
+
+IMAGES = np.random.RandomState(0).randint(1, 256, size=(12, 7, 6, 3)).astype(np.uint8)
+LABELS = np.array(["cat", "dog", "owl"])[np.arange(12) % 3]
+
+
+def make(**parameters):
+    return CKNClassifier((3, 4), random_state=0, **parameters)
+
+
+def in_objects(images):
+    """Return an array of objects with one axis, as that of a series of images."""
+    objects = np.empty(len(images), dtype=object)
+    for i, image in enumerate(images):
+        objects[i] = image
+    return objects
+
+
+@pytest.mark.parametrize("wrap", [in_objects, lambda images: pd.Series(list(images))])
+@pytest.mark.parametrize("images", [IMAGES, IMAGES[..., 0]], ids=["colour", "grey"])
+def test_objects_that_are_images(wrap, images):
+    expected = make().fit(images, LABELS).decision_function(images)
+    classifier = make().fit(wrap(images), LABELS)
+    assert_array_equal(classifier.decision_function(wrap(images)), expected)
+    whitened = PatchWhitening().fit_transform(images)
+    assert_array_equal(PatchWhitening().fit_transform(wrap(images)), whitened)
+
+
+@pytest.mark.parametrize("wrap", [list, in_objects])
+@pytest.mark.parametrize(
+    ("other", "shape"),
+    [(IMAGES[0, :5], "(5, 6, 3)"), (IMAGES[0, ..., 0], "(7, 6)"), (None, "()")],
+)
+def test_images_of_different_shapes(wrap, other, shape):
+    message = f"such as (7, 6, 3) and {shape}.*Crop or resize.*the same channels"
+    message = message.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ValueError, match=message):
+        make().fit(wrap([*IMAGES[:11], other]), LABELS)
+
+
+@pytest.mark.parametrize("wrap", [list, np.array, pd.Series])
+def test_names_of_files(wrap):
+    names = [f"{i}.png" for i in range(12)]
+    with pytest.raises(ValueError, match=r"X holds strings.*'0\.png'.*themselves"):
+        make().fit(wrap(names), LABELS)
+    with pytest.raises(ValueError, match="Y holds strings"):
+        ckn_kernel(IMAGES, wrap(names))
+
+
+@pytest.mark.parametrize(
+    ("images", "given", "remedy"),
+    [
+        (IMAGES, IMAGES[0], lambda X: X[np.newaxis]),
+        (IMAGES[..., :1], IMAGES[0, ..., :1], lambda X: X[np.newaxis]),
+        (IMAGES[..., 0], IMAGES[0, ..., 0], lambda X: X[np.newaxis]),
+        (IMAGES, IMAGES.transpose(0, 3, 1, 2), lambda X: X.transpose(0, 2, 3, 1)),
+        (
+            IMAGES,
+            IMAGES[0].transpose(2, 0, 1),
+            lambda X: X.transpose(1, 2, 0)[np.newaxis],
+        ),
+    ],
+)
+def test_remedies_for_other_shapes(images, given, remedy):
+    classifier = make().fit(images, LABELS)
+    with pytest.raises(ValueError, match="fitted on images of shape") as raised:
+        classifier.predict(given)
+    expression = r"pass (X(?:\.transpose\([\d, ]+\))?(?:\[np\.newaxis\])?)"
+    (advice,) = re.findall(expression, str(raised.value))
+    assert_array_equal(eval(advice, {"X": given, "np": np}), remedy(given))
+    expected = classifier.predict(images[: len(remedy(given))])
+    assert_array_equal(classifier.predict(remedy(given)), expected)
+
+
+def test_another_shape_has_no_remedy():
+    with pytest.raises(ValueError, match=r"of shape \(7, 6, 3\)\.$"):
+        make().fit(IMAGES, LABELS).predict(IMAGES[:, :5])
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 6), (1, 6, 6), (4, 6, 6)])
+def test_channels_first_warn(shape):
+    images = np.random.RandomState(0).rand(12, *shape)
+    with pytest.warns(UserWarning, match=r"pass X\.transpose\(0, 2, 3, 1\)") as record:
+        make().fit(images, LABELS)
+    assert len(record) == 1
+    assert record[0].filename == __file__
+    # Warnings are errors here.
+    make(image_shape=shape).fit(images, LABELS)
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 8), (8, 8, 6), (3, 8, 3), (4, 8, 6)])
+def test_channels_last_do_not_warn(shape):
+    CKNFeatures(3, random_state=0).fit(np.random.RandomState(0).rand(12, *shape))
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_opacity_warns(n_channels):
+    opaque = np.full((12, 7, 6, 1), 255, dtype=np.uint8)
+    images = np.concatenate([IMAGES[..., :n_channels], opaque], axis=3)
+    with pytest.warns(UserWarning, match="as opacity often is") as record:
+        make().fit(images, LABELS)
+    assert len(record) == 1
+    assert record[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(image_shape=images.shape[1:]).fit(images, LABELS)
+        images[0, 0, 0, -1] = 0
+        make().fit(images, LABELS)
+
+
+def test_sources_without_compiled_modules(tmp_path):
+    source = Path(sklearn_ckn.__file__).parent
+    shutil.copytree(
+        source,
+        tmp_path / "sklearn_ckn",
+        ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"),
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", "import sklearn_ckn"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "start it elsewhere" in result.stderr

@@ -1,0 +1,111 @@
+"""Models of earlier releases load and predict as they did; others' versions warn."""
+
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+
+import sklearn_ckn
+from sklearn_ckn import (
+    CKNClassifier,
+    CKNFeatures,
+    CKNRegressor,
+    InconsistentVersionWarning,
+    LinearPathClassifier,
+    PatchWhitening,
+    RidgePathRegressor,
+    SphericalKMeans,
+    SupervisedCKNClassifier,
+)
+from sklearn_ckn import _persistence as persistence
+
+PICKLES = sorted((Path(__file__).parent / "pickles").glob("*.pkl"))
+
+# Relative to the norm of the features. A layer's responses r kappa(cos) are right to
+# some units of rounding u = 1.1e-16, say 100 for sums of 36 products and exp(beta
+# (cos - 1)), and the projection multiplies errors, relative to the norm, by at most
+# sqrt(largest over smallest eigenvalue) <= sqrt((p + reg) / reg) = 71 for p = 5 anchors
+# and reg = 1e-3; twice, in two layers: 100 * 71^2 * 1.1e-16.
+TOLERANCE = 6e-11
+
+
+def load(path):
+    """Return the models of a release and what it stored of their results."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        models = pickle.loads(path.read_bytes())
+    return models, np.load(path.with_suffix(".npz"))
+
+
+def test_there_are_pickles():
+    assert len(PICKLES) > 0
+
+
+@pytest.mark.parametrize("path", PICKLES, ids=lambda path: path.stem)
+def test_features_of_an_earlier_release(path):
+    models, stored = load(path)
+    expected = stored["features"]
+    features = models["features"].transform(stored["images"])
+    assert np.linalg.norm(features - expected) <= TOLERANCE * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("name", ["classifier", "supervised"])
+@pytest.mark.parametrize("path", PICKLES, ids=lambda path: path.stem)
+def test_predictions_of_an_earlier_release(path, name):
+    models, stored = load(path)
+    model, images = models[name], stored["images"]
+    assert_array_equal(model.predict(images), stored[f"{name}_labels"])
+    # Decisions are linear in the features.
+    largest_error = TOLERANCE * np.linalg.norm(stored[f"{name}_features"])
+    largest_error *= np.linalg.norm(model.coef_, 2)
+    errors = model.decision_function(images) - stored[f"{name}_decisions"]
+    assert np.linalg.norm(errors) <= largest_error
+    # The bound tells models apart.
+    assert largest_error < 1e-6 * np.linalg.norm(stored[f"{name}_decisions"])
+
+
+ESTIMATORS = [
+    CKNClassifier,
+    CKNFeatures,
+    CKNRegressor,
+    LinearPathClassifier,
+    PatchWhitening,
+    RidgePathRegressor,
+    SphericalKMeans,
+    SupervisedCKNClassifier,
+]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_another_version_warns(estimator, monkeypatch):
+    monkeypatch.setattr(persistence, "__version__", "0.0.1")
+    pickled = pickle.dumps(estimator())
+    monkeypatch.undo()
+    message = (
+        f"{estimator.__name__} was pickled by version 0.0.1 of sklearn-ckn and is "
+        f"unpickled by version {sklearn_ckn.__version__}"
+    )
+    with pytest.warns(InconsistentVersionWarning, match=message) as record:
+        loaded = pickle.loads(pickled)
+    assert len(record) == 1
+    assert record[0].message.original_version == "0.0.1"
+    assert vars(loaded) == vars(estimator())
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_same_version_does_not_warn(estimator):
+    # Warnings are errors here.
+    loaded = pickle.loads(pickle.dumps(estimator()))
+    assert vars(loaded) == vars(estimator()) == vars(clone(loaded))
+
+
+def test_a_pickle_without_a_version_warns():
+    state = vars(CKNFeatures()).copy()
+    features = CKNFeatures.__new__(CKNFeatures)
+    with pytest.warns(InconsistentVersionWarning, match="version unknown"):
+        features.__setstate__(state)
+    assert vars(features) == state
