@@ -3,6 +3,7 @@
 #include <cmath>
 #include <csetjmp>
 #include <functional>
+#include <memory>
 #include <ucontext.h>
 #include <vector>
 
@@ -40,11 +41,20 @@ struct Fiber {
 static std::vector<Fiber> fibers;
 static size_t current;
 
+static void leave()
+{
+    if (!_setjmp(fibers[current].resume))
+        _longjmp(scheduler, 1);
+}
+
+// A fiber takes its thread of one block after the other.
 static void enter()
 {
-    kernel();
-    fibers[current].done = true;
-    _longjmp(scheduler, 1);
+    for (;;) {
+        kernel();
+        fibers[current].done = true;
+        leave();
+    }
 }
 
 static void resume(Fiber &fiber)
@@ -75,21 +85,24 @@ static void launch_alone(dim3 grid, dim3 block, bool descending, Body body)
 static void launch(dim3 grid, dim3 block, bool descending, std::function<void()> body)
 {
     const size_t n = (size_t)block.x * block.y;
-    std::vector<char> stacks(n * STACK);
+    // Not cleared: most of a stack is never touched.
+    const std::unique_ptr<char[]> stacks(new char[n * STACK]);
     kernel = body;
     blockDim = block;
+    fibers.assign(n, Fiber());
+    for (size_t i = 0; i < n; i++) {
+        Fiber &fiber = fibers[i];
+        fiber.thread = {(unsigned)(i % block.x), (unsigned)(i / block.x), 0};
+        getcontext(&fiber.context);
+        fiber.context.uc_stack.ss_sp = &stacks[i * STACK];
+        fiber.context.uc_stack.ss_size = STACK;
+        fiber.context.uc_link = nullptr;
+        makecontext(&fiber.context, enter, 0);
+    }
     for (unsigned index = 0; index < grid.x; index++) {
         blockIdx = {index, 0, 0};
-        fibers.assign(n, Fiber());
-        for (size_t i = 0; i < n; i++) {
-            Fiber &fiber = fibers[i];
-            fiber.thread = {(unsigned)(i % block.x), (unsigned)(i / block.x), 0};
-            getcontext(&fiber.context);
-            fiber.context.uc_stack.ss_sp = &stacks[i * STACK];
-            fiber.context.uc_stack.ss_size = STACK;
-            fiber.context.uc_link = nullptr;
-            makecontext(&fiber.context, enter, 0);
-        }
+        for (Fiber &fiber : fibers)
+            fiber.done = false;
         for (size_t n_done = 0; n_done < n;) {
             n_done = 0;
             for (size_t turn = 0; turn < n; turn++) {
@@ -108,7 +121,5 @@ static void launch(dim3 grid, dim3 block, bool descending, std::function<void()>
 
 static inline void __syncthreads()
 {
-    using namespace fibers;
-    if (!_setjmp(fibers::fibers[current].resume))
-        _longjmp(scheduler, 1);
+    fibers::leave();
 }
