@@ -297,12 +297,12 @@ def restore_layout(images, X):
 
     Parameters
     ----------
-    images : ndarray of shape (n, H, W, C)
+    images : array of shape (n, H, W, C)
     X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
 
     Returns
     -------
-    images : ndarray of the shape of X
+    images : array of the shape of X
         A view where possible.
     """
     # What has no shape, or one axis of objects, is converted once more.

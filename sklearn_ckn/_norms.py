@@ -8,6 +8,10 @@ from sklearn_ckn._arrays import namespace
 # Values in a block: half a megabyte of float32.
 BLOCK_VALUES = 2**17
 
+# The same for arrays on a GPU, whose operations all go through memory: enough for
+# every multiprocessor, and small beside the memory.
+GPU_BLOCK_VALUES = 2**26
+
 
 def powers_of_two(largest):
     """Return powers of two that bring values between 1/2 and 1, and their inverses.
@@ -31,16 +35,11 @@ def powers_of_two(largest):
 
 
 def cache_blocks(rows):
-    """Return slices of rows that stay in the cache through several operations.
-
-    All rows of an array on a GPU, where one operation after the other goes through
-    memory.
-    """
+    """Return slices of rows that stay in the cache through several operations."""
     if len(rows) == 0:
         return ()
-    if namespace(rows) is not np:
-        return (slice(0, len(rows)),)
-    return gen_batches(len(rows), max(1, BLOCK_VALUES // rows.shape[1]))
+    n_values = BLOCK_VALUES if namespace(rows) is np else GPU_BLOCK_VALUES
+    return gen_batches(len(rows), max(1, n_values // rows.shape[1]))
 
 
 def row_norms(rows):

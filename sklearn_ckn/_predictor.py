@@ -1,8 +1,9 @@
 """What the classifier and the regressor share: a network and a head on its features."""
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._arrays import namespace, to_namespace
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._engine import get_prediction_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import check_images
@@ -47,7 +48,7 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         Returns
         -------
         results : list of array
-            Of the namespace of X.
+            NumPy's if X is, or else as ``function`` returns them.
         """
         check_is_fitted(self)
         # The device of this estimator, which may have changed since the fit.
@@ -55,10 +56,11 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         images = check_images(self, X, reset=False)
         blocks = self.features_._feature_blocks(images, engine, engine.xp)
         parts = [function(block) for _, block in blocks]
-        return [
-            to_namespace(namespace(*arrays).concatenate(arrays), namespace(images))
+        results = [
+            namespace(*arrays).concatenate(arrays)
             for arrays in zip(*parts, strict=True)
         ]
+        return list(map(to_numpy, results)) if namespace(images) is np else results
 
     @property
     def coef_(self) -> FloatArray:

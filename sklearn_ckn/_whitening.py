@@ -16,13 +16,14 @@ from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._images import (
     check_images,
     compute_dtype,
     keep_fitted_on_error,
     restore_layout,
 )
-from sklearn_ckn._norms import BLOCK_VALUES
+from sklearn_ckn._norms import BLOCK_VALUES, GPU_BLOCK_VALUES
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._typing import FloatArray, ImageShape, fit_context
@@ -203,8 +204,9 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
 
         Returns
         -------
-        whitened : ndarray of the shape of X
-            float64 for float64 images, float32 for uint8 and float32.
+        whitened : array of the shape of X
+            float64 for float64 images, float32 for uint8 and float32. An array of
+            CuPy if X is one, computed where X is.
 
         Raises
         ------
@@ -214,9 +216,11 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
         check_is_fitted(self)
         images = check_images(self, X, reset=False)
         dtype = compute_dtype(images.dtype)
-        matrix = self.whitening_.astype(dtype)
-        counts = _patches_per_pixel(self.image_shape_, self.patch_shape_).astype(dtype)
-        whitened = np.empty(images.shape, dtype=dtype)
+        xp = namespace(images)
+        matrix = xp.asarray(self.whitening_.astype(dtype))
+        counts = _patches_per_pixel(self.image_shape_, self.patch_shape_)
+        counts = xp.asarray(counts.astype(dtype))
+        whitened = xp.empty(images.shape, dtype=dtype)
         with single_threaded_blas:
             for part, planes in _blocks_of_planes(images, self.patch_shape_, dtype):
                 patches = _gather_patches(planes, self.patch_shape_)
@@ -224,7 +228,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
                 # pixel, without its columns, give what patches would.
                 products = matrix[:, -patches.shape[1] :] @ patches
                 sums = _add_patches(products, planes.shape, self.patch_shape_)
-                np.divide(sums, counts, out=whitened[part].transpose(0, 3, 1, 2))
+                xp.divide(sums, counts, out=whitened[part].transpose(0, 3, 1, 2))
         return restore_layout(whitened, X)
 
     def __sklearn_tags__(self):
@@ -281,10 +285,11 @@ def _blocks_of_planes(images, patch_shape, dtype):
     # Patches before and after whitening, and the image on both sides.
     n_bytes = 2 * (n_values + prod(images.shape[1:])) * np.dtype(dtype).itemsize
     by_memory = get_chunk_n_rows(n_bytes, max_n_rows=len(images))
-    by_cache = max(1, BLOCK_VALUES // n_values)
+    xp = namespace(images)
+    by_cache = max(1, (BLOCK_VALUES if xp is np else GPU_BLOCK_VALUES) // n_values)
     for part in gen_batches(len(images), min(by_memory, by_cache)):
         planes = images[part].transpose(0, 3, 1, 2)
-        yield part, np.ascontiguousarray(planes, dtype=dtype)
+        yield part, xp.ascontiguousarray(planes, dtype=dtype)
 
 
 def _windows(planes, patch_shape):
@@ -327,11 +332,12 @@ def _gather_patches(planes, patch_shape):
     if len(windows) == 1:
         return planes.reshape(*planes.shape[:2], -1)
     n, n_channels, *positions = windows[0].shape
-    patches = np.empty(
+    xp = namespace(planes)
+    patches = xp.empty(
         (n, len(windows) - 1, n_channels, *positions), dtype=planes.dtype
     )
     for index, window in enumerate(windows[1:]):
-        np.subtract(window, windows[0], out=patches[:, index])
+        xp.subtract(window, windows[0], out=patches[:, index])
     return patches.reshape(n, -1, prod(positions))
 
 
@@ -350,8 +356,9 @@ def _add_patches(patches, planes_shape, patch_shape):
     -------
     sums : ndarray of shape (n, C, H, W), dtype of ``patches``
     """
-    sums = np.zeros(planes_shape, dtype=patches.dtype)
-    patches = np.split(patches, prod(patch_shape[:2]), axis=1)
+    xp = namespace(patches)
+    sums = xp.zeros(planes_shape, dtype=patches.dtype)
+    patches = xp.split(patches, prod(patch_shape[:2]), axis=1)
     for window, pixels in zip(_windows(sums, patch_shape), patches, strict=True):
         window += pixels.reshape(window.shape)
     return sums
@@ -378,6 +385,10 @@ def _second_moments(images, patch_shape):
     moments = 0.0
     for _, planes in _blocks_of_planes(images, patch_shape, np.float64):
         patches = _gather_patches(planes, patch_shape)
-        for product in patches @ patches.transpose(0, 2, 1):
-            moments += product
-    return moments / (len(images) * patches.shape[2])
+        products = patches @ patches.transpose(0, 2, 1)
+        if namespace(products) is np:
+            for product in products:
+                moments += product
+        else:
+            moments = moments + products.sum(axis=0)
+    return to_numpy(moments) / (len(images) * patches.shape[2])

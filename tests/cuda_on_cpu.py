@@ -55,7 +55,18 @@ def load(source, options):
     shim = Path(__file__).with_name("cuda_shim.h")
     code.write_text("\n".join([f'#include "{shim}"', source, *launchers]))
     library = folder / "kernels.so"
-    command = [compiler(), "-O2", "-U_FORTIFY_SOURCE", "-fPIC", "-shared", "-Wall", "-Werror", *options]
+    command = [
+        compiler(),
+        "-O2",
+        "-U_FORTIFY_SOURCE",
+        "-fPIC",
+        "-shared",
+        "-Wall",
+        "-Werror",
+        "-Wno-unused-function",
+        "-Wno-unused-function",
+        *options,
+    ]
     subprocess.run([*command, str(code), "-o", str(library)], check=True)
     loaded = ctypes.CDLL(str(library))
     shutil.rmtree(folder)
@@ -99,8 +110,7 @@ class Kernel:
         block = (*block, 1)[:2]
         assert grid > 0
         arguments = [
-            self._argument(*pair)
-            for pair in zip(self._parameters, values, strict=True)
+            self._argument(*pair) for pair in zip(self._parameters, values, strict=True)
         ]
         outputs = [
             value

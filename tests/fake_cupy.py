@@ -199,16 +199,22 @@ class Event:
         Clock.now += 1
         self._clock = Clock.now
 
+    def run(self):
+        """Do the work, for another stream that waits: the CPU does not."""
+        if isinstance(self._stream, Stream):
+            self._stream.run(self._position)
+
     def synchronize(self):
         if isinstance(self._stream, Stream):
             self._stream.run(self._position)
+            self._stream.check_sources(self._position)
 
 
 class CurrentStream:
     """The default stream, which does everything at once."""
 
     def wait_event(self, event):
-        event.synchronize()
+        event.run()
 
 
 class Stream:
@@ -218,9 +224,11 @@ class Stream:
         self.work = []
         self._n_done = 0
         self._seen = 0
+        # Arrays of the CPU that copies may still be reading, and what they held.
+        self._sources = []
 
     def wait_event(self, event):
-        event.synchronize()
+        event.run()
         self._seen = max(self._seen, event._clock)
 
     def _check(self, array):
@@ -234,6 +242,14 @@ class Stream:
     def write(self, array, source):
         self._check(array)
         self.work.append(lambda: array._host.__setitem__(..., source))
+        self._sources.append((len(self.work), source, source.copy()))
+
+    def check_sources(self, position):
+        """Raise if what is copied was changed before the CPU knew of the end."""
+        for end, source, held in self._sources:
+            if end <= position:
+                np.testing.assert_array_equal(source, held)
+        self._sources = [each for each in self._sources if each[0] > position]
 
     def run(self, position):
         for work in self.work[self._n_done : position]:
@@ -242,6 +258,7 @@ class Stream:
 
     def synchronize(self):
         self.run(len(self.work))
+        self.check_sources(len(self.work))
 
 
 class RawModule:

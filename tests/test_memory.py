@@ -36,9 +36,9 @@ def encodings(monkeypatch):
     calls = []
     function = CKNFeatures._encode
 
-    def counted(self, images, task):
+    def counted(self, images, *arguments):
         calls.append(len(images))
-        return function(self, images, task)
+        return function(self, images, *arguments)
 
     monkeypatch.setattr(CKNFeatures, "_encode", counted)
     return calls

@@ -33,11 +33,12 @@ def test_steps(name):
     images, settings = arrays["images"], layer.settings
     shape = (len(images), *settings.response_shape(images.shape[1:]))
     steps = ArraySteps()
-    patches, *norms = steps.unfold(images, settings)
-    products = patches @ layer.anchors.T
+    mean = layer.anchors.mean(axis=0)
+    patches, scalars = steps.unfold(images, mean, settings)
+    products = patches @ (layer.anchors - mean).T
     results = {
-        "responses": steps.respond(products, *norms, settings).reshape(*shape, -1),
-        "pooled": steps.respond_and_pool(products, *norms, shape, settings, "f8"),
+        "responses": steps.respond(products, scalars, settings).reshape(*shape, -1),
+        "pooled": steps.respond_and_pool(products, scalars, shape, settings, "f8"),
     }
     assert_allclose(layer.projection, arrays["inverse_sqrt"], rtol=1e-10, atol=1e-12)
     for step in results:

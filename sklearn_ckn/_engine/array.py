@@ -20,15 +20,14 @@ class LayerTape:
     maps : array of shape (n, H, W, C)
         Its input.
     products : array of shape (m, p)
-        Of the patches at the m = n * H1 * W1 positions and the anchors.
-    norms, inverse_norms : array of shape (m, 1)
+        Of the patches at the m = n * H1 * W1 positions and the centred anchors.
+    scalars : PatchScalars
     pooled : array of shape (n, H', W', p)
     """
 
     maps: object
     products: object
-    norms: object
-    inverse_norms: object
+    scalars: object
     pooled: object
 
 
@@ -39,12 +38,18 @@ class ArrayLayer:
     Attributes
     ----------
     settings : LayerSettings
+    mean : array of shape (k * k * C,)
+        Of the anchors.
+    centred : array of shape (p, k * k * C)
+        Anchors minus their mean.
     anchors : array of shape (p, k * k * C)
     projection : array of shape (p, p)
         float64 where a projection in float32 would lose too much.
     """
 
     settings: object
+    mean: object
+    centred: object
     anchors: object
     projection: object
 
@@ -89,7 +94,7 @@ class ArrayEngine(Engine):
             settings = layer.settings
             n_positions = prod(settings.response_shape(shape))
             yield (
-                itemsize * n_positions * (settings.n_anchors + 2),
+                itemsize * n_positions * (settings.n_anchors + 3),
                 itemsize * n_positions * settings.patch_length(shape),
                 itemsize * prod(shape),
                 np.dtype(np.float64).itemsize * prod(output),
@@ -118,10 +123,12 @@ class ArrayEngine(Engine):
             except MemoryError:
                 if rows_at_once == 1:
                     raise
-                self.release_memory()
-                rows_at_once = -(-min(rows_at_once, n_rows) // 2)
+            else:
+                start += rows_at_once
                 continue
-            start += rows_at_once
+            # Only here are the arrays gone that the error's traceback holds.
+            self.release_memory()
+            rows_at_once = -(-min(rows_at_once, n_rows) // 2)
 
     def encode(self, images, layers):
         """Map images through layers; see ``CPUEngine.encode``."""
@@ -159,39 +166,38 @@ class ArrayEngine(Engine):
         self._prepared = dtype, list(layers), prepared
         return prepared
 
-    def _prepare_layer(self, layer, dtype, *, accurate=True):
+    def _prepare_layer(self, layer, dtype):
         """Return an ArrayLayer; its projection in float64 where that is needed."""
-        wide = dtype
-        if accurate and dtype != np.float64:
-            gain = RoundingGains.of(layer, layer.anchors.mean(axis=0)).projection
-            wide = np.float64 if gain > MAX_PROJECTION_GAIN else dtype
+        xp = self.xp
+        mean = layer.anchors.astype(np.float64).mean(axis=0)
+        gain = RoundingGains.of(layer, mean).projection
+        wide = np.float64 if gain > MAX_PROJECTION_GAIN else dtype
         return ArrayLayer(
             layer.settings,
-            self.xp.asarray(layer.anchors, dtype=dtype),
-            self.xp.asarray(layer.projection, dtype=wide),
+            xp.asarray(mean, dtype=dtype),
+            xp.asarray(layer.anchors - mean, dtype=dtype),
+            xp.asarray(layer.anchors, dtype=dtype),
+            xp.asarray(layer.projection, dtype=wide),
         )
 
     def _encode_layer(self, maps, layer):
         """Return the output of a layer and its tape."""
         settings = layer.settings
         shape = (len(maps), *settings.response_shape(maps.shape[1:]))
-        patches, norms, inverse_norms = self._steps.unfold(maps, settings)
-        products = patches @ layer.anchors.T
+        patches, scalars = self._steps.unfold(maps, layer.mean, settings)
+        products = patches @ layer.centred.T
         del patches
         dtype = layer.projection.dtype
-        pooled = self._steps.respond_and_pool(
-            products, norms, inverse_norms, shape, settings, dtype
-        )
-        output = (pooled @ layer.projection).astype(maps.dtype, copy=False)
-        return output, LayerTape(maps, products, norms, inverse_norms, pooled)
+        pooled = self._steps.respond_and_pool(products, scalars, shape, settings, dtype)
+        output = _project(pooled, layer.projection).astype(maps.dtype, copy=False)
+        return output, LayerTape(maps, products, scalars, pooled)
 
     def encode_with_tape(self, images, layers):
         """Map images and keep every step; see ``CPUEngine.encode_with_tape``."""
         maps = self.xp.asarray(images)
         tape = []
         for layer in layers:
-            # Gradients need no more digits than the sums that they are made of have.
-            prepared = self._prepare_layer(layer, maps.dtype, accurate=False)
+            prepared = self._prepare_layer(layer, maps.dtype)
             maps, layer_tape = self._encode_layer(maps, prepared)
             tape.append((prepared, layer_tape))
         return maps, tape
@@ -211,17 +217,17 @@ class ArrayEngine(Engine):
         settings = layer.settings
         n_anchors = settings.n_anchors
         shape = (len(slopes), *settings.response_shape(tape.maps.shape[1:]))
-        flat_slopes = slopes.reshape(-1, n_anchors)
-        projection_slopes = tape.pooled.reshape(-1, n_anchors).T @ flat_slopes
+        dtype = slopes.dtype
+        pooled = tape.pooled.reshape(-1, n_anchors).astype(dtype, copy=False)
+        projection_slopes = pooled.T @ slopes.reshape(-1, n_anchors)
         product_slopes, coefficients, beta_slopes = self._steps.differentiate(
-            slopes @ layer.projection,
+            _project(slopes, layer.projection.astype(dtype, copy=False)),
             tape.products,
-            tape.norms,
-            tape.inverse_norms,
+            tape.scalars,
             shape,
             settings,
         )
-        patches, _, _ = self._steps.unfold(tape.maps, settings)
+        patches, _ = self._steps.unfold(tape.maps, layer.mean, settings)
         anchor_slopes = product_slopes.T @ patches
         del patches
         gradients = LayerGradients(
@@ -266,3 +272,8 @@ class ArrayEngine(Engine):
         """Add the points of each group; see ``CPUEngine.sum_groups``."""
         xp = self.xp
         return self._steps.sum_groups(xp.asarray(points), xp.asarray(labels), n_groups)
+
+
+def _project(maps, projection):
+    """Return maps (n, H', W', p) times a projection, as a single product."""
+    return (maps.reshape(-1, maps.shape[-1]) @ projection).reshape(maps.shape)

@@ -1,5 +1,6 @@
 """The steps of a layer in readable array code: the oracle of all other code."""
 
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -35,27 +36,48 @@ def unfold(maps, settings):
     )
 
 
+@dataclass(frozen=True)
+class PatchScalars:
+    """Three numbers of every patch, each an array of shape (m, 1).
+
+    Attributes
+    ----------
+    norms : array
+    inverse_norms : array
+        0 for patches of zeros.
+    offsets : array
+        Products with the mean of the anchors. Products with the anchors themselves are
+        computed as those with anchors minus their mean, plus this: smaller numbers
+        make smaller errors of rounding, and those of the offset are the same for all
+        anchors, which the projection does not enlarge.
+    """
+
+    norms: object
+    inverse_norms: object
+    offsets: object
+
+
 class ArraySteps:
     """What the array engine does around its matrix products.
 
     ``m`` is the number of positions of all images, n * H1 * W1, and ``shape`` is
-    (n, H1, W1).
+    (n, H1, W1). Products are those of patches and anchors minus their mean.
     """
 
-    def unfold(self, maps, settings):
-        """Return patches and their norms.
+    def unfold(self, maps, mean, settings):
+        """Return patches and what is known of them.
 
         Parameters
         ----------
         maps : array of shape (n, H, W, C)
+        mean : array of shape (k * k * C,)
+            Of the anchors.
         settings : LayerSettings
 
         Returns
         -------
         patches : array of shape (m, k * k * C)
-        norms : array of shape (m, 1)
-        inverse_norms : array of shape (m, 1)
-            0 for patches of zeros.
+        scalars : PatchScalars
         """
         xp = namespace(maps)
         patches = unfold(maps, settings)
@@ -64,23 +86,24 @@ class ArraySteps:
         inverse_norms = xp.where(
             norms > SMALLEST_NORM, 1 / xp.maximum(norms, SMALLEST_NORM), 0
         )
-        return patches, norms, inverse_norms
+        return patches, PatchScalars(
+            norms, inverse_norms, patches @ mean[:, np.newaxis]
+        )
 
-    def respond(self, products, norms, inverse_norms, settings):
+    def respond(self, products, scalars, settings):
         """Return the responses norm * kappa(product / norm), (m, p)."""
-        values = kernel_values(products * inverse_norms, settings.kernel, settings.beta)
-        return namespace(products).where(inverse_norms > 0, norms * values, 0)
+        cosines = (products + scalars.offsets) * scalars.inverse_norms
+        values = kernel_values(cosines, settings.kernel, settings.beta)
+        xp = namespace(products)
+        return xp.where(scalars.inverse_norms > 0, scalars.norms * values, 0)
 
-    def respond_and_pool(
-        self, products, norms, inverse_norms, shape, settings, sum_dtype
-    ):
+    def respond_and_pool(self, products, scalars, shape, settings, sum_dtype):
         """Return the pooled responses.
 
         Parameters
         ----------
         products : array of shape (m, p)
-            Of patches and anchors.
-        norms, inverse_norms : array of shape (m, 1)
+        scalars : PatchScalars
         shape : tuple of int
         settings : LayerSettings
         sum_dtype : dtype
@@ -90,7 +113,7 @@ class ArraySteps:
         -------
         pooled : array of shape (n, H', W', p), ``sum_dtype``
         """
-        responses = self.respond(products, norms, inverse_norms, settings)
+        responses = self.respond(products, scalars, settings)
         responses = responses.reshape(*shape, -1).astype(sum_dtype, copy=False)
         down, along = self._pooling(shape, settings, responses)
         xp = namespace(responses)
@@ -107,15 +130,13 @@ class ArraySteps:
             for size in shape[1:]
         ]
 
-    def differentiate(
-        self, pooled_slopes, products, norms, inverse_norms, shape, settings
-    ):
+    def differentiate(self, pooled_slopes, products, scalars, shape, settings):
         """Follow a gradient in the pooled responses back to products and norms.
 
         Parameters
         ----------
         pooled_slopes : array of shape (n, H', W', p)
-        products, norms, inverse_norms, shape, settings
+        products, scalars, shape, settings
             See ``respond_and_pool``.
 
         Returns
@@ -131,8 +152,8 @@ class ArraySteps:
         down, along = self._pooling(shape, settings, products)
         rows = xp.einsum("jw,nijp->niwp", along, pooled_slopes)
         slopes = xp.einsum("ih,niwp->nhwp", down, rows).reshape(products.shape)
-        slopes = xp.where(inverse_norms > 0, slopes, 0)
-        cosines = products * inverse_norms
+        slopes = xp.where(scalars.inverse_norms > 0, slopes, 0)
+        cosines = (products + scalars.offsets) * scalars.inverse_norms
         # norm * kappa(product / norm), by the product, by beta and by the norm
         derivative, beta_derivative = kernel_derivatives(
             cosines, settings.kernel, settings.beta
@@ -141,8 +162,8 @@ class ArraySteps:
         norm_slopes = (slopes * (values - cosines * derivative)).sum(
             axis=1, keepdims=True
         )
-        beta_slopes = (slopes * norms * beta_derivative).sum(axis=1)
-        return slopes * derivative, norm_slopes * inverse_norms, beta_slopes
+        beta_slopes = (slopes * scalars.norms * beta_derivative).sum(axis=1)
+        return slopes * derivative, norm_slopes * scalars.inverse_norms, beta_slopes
 
     def fold(self, patch_slopes, coefficients, maps, settings):
         """Add the slopes of patches where they were taken from.

@@ -83,10 +83,7 @@ class CUDAEngine(ArrayEngine):
         return n_bytes <= RESIDENT_SHARE * self._free_bytes()
 
     def release_memory(self):
-        """Give the memory that CuPy keeps for later back to the device.
-
-        A tape that was too large is made smaller from now on.
-        """
+        """Give the memory that CuPy keeps for later back to the device."""
         self._prepared = None
         self._pool.free_all_blocks()
 

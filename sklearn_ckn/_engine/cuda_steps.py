@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from sklearn_ckn._engine.array_steps import SMALLEST_NORM
+from sklearn_ckn._engine.array_steps import SMALLEST_NORM, PatchScalars
 from sklearn_ckn._kernels import KERNELS
 from sklearn_ckn._layer import pooling_taps
 
@@ -62,35 +62,33 @@ class CudaSteps:
             grid = -(-n_positions // GROUPS)
             self._launch(name, grid, (LANES, GROUPS), dtype, *arguments)
 
-    def unfold(self, maps, settings):
-        """Return patches and their norms; see ``ArraySteps.unfold``."""
+    def unfold(self, maps, mean, settings):
+        """Return patches and what is known of them; see ``ArraySteps.unfold``."""
         maps = self._cupy.ascontiguousarray(maps)
         n_images, height, width, n_channels = maps.shape
         rows, columns = settings.response_shape(maps.shape[1:])
         n_positions = n_images * rows * columns
         length = settings.patch_length(maps.shape[1:])
         patches = self._cupy.empty((n_positions, length), maps.dtype)
-        norms, inverse_norms = (
-            self._cupy.empty((n_positions, 1), maps.dtype) for _ in range(2)
+        scalars = PatchScalars(
+            *(self._cupy.empty((n_positions, 1), maps.dtype) for _ in range(3))
         )
         self._launch_positions(
             "unfold",
             n_positions,
             maps.dtype,
             maps,
+            self._cupy.ascontiguousarray(mean),
             patches,
-            norms,
-            inverse_norms,
+            *_arrays(scalars),
             np.int64(n_positions),
             *_integers(height, width, n_channels, rows, columns, settings.patch_size),
             *_integers(settings.pad_axis(height)[0], settings.pad_axis(width)[0]),
             maps.dtype.type(SMALLEST_NORM),
         )
-        return patches, norms, inverse_norms
+        return patches, scalars
 
-    def respond_and_pool(
-        self, products, norms, inverse_norms, shape, settings, sum_dtype
-    ):
+    def respond_and_pool(self, products, scalars, shape, settings, sum_dtype):
         """Return the pooled responses; see ``ArraySteps.respond_and_pool``."""
         n_anchors = products.shape[1]
         pooled_rows, pooled_columns = (
@@ -106,8 +104,7 @@ class CudaSteps:
             n_threads,
             products.dtype,
             products,
-            norms,
-            inverse_norms,
+            *_arrays(scalars),
             self._cupy.asarray(taps.astype(sum_dtype)),
             pooled,
             np.int64(n_threads),
@@ -117,9 +114,7 @@ class CudaSteps:
         )
         return pooled
 
-    def differentiate(
-        self, pooled_slopes, products, norms, inverse_norms, shape, settings
-    ):
+    def differentiate(self, pooled_slopes, products, scalars, shape, settings):
         """Follow a gradient back to products and norms; see ``ArraySteps``."""
         n_positions, n_anchors = products.shape
         taps = pooling_taps(settings.subsampling)
@@ -133,8 +128,7 @@ class CudaSteps:
             products.dtype,
             self._cupy.ascontiguousarray(pooled_slopes),
             products,
-            norms,
-            inverse_norms,
+            *_arrays(scalars),
             self._cupy.asarray(taps.astype(products.dtype)),
             product_slopes,
             coefficients,
@@ -184,6 +178,11 @@ class CudaSteps:
             *_integers(points.shape[1]),
         )
         return sums
+
+
+def _arrays(scalars):
+    """Return the arrays of PatchScalars in the order that the kernels take them."""
+    return scalars.norms, scalars.inverse_norms, scalars.offsets
 
 
 def _integers(*values):

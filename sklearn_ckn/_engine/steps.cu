@@ -69,14 +69,15 @@ __device__ int last_pooled(int row, int radius, int subsampling, int n_pooled)
     return last < n_pooled ? last : n_pooled - 1;
 }
 
-// Patches as rows, their norms and reciprocals; LANES x GROUPS threads.
+// Patches as rows, their norms, reciprocals and products with the mean anchor; LANES x
+// GROUPS threads.
 extern "C" __global__ void unfold(
-    const SCALAR *maps, SCALAR *patches, SCALAR *norms, SCALAR *inverse_norms,
-    long long n_positions, int height, int width, int n_channels, int n_rows,
+    const SCALAR *maps, const SCALAR *mean, SCALAR *patches, SCALAR *norms,
+    SCALAR *inverse_norms, SCALAR *offsets, long long n_positions, int height, int width, int n_channels, int n_rows,
     int n_columns, int patch_size, int top, int left, SCALAR smallest_norm)
 {
     const long long position = (long long)blockIdx.x * GROUPS + threadIdx.y;
-    SCALAR sum = 0;
+    SCALAR sum = 0, offset = 0;
     if (position < n_positions) {
         const int column = position % n_columns - left;
         const int row = position / n_columns % n_rows - top;
@@ -96,13 +97,16 @@ extern "C" __global__ void unfold(
                     value = maps[start + e];
                 target[e] = value;
                 sum += value * value;
+                offset += value * mean[i * run + e];
             }
         }
     }
     const SCALAR norm = sqrt(sum_lanes(sum));
+    offset = sum_lanes(offset);
     if (position < n_positions && threadIdx.x == 0) {
         norms[position] = norm;
         inverse_norms[position] = norm > smallest_norm ? 1 / norm : 0;
+        offsets[position] = offset;
     }
 }
 
@@ -110,7 +114,7 @@ extern "C" __global__ void unfold(
 // all rows; a row of responses is part of three pooled rows at most.
 extern "C" __global__ void respond_and_pool(
     const SCALAR *products, const SCALAR *norms, const SCALAR *inverse_norms,
-    const SUM *taps, SUM *pooled, long long n_threads, int n_anchors, int n_rows,
+    const SCALAR *offsets, const SUM *taps, SUM *pooled, long long n_threads, int n_anchors, int n_rows,
     int n_columns, int n_pooled_rows, int n_pooled_columns, int subsampling, int radius,
     int kernel, SCALAR beta)
 {
@@ -142,7 +146,8 @@ extern "C" __global__ void respond_and_pool(
             const long long position = start + column;
             const SCALAR inverse = inverse_norms[position];
             if (inverse > 0) {
-                const SCALAR cosine = products[position * n_anchors + anchor] * inverse;
+                const SCALAR cosine = inverse
+                    * (products[position * n_anchors + anchor] + offsets[position]);
                 const SCALAR value = respond(cosine, kernel, beta).value;
                 sum += taps[column - centre + radius] * (SUM)(norms[position] * value);
             }
@@ -167,10 +172,10 @@ extern "C" __global__ void respond_and_pool(
 // The slopes in products, norms and beta; LANES x GROUPS threads.
 extern "C" __global__ void differentiate(
     const SCALAR *pooled_slopes, const SCALAR *products, const SCALAR *norms,
-    const SCALAR *inverse_norms, const SCALAR *taps, SCALAR *product_slopes,
-    SCALAR *coefficients, SCALAR *beta_slopes, long long n_positions, int n_anchors,
-    int n_rows, int n_columns, int n_pooled_rows, int n_pooled_columns, int subsampling,
-    int radius, int kernel, SCALAR beta)
+    const SCALAR *inverse_norms, const SCALAR *offsets, const SCALAR *taps,
+    SCALAR *product_slopes, SCALAR *coefficients, SCALAR *beta_slopes,
+    long long n_positions, int n_anchors, int n_rows, int n_columns, int n_pooled_rows,
+    int n_pooled_columns, int subsampling, int radius, int kernel, SCALAR beta)
 {
     const long long position = (long long)blockIdx.x * GROUPS + threadIdx.y;
     const bool active = position < n_positions;
@@ -196,7 +201,7 @@ extern "C" __global__ void differentiate(
                                              * n_pooled_columns + j) * n_anchors + anchor];
                     slope += taps[row - i * subsampling + radius] * sum;
                 }
-            const SCALAR cosine = products[index] * inverse;
+            const SCALAR cosine = (products[index] + offsets[position]) * inverse;
             const Response response = respond(cosine, kernel, beta);
             product_slopes[index] = slope * response.derivative;
             by_norm += slope * (response.value - cosine * response.derivative);

@@ -81,11 +81,12 @@ class BatchGradients:
     @property
     def are_finite(self):
         """Whether a step can be taken."""
-        # A product with 0 is NaN for what is not finite: one look for all of them.
-        total = self.value * 0
+        xp = namespace(self.theta)
+        # One look for all: what is on a GPU is waited for once.
+        finite = np.isfinite(self.value)
         for part in [*self.anchors, *self.log_betas, self.theta]:
-            total = total + (part * 0).sum()
-        return bool(total == 0)
+            finite = finite & xp.isfinite(part).all()
+        return bool(finite)
 
 
 def batch_gradients(
@@ -130,9 +131,9 @@ def batch_gradients(
         except MemoryError:
             if step == 1:
                 raise
-            # From now on: what did not fit once would not fit in the next batch.
-            engine.tape_bytes = engine.tape_bytes * min(step, len(images)) // step // 2
-            engine.release_memory()
+        # From now on: what did not fit once would not fit in the next batch either.
+        engine.tape_bytes = engine.tape_bytes * min(step, len(images)) // step // 2
+        engine.release_memory()
     return BatchGradients(value, *network.gradients(totals), theta_slopes)
 
 

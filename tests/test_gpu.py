@@ -1,0 +1,90 @@
+"""The tests of the GPU path, on a GPU: with CuPy in the place of its stand-in."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.datasets import load_digits
+
+# Tests with the fixtures of this module.
+from test_cuda_kernels import (  # noqa: F401
+    test_differentiate,
+    test_fold,
+    test_respond_and_pool,
+    test_sum_groups,
+    test_unfold,
+)
+from test_device import (  # noqa: F401
+    test_a_model_from_the_cpu_predicts_on_a_gpu,
+    test_an_array_on_the_gpu_and_device_cpu,
+    test_arrays_stay_on_the_gpu,
+    test_auto_takes_a_gpu,
+    test_bad_arrays_on_the_gpu,
+    test_bad_labels_with_an_array_on_the_gpu,
+    test_dtypes,
+    test_features_that_the_gpu_has_no_room_for,
+    test_float32_agrees,
+    test_heads_follow_their_features,
+    test_labels_may_be_on_the_gpu,
+    test_many_blocks,
+    test_memory_keeps_numpy_arrays,
+    test_regressor_follows_its_features,
+    test_same_model,
+    test_same_seed_same_bits,
+    test_whitening_follows_its_images,
+)
+from test_gpu_memory import (  # noqa: F401
+    test_a_loop_that_is_left_early,
+    test_blocks_go_to_the_gpu_and_back,
+)
+
+from sklearn_ckn import CKNClassifier
+from sklearn_ckn._engine.cuda_steps import CudaSteps
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    """CuPy, where it sees a GPU."""
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("no GPU")
+    return cupy
+
+
+@pytest.fixture
+def cupy(gpu):
+    return gpu
+
+
+@pytest.fixture(scope="module")
+def steps(gpu):
+    return CudaSteps(gpu)
+
+
+def test_digits(gpu):
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8).astype("f4")
+    models = [
+        CKNClassifier(random_state=0, device=device).fit(images[:1200], labels[:1200])
+        for device in ("cpu", "cuda")
+    ]
+    features = [model.features_.transform(images[1200:]) for model in models]
+    decisions = [model.decision_function(images[1200:]) for model in models]
+    assert_allclose(*features, atol=1e-4 * np.abs(features[0]).max())
+    assert np.mean(decisions[0].argmax(1) == decisions[1].argmax(1)) > 0.99
+
+
+def test_memory_running_out(gpu):
+    # A pool so small that parts must be halved, and the same features.
+    images = np.random.RandomState(0).randn(2000, 16, 16, 3).astype("f4")
+    model = CKNClassifier((64, 64), n_patches=5000, random_state=0, device="cuda")
+    labels = np.arange(2000) % 2
+    expected = model.fit(images[:200], labels[:200]).features_.transform(images)
+    pool = gpu.get_default_memory_pool()
+    pool.free_all_blocks()
+    pool.set_limit(size=64 * 2**20)
+    try:
+        assert_allclose(model.features_.transform(images), expected, atol=1e-5)
+    finally:
+        pool.set_limit(size=0)
