@@ -2,6 +2,7 @@
 
 import sys
 
+import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -160,6 +161,15 @@ def test_receptive_field(patch_size, subsampling, padding, axis):
         differs = np.abs(after - before).max(axis=other_axes) > 0
         sees = (positions <= pixel) & (pixel < positions + length)
         assert_array_equal(differs, sees)
+
+
+def test_images_on_a_gpu(monkeypatch, pyplot):
+    cupy = fake_cupy.install(monkeypatch)
+    features = make(device="cuda")
+    expected = AnchorsDisplay.from_estimator(features, layer=1, images=IMAGES)
+    images = cupy.asarray(IMAGES)
+    display = AnchorsDisplay.from_estimator(features, layer=1, images=images)
+    assert_array_equal(display.tiles, expected.tiles)
 
 
 def test_fewer_images_than_patches(pyplot):
