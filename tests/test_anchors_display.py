@@ -121,6 +121,16 @@ def test_closest_positions_of_a_deeper_layer():
     assert_array_equal(positions, expected.argmax(axis=1))
 
 
+@pytest.mark.parametrize("scale", [2.0**-700, 2.0**700])
+def test_images_of_any_magnitude(scale):
+    features = make()
+    for layer in (0, 1):
+        expected = closest_positions(features, layer, IMAGES)
+        found = closest_positions(features, layer, scale * IMAGES)
+        for left, right in zip(found, expected, strict=True):
+            assert_array_equal(left, right)
+
+
 def test_memory_does_not_change_what_is_found():
     features = make()
     expected = closest_positions(features, 1, IMAGES)
@@ -134,6 +144,7 @@ def test_memory_does_not_change_what_is_found():
     ("patch_size", "subsampling", "padding"),
     [
         ((3, 3), (2, 1), "same"),
+        ((3, 2), (1, 1), "same"),
         ((4, 2), (3, 1), "same"),
         ((3, 2, 3), (1, 2, 1), ("valid", "same", "valid")),
         ((2, 12), (2, 1), "valid"),
