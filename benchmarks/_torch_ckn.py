@@ -3,8 +3,8 @@
 Maps are channels first, or channels last in PyTorch's sense. ``TorchLayer`` computes as
 one would write it to train: with a separable pooling, norms from one channel of
 squares, and the right gradient through the inverse square root. ``PublishedLayer``
-computes the same maps with the operations of the published PyTorch code. Patches have
-odd sides, padding keeps the size.
+computes the same maps with the operations of the published PyTorch code. Padding
+keeps the size; for patches of even sides, where it is one-sided, maps are padded first.
 """
 
 import numpy as np
@@ -52,7 +52,8 @@ class TorchLayer(torch.nn.Module):
         maps = anchors.reshape(len(anchors), k, k, -1).transpose(0, 3, 1, 2)
         maps = torch.tensor(np.ascontiguousarray(maps)).float()
         self.anchors = torch.nn.Parameter(maps)
-        self.padding = (k - 1) // 2
+        self.padding = (k - 1) // 2 if k % 2 else 0
+        self.pad_first = (0, 0, 0, 0) if k % 2 else ((k - 1) // 2, k // 2) * 2
         taps = torch.tensor(pooling_taps(settings.subsampling)).float()
         self.make_buffers(taps)
 
@@ -90,6 +91,8 @@ class TorchLayer(torch.nn.Module):
 
     def forward(self, maps):
         """Map (n, C, H, W) to (n, p, H', W')."""
+        if any(self.pad_first):
+            maps = functional.pad(maps, self.pad_first)
         products = functional.conv2d(maps, self.anchors, padding=self.padding)
         norms = self.squared_norms(maps).clamp(min=1e-30).sqrt()
         if self.settings.kernel == "exp":
@@ -145,7 +148,9 @@ class PublishedSeparableLayer(PublishedLayer):
     pool = TorchLayer.pool
 
 
-def torch_encoder(layers, images, *, channels_last, compiled, separable=False):
+def torch_encoder(
+    layers, images, *, channels_last, compiled, separable=False, device="cpu"
+):
     """Return a function that maps images as the published code does.
 
     Parameters
@@ -159,6 +164,8 @@ def torch_encoder(layers, images, *, channels_last, compiled, separable=False):
         Whether by ``torch.compile``, for this one shape.
     separable : bool, default=False
         Whether to pool separably, unlike the published code.
+    device : str, default="cpu"
+        Where the network and the images are.
 
     Returns
     -------
@@ -170,8 +177,8 @@ def torch_encoder(layers, images, *, channels_last, compiled, separable=False):
         *(layer_class(layer.settings, layer.anchors) for layer in layers)
     ).eval()
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    network = network.to(memory_format=memory_format).requires_grad_(False)
-    maps = torch.tensor(images).permute(0, 3, 1, 2)
+    network = network.to(device, memory_format=memory_format).requires_grad_(False)
+    maps = torch.tensor(images, device=device).permute(0, 3, 1, 2)
     maps = maps.contiguous(memory_format=memory_format)
     function = torch.compile(network, dynamic=False) if compiled else network
 

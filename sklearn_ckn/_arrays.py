@@ -87,7 +87,7 @@ def cholesky_solver(matrix):
     return solve
 
 
-def lower_gram(rows, out):
+def lower_gram(rows, out=None):
     """Return X^T X, (d, d), of X of shape (n, d); only the lower triangle need be set.
 
     NumPy's product of a matrix with its own transpose would mirror the triangle, which
@@ -96,11 +96,11 @@ def lower_gram(rows, out):
     Parameters
     ----------
     rows : array of shape (n, d)
-    out : array of shape (d, d), dtype of ``rows``, in Fortran order
-        Memory that may be overwritten.
+    out : array of shape (d, d) or None, default=None
+        What an earlier call returned, whose memory may be overwritten.
     """
-    xp = namespace(rows)
-    if xp is not np:
-        return xp.matmul(rows.T, rows, out=out)
+    if namespace(rows) is not np:
+        return rows.T @ rows
     (syrk,) = scipy.linalg.get_blas_funcs(["syrk"], dtype=rows.dtype)
-    return syrk(1, rows.T, c=out, overwrite_c=True, lower=True)
+    reused = {} if out is None else {"c": out, "overwrite_c": True}
+    return syrk(1, rows.T, lower=True, **reused)

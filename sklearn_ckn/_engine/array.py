@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from sklearn_ckn._engine.array_steps import ArraySteps, pad_maps
-from sklearn_ckn._engine.base import Engine
+from sklearn_ckn._engine.base import Engine, LastLayers
 from sklearn_ckn._engine.packing import MAX_PROJECTION_GAIN, RoundingGains
 from sklearn_ckn._layer import LayerGradients, map_shapes
 
@@ -74,8 +74,7 @@ class ArrayEngine(Engine):
     def __init__(self, xp=np, steps=None):
         self.xp = xp
         self._steps = ArraySteps() if steps is None else steps
-        # Layers as given and as prepared last: a data set comes in many blocks.
-        self._prepared = None
+        self._prepared = LastLayers()
         self.name = f"array {xp.__name__}"
 
     def bytes_per_image(self, image_shape, layers, itemsize):
@@ -154,17 +153,11 @@ class ArrayEngine(Engine):
 
     def _prepare(self, layers, dtype):
         """Return the layers prepared, from the last call if they are the same."""
-        if self._prepared is not None:
-            last_dtype, last_layers, prepared = self._prepared
-            if (
-                dtype == last_dtype
-                and len(layers) == len(last_layers)
-                and all(a is b for a, b in zip(layers, last_layers, strict=True))
-            ):
-                return prepared
-        prepared = [self._prepare_layer(layer, dtype) for layer in layers]
-        self._prepared = dtype, list(layers), prepared
-        return prepared
+        return self._prepared.get(
+            dtype,
+            layers,
+            lambda: [self._prepare_layer(layer, dtype) for layer in layers],
+        )
 
     def _prepare_layer(self, layer, dtype):
         """Return an ArrayLayer; its projection in float64 where that is needed."""

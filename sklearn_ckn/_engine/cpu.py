@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from sklearn_ckn._engine.base import Engine
+from sklearn_ckn._engine.base import Engine, LastLayers
 from sklearn_ckn._engine.packing import pack_layer
 from sklearn_ckn._ext import _cpu, _patches
 from sklearn_ckn._layer import LayerGradients, map_shapes, multiply_adds
@@ -67,8 +67,7 @@ class CPUEngine(Engine):
     def __init__(self, instruction_set=None):
         self.instruction_set = instruction_set or choose_instruction_set()
         self.name = f"cpu {self.instruction_set}"
-        # Layers as given and as packed last: a data set comes in many blocks.
-        self._packed = None
+        self._packed = LastLayers()
         self._memory = {}
 
     def bytes_per_image(self, image_shape, layers, itemsize):
@@ -196,18 +195,11 @@ class CPUEngine(Engine):
 
     def _pack(self, layers, image_shape, dtype):
         """Return the layers packed, from the last call if they are the same."""
-        key = (image_shape, dtype)
-        if self._packed is not None:
-            last_key, last_layers, packed = self._packed
-            if (
-                key == last_key
-                and len(layers) == len(last_layers)
-                and all(a is b for a, b in zip(layers, last_layers, strict=True))
-            ):
-                return packed
-        packed = self._pack_anew(layers, image_shape, dtype)
-        self._packed = key, list(layers), packed
-        return packed
+        return self._packed.get(
+            (image_shape, dtype),
+            layers,
+            lambda: self._pack_anew(layers, image_shape, dtype),
+        )
 
     def _pack_anew(self, layers, image_shape, dtype, *, gradients=None, **changes):
         shapes = map_shapes(image_shape, layers)

@@ -1,5 +1,8 @@
 """The array engine on an NVIDIA GPU: its memory, and copies beside its work."""
 
+from importlib import import_module
+from math import prod
+
 from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cuda_steps import CudaSteps
 
@@ -25,26 +28,19 @@ class _Slot:
     def pinned(self, shape, dtype):
         """Return the pinned buffer as an array; waits until the last copy is done."""
         self.copied.synchronize()
-        if self._pinned is None or self._pinned.nbytes < _n_bytes(shape, dtype):
-            from cupyx import empty_pinned
-
-            self._pinned = empty_pinned(_n_bytes(shape, dtype), "u1")
-        return self._pinned[: _n_bytes(shape, dtype)].view(dtype).reshape(shape)
+        n_bytes = prod(shape) * dtype.itemsize
+        if self._pinned is None or self._pinned.nbytes < n_bytes:
+            self._pinned = import_module("cupyx").empty_pinned(n_bytes, "u1")
+        return self._pinned[:n_bytes].view(dtype).reshape(shape)
 
     def device(self, shape, dtype):
         """Return the buffer of the GPU as an array."""
-        if self._device is None or self._device.nbytes < _n_bytes(shape, dtype):
-            self._device = self._cupy.empty(_n_bytes(shape, dtype), "u1")
+        n_bytes = prod(shape) * dtype.itemsize
+        if self._device is None or self._device.nbytes < n_bytes:
+            self._device = self._cupy.empty(n_bytes, "u1")
             # The memory may be that of an array that queued work still reads.
             self.used.record()
-        return self._device[: _n_bytes(shape, dtype)].view(dtype).reshape(shape)
-
-
-def _n_bytes(shape, dtype):
-    n_bytes = dtype.itemsize
-    for size in shape:
-        n_bytes *= size
-    return n_bytes
+        return self._device[:n_bytes].view(dtype).reshape(shape)
 
 
 class CUDAEngine(ArrayEngine):
@@ -84,7 +80,7 @@ class CUDAEngine(ArrayEngine):
 
     def release_memory(self):
         """Give the memory that CuPy keeps for later back to the device."""
-        self._prepared = None
+        self._prepared.forget()
         self._pool.free_all_blocks()
 
     def upload(self, blocks):

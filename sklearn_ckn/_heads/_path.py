@@ -150,7 +150,8 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, n_held_out):
     path = RidgePath.from_features(features, targets, alphas)
 
     def statistic(rows, predictions):
-        return weights[rows] @ is_correct(predictions, labels[rows, np.newaxis])
+        correct = is_correct(predictions, labels[rows, np.newaxis])
+        return weights[rows] @ correct.astype(np.float64)
 
     accuracies, leverages = path.summarize(statistic)
     best, factor = choose_alpha(
@@ -170,7 +171,8 @@ def _choose_ridge(values, labels, targets, weights, alphas, n_train):
     decisions = path.predict(values[n_train:])
     labels = labels[n_train:]
     weights = weights[n_train:] / weights[n_train:].sum()
-    accuracies = weights @ is_correct(decisions, labels[:, np.newaxis])
+    correct = is_correct(decisions, labels[:, np.newaxis])
+    accuracies = weights @ correct.astype(np.float64)
     best, factor = choose_alpha(accuracies, lambda i: decisions[:, i], labels, weights)
     return accuracies, best, factor
 
@@ -327,7 +329,7 @@ def follow_path(values, labels, targets, weights, head, alphas, folds=None):
         decisions.append(xp.concatenate(predicted))
         thetas.append(problems[0].theta)
         correct = is_correct(decisions[-1], labels[held_out])
-        accuracies.append(float(held_weights @ correct))
+        accuracies.append(float(held_weights @ correct.astype(np.float64)))
         losses.append(
             loss(decisions[-1], targets[held_out], held_weights[:, np.newaxis])[0]
         )

@@ -134,10 +134,11 @@ class StandardizedFeatures:
         """
         n, d = self.shape
         total = self.xp.zeros((d, d), order="F")
-        product = self.xp.zeros((d, d), dtype=self.dtype, order="F")
+        product = None
         for rows, block in self.row_blocks():
             block *= self.root_weights[rows].astype(block.dtype)
-            total += lower_gram(block, product)
+            product = lower_gram(block, product)
+            total += product
         total /= n
         return total
 

@@ -12,10 +12,9 @@ LARGEST_SHIFT = 1 / 8
 
 def flip(images, rng):
     """Exchange left and right of each image with probability 1/2."""
-    chosen = namespace(images).asarray(rng.uniform(size=len(images)) < 0.5)
-    images = images.copy()
-    images[chosen] = images[chosen][:, :, ::-1]
-    return images
+    xp = namespace(images)
+    chosen = xp.asarray(rng.uniform(size=(len(images), 1, 1, 1)) < 0.5)
+    return xp.where(chosen, images[:, :, ::-1], images)
 
 
 def shift(images, rng):
