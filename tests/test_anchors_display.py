@@ -2,6 +2,7 @@
 
 import sys
 
+import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -120,6 +121,16 @@ def test_closest_positions_of_a_deeper_layer():
     assert_array_equal(positions, expected.argmax(axis=1))
 
 
+@pytest.mark.parametrize("scale", [2.0**-700, 2.0**700])
+def test_images_of_any_magnitude(scale):
+    features = make()
+    for layer in (0, 1):
+        expected = closest_positions(features, layer, IMAGES)
+        found = closest_positions(features, layer, scale * IMAGES)
+        for left, right in zip(found, expected, strict=True):
+            assert_array_equal(left, right)
+
+
 def test_memory_does_not_change_what_is_found():
     features = make()
     expected = closest_positions(features, 1, IMAGES)
@@ -133,6 +144,7 @@ def test_memory_does_not_change_what_is_found():
     ("patch_size", "subsampling", "padding"),
     [
         ((3, 3), (2, 1), "same"),
+        ((3, 2), (1, 1), "same"),
         ((4, 2), (3, 1), "same"),
         ((3, 2, 3), (1, 2, 1), ("valid", "same", "valid")),
         ((2, 12), (2, 1), "valid"),
@@ -160,6 +172,15 @@ def test_receptive_field(patch_size, subsampling, padding, axis):
         differs = np.abs(after - before).max(axis=other_axes) > 0
         sees = (positions <= pixel) & (pixel < positions + length)
         assert_array_equal(differs, sees)
+
+
+def test_images_on_a_gpu(monkeypatch, pyplot):
+    cupy = fake_cupy.install(monkeypatch)
+    features = make(device="cuda")
+    expected = AnchorsDisplay.from_estimator(features, layer=1, images=IMAGES)
+    images = cupy.asarray(IMAGES)
+    display = AnchorsDisplay.from_estimator(features, layer=1, images=images)
+    assert_array_equal(display.tiles, expected.tiles)
 
 
 def test_fewer_images_than_patches(pyplot):

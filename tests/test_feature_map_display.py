@@ -2,6 +2,7 @@
 
 import sys
 
+import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -71,6 +72,16 @@ def test_layouts_of_an_image(pyplot):
         maps = FeatureMapDisplay.from_estimator(features, other).maps
         for left, right in zip(maps, expected, strict=True):
             assert_allclose(left, right, rtol=1e-5)
+
+
+def test_image_on_a_gpu(monkeypatch, pyplot):
+    cupy = fake_cupy.install(monkeypatch)
+    features = make(device="cuda")
+    expected = FeatureMapDisplay.from_estimator(features, IMAGES[0]).maps
+    image = cupy.asarray(IMAGES[0])
+    maps = FeatureMapDisplay.from_estimator(features, image).maps
+    for left, right in zip(maps, expected, strict=True):
+        assert_array_equal(left, right)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,14 @@ def test_opacity_warns(n_channels):
         make().fit(images, LABELS)
 
 
+def test_a_constant_column_is_no_opacity():
+    rows = np.random.RandomState(0).rand(12, 4)
+    rows[:, -1] = 1
+    with pytest.warns(UserWarning, match="image of one pixel") as record:
+        make().fit(rows, LABELS)
+    assert len(record) == 1
+
+
 def test_sources_without_compiled_modules(tmp_path):
     source = Path(sklearn_ckn.__file__).parent
     shutil.copytree(

@@ -103,6 +103,13 @@ def test_the_same_version_does_not_warn(estimator):
     assert vars(loaded) == vars(estimator()) == vars(clone(loaded))
 
 
+def test_a_state_stays_as_it_is():
+    state = CKNFeatures().__getstate__()
+    before = state.copy()
+    CKNFeatures().__setstate__(state)
+    assert state == before
+
+
 def test_a_pickle_without_a_version_warns():
     state = vars(CKNFeatures()).copy()
     features = CKNFeatures.__new__(CKNFeatures)
