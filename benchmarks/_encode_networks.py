@@ -1,11 +1,10 @@
 """The networks that the benchmark of encoding maps images through."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
-from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._layer import Layer, LayerSettings
 from sklearn_ckn._norms import unit_rows
 
@@ -69,10 +68,7 @@ class Network:
             length = settings.patch_size**2 * n_channels
             anchors = unit_rows(rng.randn(settings.n_anchors, length))
             layer = Layer.from_anchors(settings, xp.asarray(anchors))
-            layer = replace(
-                layer, anchors=anchors, projection=to_numpy(layer.projection)
-            )
-            layers.append(layer.astype("f4"))
+            layers.append(layer.to_namespace(np).astype("f4"))
             n_channels = settings.n_anchors
         return layers
 

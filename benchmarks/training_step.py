@@ -8,7 +8,7 @@ same parameters, and ours those of the head; the table ends with how far they ar
 Times are the best over batch sizes of seconds per image, medians of alternating runs;
 memory is by how much three steps of the largest batch raise a fresh process's peak. Run
 with ``python benchmarks/training_step.py``; PyTorch is needed. Networks: a, 64 and 256
-anchors; b, 256 and 1024; and the 5 layers of a published network.
+anchors; b, 256 and 1024; and the 5 layers, on request 14, of published networks.
 """
 
 import argparse
@@ -16,26 +16,35 @@ import argparse
 import numpy as np
 import torch
 from _timing import alternate, in_process
-from _torch_ckn import TorchLayer
+from _torch_ckn import TorchLayer, torch_maps
 
-from sklearn_ckn import CKNFeatures
+from sklearn_ckn import CKNFeatures, SupervisedCKNClassifier
+from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._engine import CPUEngine
 from sklearn_ckn._heads import TRAINING_LOSSES
 from sklearn_ckn._training._network import TrainedNetwork
 from sklearn_ckn._training._objective import Head, batch_gradients
 
+
+def preset_network(name):
+    """Return the architecture of a preset."""
+    names = ("n_anchors", "patch_size", "subsampling", "kernel", "beta")
+    preset = SupervisedCKNClassifier.from_preset(name).get_params()
+    return {name: preset[name] for name in names}
+
+
 NETWORKS = {
     "a": {"n_anchors": (64, 256), "subsampling": (2, 6)},
     "b": {"n_anchors": (256, 1024), "subsampling": (2, 6)},
-    "5 layers": {
-        "n_anchors": (128,) * 5,
-        "patch_size": (3, 1, 3, 1, 3),
-        "subsampling": (2, 1, 2, 1, 3),
-        "kernel": ("exp", "poly", "exp", "poly", "exp"),
-        "beta": 4.0,
-    },
+    "5 layers": preset_network("mairal2016-5"),
+    "14 layers": preset_network("mairal2016-14"),
 }
-BATCH_SIZES = {"a": [32, 128, 256], "b": [32, 128, 256], "5 layers": [32, 128, 256]}
+BATCH_SIZES = {
+    "a": [32, 128, 256],
+    "b": [32, 128, 256],
+    "5 layers": [32, 128, 256],
+    "14 layers": [32, 128],
+}
 N_CLASSES = 10
 
 
@@ -76,13 +85,18 @@ def make_problem(name, batch_size):
     return network, head, images, targets
 
 
-def our_step(name, batch_size):
-    """Return a function that computes our gradients."""
-    network, head, images, targets = make_problem(name, batch_size)
-    weights = np.full((batch_size, 1), 1 / batch_size)
-
+def our_step(name, batch_size, engine=None):
+    """Return a function that computes our gradients, by an engine or else the CPU's."""
     # As in training, one engine for all steps.
-    engine = CPUEngine()
+    engine = CPUEngine() if engine is None else engine
+    xp = engine.xp
+    network, head, images, targets = make_problem(name, batch_size)
+    weights = xp.full((batch_size, 1), 1 / batch_size)
+    images, targets = xp.asarray(images), xp.asarray(targets)
+    head = Head(xp.asarray(head.theta), xp.asarray(head.mean), head.scale)
+    network = TrainedNetwork.from_parameters(
+        network.settings, [xp.asarray(rows) for rows in network.anchors]
+    )
 
     def step():
         # The peer, too, decomposes the kernel matrices in every step.
@@ -100,15 +114,17 @@ def our_step(name, batch_size):
     return step
 
 
-def torch_step(name, batch_size, compiled):
-    """Return a function that computes the peer's gradients."""
+def torch_step(name, batch_size, compiled, device="cpu", channels_last=False):
+    """Return a function that computes the peer's gradients on a device of PyTorch."""
     network, head, images, targets = make_problem(name, batch_size)
     model = TorchClassifier(network, len(head.theta) - 1)
     with torch.no_grad():
         model.head.weight.copy_(torch.tensor(head.theta[:-1].T))
         model.head.bias.copy_(torch.tensor(head.theta[-1]))
-    maps = torch.tensor(images).permute(0, 3, 1, 2).contiguous()
-    targets = torch.tensor(targets)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    model = model.to(device, memory_format=memory_format)
+    maps = torch_maps(images, channels_last=channels_last, device=device)
+    targets = torch.tensor(targets, device=device)
 
     def loss_of(maps):
         slack = (1 - targets * model(maps)).clamp(min=0)
@@ -124,16 +140,16 @@ def torch_step(name, batch_size, compiled):
     return step
 
 
-def difference(name):
+def difference(name, batch_size=16, engine=None, device="cpu"):
     """Return the relative difference of ours and the peer's anchor gradients."""
-    ours = our_step(name, 16)().anchors
-    theirs = [
-        slopes.permute(0, 2, 3, 1).flatten(1).numpy()
-        for slopes in torch_step(name, 16, False)()
+    ours = our_step(name, batch_size, engine)().anchors
+    theirs = torch_step(name, batch_size, False, device)()
+    pairs = [
+        (to_numpy(left), right.permute(0, 2, 3, 1).flatten(1).cpu().numpy())
+        for left, right in zip(ours, theirs, strict=True)
     ]
     return max(
-        np.linalg.norm(left - right) / np.linalg.norm(right)
-        for left, right in zip(ours, theirs, strict=True)
+        np.linalg.norm(left - right) / np.linalg.norm(right) for left, right in pairs
     )
 
 
@@ -185,7 +201,7 @@ def parse_arguments():
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS)
+        "--networks", nargs="+", choices=list(NETWORKS), default=["a", "b", "5 layers"]
     )
     parser.add_argument(
         "--batch-sizes", type=int, nargs="+", help="default: by the network's size"

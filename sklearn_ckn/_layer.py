@@ -5,7 +5,7 @@ from math import ceil, prod
 
 import numpy as np
 
-from sklearn_ckn._arrays import namespace
+from sklearn_ckn._arrays import namespace, to_namespace
 from sklearn_ckn._kernels import (
     InverseSquareRoot,
     kernel_derivatives,
@@ -95,11 +95,22 @@ class Layer:
 
     @classmethod
     def from_anchors(cls, settings, anchors):
-        """Build a layer from unit anchors; the projection is computed in float64."""
+        """Build a layer from unit anchors; the projection is computed in float64.
+
+        Its arrays are of the namespace of the anchors.
+        """
         # On one thread the projection is the same to the bit on every machine size.
         with single_threaded_blas:
             projection = anchor_root(settings, anchors).value()
         return cls(replace(settings, n_anchors=len(anchors)), anchors, projection)
+
+    def to_namespace(self, xp):
+        """Return the layer with arrays of the namespace ``xp``."""
+        return replace(
+            self,
+            anchors=to_namespace(self.anchors, xp),
+            projection=to_namespace(self.projection, xp),
+        )
 
     def astype(self, dtype):
         """Return the layer ready to encode in ``dtype``.

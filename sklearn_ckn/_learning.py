@@ -168,7 +168,8 @@ class LayerLearner:
             task,
         )
         # A copy: a memory that maps files would tie the model to them.
-        layer = Layer.from_anchors(settings, np.array(anchors))
+        anchors = self.engine.xp.array(anchors)
+        layer = Layer.from_anchors(settings, anchors).to_namespace(np)
         measure = self.memory.cache(
             measure_residual, ignore=["patches", "layer", "engine"]
         )

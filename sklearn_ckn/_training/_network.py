@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._layer import Layer, anchor_gradients, anchor_root
 from sklearn_ckn._threads import single_threaded_blas
 
@@ -61,10 +60,7 @@ class TrainedNetwork:
 
     def stored_layers(self, dtype):
         """Return the layers as NumPy arrays, anchors of ``dtype``."""
-        return [
-            Layer(layer.settings, to_numpy(layer.anchors), to_numpy(layer.projection))
-            for layer in self.layers(dtype)
-        ]
+        return [layer.to_namespace(np) for layer in self.layers(dtype)]
 
     def layers(self, dtype):
         """Return the layers with anchors of ``dtype``, ready to encode."""
