@@ -221,24 +221,22 @@ def torch_encoder(
     network = torch_network(
         layers, channels_last=channels_last, separable=separable, device=device
     )
-    return network_encoder(
-        network, images, channels_last, compiled=compiled, copies=copies
-    )
-
-
-def network_encoder(network, images, channels_last, *, compiled, copies=1):
-    """Return a function that maps images by a network; see ``torch_encoder``."""
-    device = next(network.parameters()).device
+    encode_maps = inference(network, compiled)
     batches = cycle(
         [
             torch_maps(images, channels_last=channels_last, device=device)
             for _ in range(copies)
         ]
     )
+    return lambda: encode_maps(next(batches))
+
+
+def inference(network, compiled):
+    """Return a function that maps a batch by a network, without gradients."""
     function = torch.compile(network, dynamic=False) if compiled else network
 
-    def encode():
+    def encode_maps(maps):
         with torch.inference_mode():
-            return function(next(batches))
+            return function(maps)
 
-    return encode
+    return encode_maps

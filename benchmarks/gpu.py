@@ -18,7 +18,7 @@ chooses:
 import argparse
 
 from _gpu_correlate import correlate_table
-from _gpu_encode import NETWORKS, encode_table
+from _gpu_encode import GPU_NETWORKS, encode_table
 from _gpu_machine import Machine
 from _gpu_train import step_table, train_table, wide_table
 
@@ -38,7 +38,7 @@ def main():
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument(
-        "--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS)
+        "--networks", nargs="+", choices=GPU_NETWORKS, default=list(GPU_NETWORKS)
     )
     parser.add_argument("--data", help="folder of cifar10_train.npz")
     parser.add_argument(
