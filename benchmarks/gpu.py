@@ -20,7 +20,8 @@ import argparse
 from _gpu_correlate import correlate_table
 from _gpu_encode import GPU_NETWORKS, encode_table
 from _gpu_machine import Machine
-from _gpu_train import step_table, train_table, wide_table
+from _gpu_steps import step_table
+from _gpu_train import train_table, wide_table
 
 PARTS = {
     "correlate": correlate_table,

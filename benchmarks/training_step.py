@@ -12,10 +12,11 @@ anchors; b, 256 and 1024; and the 5 layers, on request 14, of published networks
 """
 
 import argparse
+from functools import cache
 
 import numpy as np
 import torch
-from _timing import alternate, in_process
+from _timing import alternate, in_process, nothing
 from _torch_ckn import TorchLayer, torch_maps
 
 from sklearn_ckn import CKNFeatures, SupervisedCKNClassifier
@@ -69,6 +70,7 @@ class TorchClassifier(torch.nn.Module):
         return self.head(maps.permute(0, 2, 3, 1).flatten(1))
 
 
+@cache
 def make_problem(name, batch_size):
     """Return a network, a head, images and targets."""
     rng = np.random.RandomState(0)
@@ -85,14 +87,14 @@ def make_problem(name, batch_size):
     return network, head, images, targets
 
 
-def our_step(name, batch_size, engine=None):
+def our_step(name, batch_size, engine=None, dtype=np.float32):
     """Return a function that computes our gradients, by an engine or else the CPU's."""
     # As in training, one engine for all steps.
     engine = CPUEngine() if engine is None else engine
     xp = engine.xp
     network, head, images, targets = make_problem(name, batch_size)
     weights = xp.full((batch_size, 1), 1 / batch_size)
-    images, targets = xp.asarray(images), xp.asarray(targets)
+    images, targets = xp.asarray(images, dtype=dtype), xp.asarray(targets)
     head = Head(xp.asarray(head.theta), xp.asarray(head.mean), head.scale)
     network = TrainedNetwork.from_parameters(
         network.settings, [xp.asarray(rows) for rows in network.anchors]
@@ -140,16 +142,31 @@ def torch_step(name, batch_size, compiled, device="cpu", channels_last=False):
     return step
 
 
-def difference(name, batch_size=16, engine=None, device="cpu"):
-    """Return the relative difference of ours and the peer's anchor gradients."""
-    ours = our_step(name, batch_size, engine)().anchors
-    theirs = torch_step(name, batch_size, False, device)()
-    pairs = [
-        (to_numpy(left), right.permute(0, 2, 3, 1).flatten(1).cpu().numpy())
-        for left, right in zip(ours, theirs, strict=True)
+def our_gradients(step):
+    """Return the gradients in the anchors of each layer as NumPy arrays."""
+    return [to_numpy(slopes) for slopes in step().anchors]
+
+
+def torch_gradients(step):
+    """Return the same of the peer."""
+    return [
+        slopes.permute(0, 2, 3, 1).flatten(1).cpu().numpy().astype(np.float64)
+        for slopes in step()
     ]
+
+
+def largest_difference(gradients, expected):
+    """Return the largest relative difference (l2) of a layer's gradients."""
     return max(
-        np.linalg.norm(left - right) / np.linalg.norm(right) for left, right in pairs
+        np.linalg.norm(left - right) / np.linalg.norm(right)
+        for left, right in zip(gradients, expected, strict=True)
+    )
+
+
+def difference(name):
+    """Return how far ours and the peer's gradients are apart."""
+    return largest_difference(
+        our_gradients(our_step(name, 16)), torch_gradients(torch_step(name, 16, False))
     )
 
 
@@ -190,8 +207,26 @@ def best_steps(name, kinds, batch_sizes, repeats):
             (step,) = _ready(kind, name, batch_size)
             step()
             steps[kind, batch_size] = step
+    return fastest(steps, repeats)
+
+
+def fastest(steps, repeats, synchronize=nothing):
+    """Time steps in turn; return the least seconds per image of each kind.
+
+    Parameters
+    ----------
+    steps : dict of (kind, batch size) to callable
+    repeats : int
+    synchronize : callable
+        Waits for a device.
+
+    Returns
+    -------
+    best : dict of kind to (float, int)
+        Seconds per image and the batch size that they need.
+    """
     best = {}
-    for (kind, batch_size), seconds in alternate(steps, repeats).items():
+    for (kind, batch_size), seconds in alternate(steps, repeats, synchronize).items():
         candidate = seconds / batch_size, batch_size
         best[kind] = min(best.get(kind, candidate), candidate)
     return best
