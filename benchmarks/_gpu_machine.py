@@ -89,7 +89,7 @@ class Machine:
         return ceil(2 * cache / n_bytes)
 
     def our_bytes(self, function):
-        """Return by how much CuPy's memory grows in a call of a function."""
+        """Return by how much CuPy's memory grows in a call, layers included."""
         self.clear()
         if self.is_trial:
             function()
@@ -101,7 +101,7 @@ class Machine:
         return pool.total_bytes() - before
 
     def peer_bytes(self, function):
-        """Return by how much PyTorch's memory grows in a call of a function."""
+        """Return by how much PyTorch's memory grows in a call, without the network."""
         self.clear()
         if self.is_trial:
             function()

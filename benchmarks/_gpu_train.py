@@ -75,7 +75,8 @@ def train_once(machine, options, preset, augment, data):
 def train_table(machine, options):
     """Print the accuracy of whole trainings at their last epoch."""
     print(
-        "Training on whitened CIFAR-10: a tenth of the images of each class validates"
+        "Training on whitened CIFAR-10: a tenth of the images of each class validates, "
+        "which the whitening has seen"
     )
     X, y, X_validation, y_validation = load(machine, options)
     (X,) = whiten(np.concatenate([X, X_validation]))
@@ -121,12 +122,12 @@ def wide_run(machine, options, n_anchors, head, data):
 
 def wide_table(machine, options):
     """Print the accuracy of ever wider unsupervised networks, while they fit."""
-    print(
-        f"Wide networks without supervision, whitened CIFAR-10, {N_TRAIN} images; "
-        f"features averaged over mirror images: {options.flip_average}"
-    )
     X, y, X_validation, y_validation = load(machine, options)
     X, X_validation = whiten(X, X_validation)
+    print(
+        f"Wide networks without supervision, whitened CIFAR-10, {len(X)} images; "
+        f"features averaged over mirror images: {options.flip_average}"
+    )
     data = X, y, X_validation, y_validation
     print("anchors       | head       | validation, % | minutes")
     for width in (16, 32) if machine.is_trial else sorted(options.widths):

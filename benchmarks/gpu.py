@@ -20,7 +20,9 @@ nothing about speed.
 """
 
 import argparse
+import sys
 import time
+import traceback
 from pathlib import Path
 
 from _gpu_correlate import correlate_table
@@ -84,14 +86,22 @@ def main():
     options = parse_arguments()
     machine = Machine(options.trial)
     print(machine.describe(), flush=True)
+    failed = []
     for part in PARTS:
         if part in options.parts:
             print()
             # Neither library's memory is to be in the way of the next part's.
             machine.clear()
             start = time.perf_counter()
-            PARTS[part](machine, options)
+            try:
+                PARTS[part](machine, options)
+            except Exception:
+                # Later parts take hours, and one would have to start all over.
+                traceback.print_exc()
+                failed.append(part)
             print(f"   ({part}: {time.perf_counter() - start:.0f} s)", flush=True)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
