@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from sklearn_ckn._layer import Layer, LayerSettings, map_shapes
+from sklearn_ckn._layer import Layer, LayerSettings
 from sklearn_ckn._norms import unit_rows
 
 # Rows of the matrix products that a layer is compared with, enough to be at the
@@ -21,9 +21,8 @@ class Network:
     ----------
     image_shape : tuple of int
         (H, W, C).
-    n_anchors, subsampling : tuple of int
+    n_anchors, subsampling, patch_size : tuple of int
         Of each layer.
-    patch_size : int
     n_images : int
         In a call of ours.
     batch_sizes : tuple of int
@@ -33,30 +32,44 @@ class Network:
     image_shape: tuple
     n_anchors: tuple
     subsampling: tuple
-    patch_size: int
+    patch_size: tuple
     n_images: int
     batch_sizes: tuple
 
-    def layers(self):
-        """Return the layers, in float32."""
-        rng = np.random.RandomState(0)
-        layers = []
-        n_channels = self.image_shape[2]
-        for n_anchors, subsampling in zip(
-            self.n_anchors, self.subsampling, strict=True
-        ):
-            settings = LayerSettings(
+    def settings(self):
+        """Return the settings of each layer."""
+        return [
+            LayerSettings(
                 n_anchors=n_anchors,
-                patch_size=self.patch_size,
+                patch_size=patch_size,
                 subsampling=subsampling,
                 kernel="exp",
                 beta=2.8,
                 padding="same",
                 nystrom_reg=1e-3,
             )
-            anchors = unit_rows(rng.randn(n_anchors, self.patch_size**2 * n_channels))
-            layers.append(Layer.from_anchors(settings, anchors).astype("f4"))
-            n_channels = n_anchors
+            for n_anchors, subsampling, patch_size in zip(
+                self.n_anchors, self.subsampling, self.patch_size, strict=True
+            )
+        ]
+
+    def layers(self, xp=np):
+        """Return the layers, in float32.
+
+        Parameters
+        ----------
+        xp : module, default=numpy
+            Where the projections are computed; the layers are NumPy arrays.
+        """
+        rng = np.random.RandomState(0)
+        layers = []
+        n_channels = self.image_shape[2]
+        for settings in self.settings():
+            length = settings.patch_size**2 * n_channels
+            anchors = unit_rows(rng.randn(settings.n_anchors, length))
+            layer = Layer.from_anchors(settings, xp.asarray(anchors))
+            layers.append(layer.to_namespace(np).astype("f4"))
+            n_channels = settings.n_anchors
         return layers
 
     def images(self, n_images=None, side=None):
@@ -76,22 +89,32 @@ class Network:
         projections : int
             On the pooled grid.
         """
-        layers = self.layers()
-        shapes = map_shapes(self.image_shape, layers)
-        products = sum(
-            prod(layer.settings.response_shape(shape)) * layer.anchors.size
-            for layer, shape in zip(layers, shapes, strict=False)
-        )
-        projections = sum(prod(shape) * shape[2] for shape in shapes[1:])
+        shape = self.image_shape
+        products = projections = 0
+        for settings in self.settings():
+            output = settings.output_shape(shape)
+            products += (
+                prod(settings.response_shape(shape))
+                * settings.n_anchors
+                * settings.patch_length(shape)
+            )
+            projections += prod(output) * settings.n_anchors
+            shape = output
         return products, projections
 
     def product_shapes(self):
         """Return (rows, length, columns) of the layers' products as of matrices."""
-        return [(PRODUCT_ROWS, *layer.anchors.shape[::-1]) for layer in self.layers()]
+        channels = (self.image_shape[2], *self.n_anchors)
+        return [
+            (PRODUCT_ROWS, size**2 * length, columns)
+            for size, length, columns in zip(
+                self.patch_size, channels, self.n_anchors, strict=False
+            )
+        ]
 
 
 NETWORKS = {
-    "a": Network((32, 32, 3), (64, 256), (2, 6), 3, 256, (16, 64, 256)),
-    "b": Network((32, 32, 3), (256, 1024), (2, 6), 3, 64, (16, 64)),
-    "c": Network((28, 28, 1), (50,), (2,), 5, 256, (16, 64, 256)),
+    "a": Network((32, 32, 3), (64, 256), (2, 6), (3, 3), 256, (16, 64, 256)),
+    "b": Network((32, 32, 3), (256, 1024), (2, 6), (3, 3), 64, (16, 64)),
+    "c": Network((28, 28, 1), (50,), (2,), (5,), 256, (16, 64, 256)),
 }

@@ -2,38 +2,16 @@
 
 import time
 from functools import partial
-from math import ceil
 
 import numpy as np
 import torch
 from _encode_networks import NETWORKS
-from _timing import alternate
+from _timing import LASTING, alternate_lasting
 from _torch_ckn import torch_encoder
 
 from sklearn_ckn._engine import CPUEngine
 
 SQUARE = (2048, 2048, 2048)
-# Seconds that what is timed should last: a first call after others finds neither its
-# memory nor its data in place.
-LASTING = 0.2
-
-
-def alternate_lasting(functions, repeats):
-    """Time functions in turn, each called until it lasts; return seconds of a call."""
-    alternate(functions, 1)
-    seconds = alternate(functions, 1)
-    counts = {name: ceil(LASTING / value) for name, value in seconds.items()}
-
-    def repeat(function, count):
-        for _ in range(count):
-            function()
-
-    lasting = {
-        name: partial(repeat, function, counts[name])
-        for name, function in functions.items()
-    }
-    seconds = alternate(lasting, repeats)
-    return {name: value / counts[name] for name, value in seconds.items()}
 
 
 def product_functions(shapes):

@@ -1,194 +1,222 @@
 """Encoding on the GPU against PyTorch there, and against cuBLAS."""
 
-from functools import partial
-from math import prod
+from dataclasses import dataclass, replace
+from itertools import cycle
 
 import numpy as np
 import torch
-from _timing import alternate
-from _torch_ckn import torch_encoder
+from _encode_networks import NETWORKS, Network
+from _gpu_machine import relative_difference, with_bound
+from _gpu_peers import best_peers
+from _timing import alternate_lasting
 
-from sklearn_ckn._blocks import encode_block
+from sklearn_ckn._blocks import encode_block, encode_blocks
 from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._layer import Layer, LayerSettings, map_shapes
-from sklearn_ckn._norms import unit_rows
 
-#: Anchors, patch sizes and images at once of ours; images at once of the peer.
-NETWORKS = {
-    "a": ((64, 256), (3, 3), 16_384, (256, 1024, 4096)),
-    "b": ((256, 1024), (3, 3), 4096, (64, 256, 1024)),
-    "wide": ((512, 8192), (3, 2), 1024, (16, 64, 256)),
+FLOAT32 = np.dtype(np.float32)
+
+#: Images in a call of ours, and at once by the peer.
+GPU_NETWORKS = {
+    "a": replace(NETWORKS["a"], n_images=8192, batch_sizes=(256, 1024, 4096)),
+    "b": replace(NETWORKS["b"], n_images=2048, batch_sizes=(64, 256, 1024)),
+    "wide": Network((32, 32, 3), (512, 8192), (2, 6), (3, 2), 512, (16, 64, 256)),
 }
-SUBSAMPLING = (2, 6)
+
+#: Relative differences from the CPU engine that ours and the peer may have in float32.
+OUR_BOUND, PEER_BOUND = 1e-5, 1e-4
+
+#: Ratio to the compiled peer and percent of the product's rate that are aimed at.
+AIMS = 1.5, 70
 
 # Side of the products that give the peak, and bytes of the copy that gives the
 # bandwidth: far more than what stays in caches.
 PEAK_SIDE = 8192
-COPY_BYTES = 2**31
+COPY_BYTES = 2**30
 
 
-def make_layers(machine, name):
-    """Return a network of random anchors, in float32."""
-    n_anchors, patch_sizes, _, _ = NETWORKS[name]
-    if machine.is_trial:
-        n_anchors = tuple(n // 32 for n in n_anchors)
-    rng = np.random.RandomState(0)
-    layers, n_channels = [], 3
-    for n, patch_size, subsampling in zip(
-        n_anchors, patch_sizes, SUBSAMPLING, strict=True
-    ):
-        settings = LayerSettings(n, patch_size, subsampling, "exp", 2.8, "same", 1e-3)
-        anchors = unit_rows(rng.randn(n, patch_size**2 * n_channels))
-        # On the GPU: the decomposition of 8,192 anchors takes minutes elsewhere.
-        layer = Layer.from_anchors(settings, machine.xp.asarray(anchors))
-        layers.append(layer.to_namespace(np).astype("f4"))
-        n_channels = n
-    return layers
+def gpu_network(machine, name):
+    """Return a network, a small one in a trial."""
+    network = GPU_NETWORKS[name]
+    if not machine.is_trial:
+        return network
+    n_anchors = tuple(n // 32 for n in network.n_anchors)
+    return replace(network, n_anchors=n_anchors, n_images=4, batch_sizes=(2, 4))
 
 
-def multiply_adds(layers):
-    """Count those of the direct algorithm for one 32 x 32 x 3 image."""
-    shapes = map_shapes((32, 32, 3), layers)
-    return sum(
-        prod(layer.settings.response_shape(shape)) * layer.anchors.size
-        + prod(output) * output[2]
-        for layer, shape, output in zip(layers, shapes, shapes[1:], strict=False)
+@dataclass(frozen=True)
+class Ceilings:
+    """Functions that show what the GPU can do, and their work.
+
+    Attributes
+    ----------
+    functions : dict of callable
+    work : dict of float
+        Operations or bytes of each.
+    """
+
+    functions: dict
+    work: dict
+
+    @classmethod
+    def make(cls, machine):
+        """Prepare products by CuPy and PyTorch and a copy on the device."""
+        side, n_bytes = (64, 2**16) if machine.is_trial else (PEAK_SIDE, COPY_BYTES)
+        xp = machine.xp
+        rng = np.random.RandomState(0)
+        values = rng.uniform(size=(2, side, side)).astype(np.float32)
+        left, right = xp.asarray(values)
+        out = xp.empty_like(left)
+        tensors = torch.from_numpy(values).to(machine.device)
+        result = torch.empty_like(tensors[0])
+        source = xp.zeros(n_bytes // 4, FLOAT32)
+        target = xp.empty_like(source)
+
+        def product():
+            return torch.mm(*tensors, out=result)
+
+        return cls(
+            {
+                "product, CuPy": lambda: xp.matmul(left, right, out=out),
+                "product, PyTorch": machine.with_tf32(False, product),
+                "product, PyTorch, TF32": machine.with_tf32(True, product),
+                "copy": lambda: xp.copyto(target, source),
+            },
+            {
+                "product, CuPy": 2 * side**3,
+                "product, PyTorch": 2 * side**3,
+                "product, PyTorch, TF32": 2 * side**3,
+                # Read and written.
+                "copy": 2 * n_bytes,
+            },
+        )
+
+    def rates(self, seconds):
+        """Return the work per second of each function."""
+        return {name: work / seconds[name] for name, work in self.work.items()}
+
+
+def our_functions(machine, network, layers):
+    """Return functions that map the network's images, from the GPU and from NumPy."""
+    images = network.images()
+    on_gpu = cycle(
+        [machine.xp.array(images) for _ in range(machine.n_copies(images.nbytes))]
     )
+    engine = machine.engine
+
+    def from_gpu():
+        return encode_block(next(on_gpu), layers, engine, FLOAT32)
+
+    def from_numpy():
+        # As in ``transform``, whose blocks are copied while others are computed.
+        maps = None
+        for part, block in encode_blocks(images, layers, engine, FLOAT32):
+            if maps is None:
+                maps = np.empty((len(images), *block.shape[1:]), FLOAT32)
+            maps[part] = block
+        return maps
+
+    return {"ours": from_gpu, "ours, NumPy": from_numpy}
 
 
-def ceilings(machine, repeats):
-    """Return the FLOP/s of float32 and TF32 products, and bytes/s of a copy."""
-    side, n_bytes = (64, 2**16) if machine.is_trial else (PEAK_SIDE, COPY_BYTES)
-    tensors = torch.rand(2, side, side, device=machine.torch_device)
-    source = torch.zeros(n_bytes, dtype=torch.uint8, device=machine.torch_device)
-    target = torch.empty_like(source)
-    left, right = (machine.xp.asarray(machine.to_numpy(each)) for each in tensors)
-
-    def tf32():
-        with machine.tf32(True):
-            return tensors[0] @ tensors[1]
-
-    functions = {
-        "float32": lambda: left @ right,
-        "tf32": tf32,
-        "copy": lambda: target.copy_(source),
-    }
-    functions = {key: machine.synchronized(each) for key, each in functions.items()}
-    alternate(functions, 2)
-    seconds = alternate(functions, repeats)
-    n_flops = 2 * side**3
-    return {
-        "float32": n_flops / seconds["float32"],
-        "tf32": n_flops / seconds["tf32"],
-        "copy": 2 * n_bytes / seconds["copy"],
-    }
+def check(machine, network, layers, ours):
+    """Print how far ours are from the CPU engine; return the latter's first maps."""
+    n = min(8, network.n_images)
+    images = network.images()[:n]
+    expected = encode_block(images, layers, CPUEngine(), FLOAT32)
+    # Of all images, since their number decides what cuBLAS chooses.
+    differences = [
+        relative_difference(machine.to_numpy(function()[:n]), expected)
+        for function in ours.values()
+    ]
+    bound = np.inf if machine.is_tf32 else OUR_BOUND
+    texts = ", ".join(with_bound(each, bound) for each in differences)
+    print(f"   from the CPU engine, l2: ours from the GPU and from NumPy {texts}")
+    return expected
 
 
-def time_ours(machine, layers, images, repeats):
-    """Return seconds per image from and to the GPU and the CPU, and memory used."""
-    engine, dtype = machine.engine, np.dtype(np.float32)
-    on_gpu = machine.xp.asarray(images)
-    before = machine.used_bytes()
-    functions = {
-        "on the GPU": lambda: encode_block(on_gpu, layers, engine, dtype),
-        "from and to NumPy": lambda: encode_block(images, layers, engine, dtype),
-    }
-    functions = {key: machine.synchronized(each) for key, each in functions.items()}
-    alternate(functions, 2)
-    seconds = alternate(functions, repeats)
-    return (
-        {key: value / len(images) for key, value in seconds.items()},
-        machine.used_bytes() - before,
+def check_peers(machine, peers, expected):
+    """Print how far the peers, as they will be timed, are from our CPU engine."""
+    texts = []
+    for name, peer in peers.items():
+        # The first images of all batches are the same.
+        maps = machine.to_numpy(peer.encode()).transpose(0, 2, 3, 1)
+        n = min(len(maps), len(expected))
+        difference = relative_difference(maps[:n], expected[:n])
+        bound = np.inf if "TF32" in name else PEER_BOUND
+        texts.append(f"{name} {with_bound(difference, bound)}")
+    print(f"   the peers: {', '.join(texts)}", flush=True)
+
+
+def describe_rates(rates):
+    """Print what the GPU can do."""
+    texts = [
+        f"{name} {rate / 1e12:.2f} {'TB/s' if name == 'copy' else 'TFLOP/s'}"
+        for name, rate in rates.items()
+    ]
+    print(f"   {', '.join(texts)}")
+
+
+def time_network(machine, name, options):
+    """Compare, then time ours, the peers and the products in turn; print the rows."""
+    machine.clear()
+    network = gpu_network(machine, name)
+    layers = network.layers(machine.xp)
+    print(f"{name}: anchors {network.n_anchors}, patches {network.patch_size}")
+    ours = our_functions(machine, network, layers)
+    expected = check(machine, network, layers, ours)
+    peers = best_peers(machine, network, layers, options)
+    check_peers(machine, peers, expected)
+    memory = {"ours": machine.our_bytes(ours["ours"])}
+    memory |= {key: machine.peer_bytes(peer.encode) for key, peer in peers.items()}
+
+    ceilings = Ceilings.make(machine)
+    functions = dict(ours)
+    functions |= {key: peer.encode for key, peer in peers.items()}
+    fastest = "compiled" if "compiled" in peers else "eager"
+    everything = network.images()
+    functions["peer, NumPy"] = lambda: peers[fastest].maps(everything)
+    seconds = alternate_lasting(
+        functions | ceilings.functions, options.repeats, machine.synchronize
     )
+    rates = ceilings.rates(seconds)
+    describe_rates(rates)
+    n_images = dict.fromkeys(functions, network.n_images)
+    n_images |= {key: peer.batch_size for key, peer in peers.items()}
+    each = {key: seconds[key] / n_images[key] for key in functions}
+    print_rows(machine, name, network, each, rates, memory)
+    ratio = each[fastest] / each["ours"]
+    print(f"   {fastest} / ours {ratio:.2f}, aim {AIMS[0]}", flush=True)
+    machine.clear()
 
 
-def time_peer(machine, layers, images, batch_sizes, compiled, is_allowed, repeats):
-    """Return the peer's least seconds per image and what it takes for them."""
-    best = np.inf, None
-    for n in batch_sizes:
-        for channels_last in (False, True):
-            torch.compiler.reset()
-            machine.clear()
-            try:
-                with machine.tf32(is_allowed):
-                    encode = torch_encoder(
-                        layers,
-                        images[:n],
-                        channels_last=channels_last,
-                        compiled=compiled,
-                        separable=True,
-                        device=machine.torch_device,
-                    )
-                    function = machine.synchronized(encode)
-                    alternate({"": function}, 3)
-                    seconds = alternate({"": function}, repeats)[""] / n
-            except torch.OutOfMemoryError:
-                continue
-            order = "channels last" if channels_last else "channels first"
-            best = min(best, (seconds, f"batches of {n}, {order}"))
-    return best
-
-
-def check(machine, layers, images):
-    """Return how far ours on the GPU and the peer are from ours on the CPU."""
-    few = images[:8]
-    dtype = np.dtype(np.float32)
-    expected = encode_block(few, layers, CPUEngine(), dtype)
-    with machine.tf32(False):
-        theirs = torch_encoder(
-            layers,
-            few,
-            channels_last=False,
-            compiled=False,
-            device=machine.torch_device,
-        )()
-    results = (
-        encode_block(few, layers, machine.engine, dtype),
-        machine.to_numpy(theirs).transpose(0, 2, 3, 1),
+def print_rows(machine, name, network, each, rates, memory):
+    """Print the table of a network; shares are of the rate of products as ours are."""
+    products, projections = network.multiply_adds()
+    peak = rates["product, CuPy"]
+    if not machine.is_tf32:
+        peak = max(peak, rates["product, PyTorch"])
+    print(
+        "network | what           | us/image  | over ours | share % | "
+        "products only | memory MB"
     )
-    scale = np.linalg.norm(expected)
-    return [np.linalg.norm(each - expected) / scale for each in results]
+    for key, value in each.items():
+        base = each["ours, NumPy" if "NumPy" in key else "ours"]
+        shares = [
+            200 * count / value / peak for count in (products + projections, products)
+        ]
+        megabytes = f"{memory[key] / 1e6:9.0f}" if key in memory else " " * 9
+        print(
+            f"{name:7} | {key:14} | {1e6 * value:9.3f} | {value / base:9.2f} | "
+            f"{shares[0]:7.1f} | {shares[1]:13.1f} | {megabytes}"
+        )
 
 
 def encode_table(machine, options):
     """Print the times of encoding."""
-    peaks = ceilings(machine, options.repeats)
+    print("Encoding, images and maps on the GPU or, where it says so, in NumPy")
     print(
-        f"\nEncoding. cuBLAS: {peaks['float32'] / 1e12:.1f} TFLOP/s in float32, "
-        f"{peaks['tf32'] / 1e12:.1f} in TF32; copy {peaks['copy'] / 1e12:.2f} TB/s"
+        "   share: operations of the direct algorithm per second over those of the "
+        f"fastest product of matrices, aim {AIMS[1]}"
     )
-    print("network | what                    | us/image  | over ours | % of peak | at")
     for name in options.networks:
-        layers = make_layers(machine, name)
-        _, _, n_images, batch_sizes = NETWORKS[name]
-        if machine.is_trial:
-            n_images, batch_sizes = 4, (2, 4)
-        images = np.random.RandomState(1).uniform(size=(n_images, 32, 32, 3))
-        images = images.astype(np.float32)
-        ours_off, theirs_off = check(machine, layers, images)
-        ours, n_bytes = time_ours(machine, layers, images, options.repeats)
-        n_flops = 2 * multiply_adds(layers)
-
-        def row(what, seconds, at, unit, name=name, ours=ours, n_flops=n_flops):
-            print(
-                f"{name:7} | {what:23} | {1e6 * seconds:9.3f} | "
-                f"{seconds / ours['on the GPU']:9.2f} | "
-                f"{100 * n_flops / seconds / peaks[unit]:9.1f} | {at}",
-                flush=True,
-            )
-
-        for key, value in ours.items():
-            row(f"ours, {key}", value, f"{n_images} images", "float32")
-        for is_allowed, unit in ((False, "float32"), (True, "tf32")):
-            for compiled in (False, True)[: 1 + (not options.no_compile)]:
-                kind = "compiled" if compiled else "eager"
-                time_it = partial(
-                    time_peer, machine, layers, images, batch_sizes, compiled
-                )
-                seconds, at = time_it(is_allowed, options.repeats)
-                row(f"PyTorch {kind}, {unit}", seconds, at, unit)
-        print(
-            f"   ours and the peer from our CPU engine, l2: {ours_off:.1e}, "
-            f"{theirs_off:.1e}; memory {n_bytes / 1e6:.0f} MB"
-        )
-        machine.clear()
+        time_network(machine, name, options)

@@ -1,10 +1,15 @@
 """The GPU that is measured, for CuPy and PyTorch, or what stands for it in a trial."""
 
+import os
+import shutil
+import subprocess
 from contextlib import contextmanager
+from math import ceil
 
 import numpy as np
 import torch
 
+from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._engine import ArrayEngine, get_engine
 
 
@@ -20,73 +25,144 @@ class Machine:
     Attributes
     ----------
     device : str
-        ``device`` of our estimators.
-    torch_device : str
+        ``device`` of our estimators, and the device of PyTorch.
     engine : CUDAEngine or ArrayEngine
     xp : module
+        ``cupy`` or ``numpy``.
     """
 
     def __init__(self, is_trial):
         self.is_trial = is_trial
         self.device = "cpu" if is_trial else "cuda"
-        self.torch_device = self.device
         self.engine = ArrayEngine() if is_trial else get_engine("cuda")
         self.xp = self.engine.xp
+        # Shapes do not change, so that the peer may choose its algorithms by trying.
+        torch.backends.cudnn.benchmark = True
+        self._set_tf32(False)
+
+    @property
+    def is_tf32(self):
+        """Whether CuPy, and so ours, rounds the factors of products to TF32."""
+        return not self.is_trial and os.environ.get("CUPY_TF32") == "1"
 
     def describe(self):
-        """Return a line that says what runs."""
+        """Return lines that say what runs."""
         if self.is_trial:
-            return "A TRIAL: nothing ran on a GPU, and the times below say nothing."
+            return (
+                "A TRIAL WITHOUT A GPU: NumPy stands for CuPy, and the CPU for the GPU "
+                "in every line;\nthe times and memory below say nothing.\n"
+                f"NumPy {np.__version__}, PyTorch {torch.__version__}"
+            )
+        runtime = self.xp.cuda.runtime
         properties = torch.cuda.get_device_properties(0)
+        rounding = "TF32 (CUPY_TF32=1)" if self.is_tf32 else "float32"
         return (
-            f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, CuPy "
-            f"{self.xp.__version__}, PyTorch {torch.__version__}, CUDA runtime "
-            f"{self.xp.cuda.runtime.runtimeGetVersion()}, driver "
-            f"{self.xp.cuda.runtime.driverGetVersion()}"
+            f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, L2 "
+            f"{properties.L2_cache_size / 2**20:.0f} MiB, driver {driver_version()}\n"
+            f"CuPy {self.xp.__version__}, CUDA {runtime.runtimeGetVersion()}, products "
+            f"in {rounding}\nPyTorch {torch.__version__}, CUDA {torch.version.cuda}, "
+            f"cuDNN {torch.backends.cudnn.version()}, choosing algorithms by trying"
         )
 
     def synchronize(self):
-        """Wait until the GPU has done what it was given."""
+        """Wait until the GPU has done what it was given, by any library."""
         if not self.is_trial:
             self.xp.cuda.Device().synchronize()
 
-    def synchronized(self, function):
-        """Return a function that returns when the GPU is done with its work."""
-
-        def run():
-            result = function()
-            self.synchronize()
-            return result
-
-        return run
-
     def clear(self):
-        """Give the memory that CuPy and PyTorch keep back, so that neither starves."""
+        """Give back the memory that CuPy and PyTorch keep, so that neither starves."""
+        self.synchronize()
         self.engine.release_memory()
         if not self.is_trial:
+            self.xp.get_default_memory_pool().free_all_blocks()
+            self.xp.get_default_pinned_memory_pool().free_all_blocks()
             torch.cuda.empty_cache()
 
-    def used_bytes(self):
-        """Return the memory of the GPU that is in use, by whatever library."""
-        if self.is_trial:
-            return 0
-        free, total = self.xp.cuda.runtime.memGetInfo()
-        return total - free
+    def n_copies(self, n_bytes):
+        """Return how many copies of an input are to be used in turn.
 
-    def to_numpy(self, array):
-        """Return an array of ours, or a tensor, as a NumPy array."""
+        Together they are twice as large as the L2 cache, so that none is read from it.
+        """
+        if self.is_trial:
+            return 2
+        cache = torch.cuda.get_device_properties(0).L2_cache_size
+        return ceil(2 * cache / n_bytes)
+
+    def our_bytes(self, function):
+        """Return by how much CuPy's memory grows in a call, layers included."""
+        self.clear()
+        if self.is_trial:
+            function()
+            return 0
+        pool = self.xp.get_default_memory_pool()
+        before = pool.total_bytes()
+        function()
+        # CuPy keeps what is freed: this is the peak.
+        return pool.total_bytes() - before
+
+    def peer_bytes(self, function):
+        """Return by how much PyTorch's memory grows in a call, without the network."""
+        self.clear()
+        if self.is_trial:
+            function()
+            return 0
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_reserved()
+        function()
+        return torch.cuda.max_memory_reserved() - before
+
+    @staticmethod
+    def to_numpy(array):
+        """Return an array of NumPy or CuPy, or a tensor, as an array of NumPy."""
         if isinstance(array, torch.Tensor):
             return array.cpu().numpy()
-        return array if isinstance(array, np.ndarray) else array.get()
+        return to_numpy(array)
+
+    @staticmethod
+    def _set_tf32(is_allowed):
+        # These two set the newer ``fp32_precision`` of products and convolutions as
+        # well. The other way round they would not, and what still reads them, as the
+        # compiler does, would raise an error.
+        torch.backends.cuda.matmul.allow_tf32 = is_allowed
+        torch.backends.cudnn.allow_tf32 = is_allowed
 
     @contextmanager
     def tf32(self, is_allowed):
         """Let PyTorch round the factors of products to TF32, or not."""
-        precision = "tf32" if is_allowed else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = precision
-        torch.backends.cudnn.conv.fp32_precision = precision
+        self._set_tf32(is_allowed)
         try:
             yield
         finally:
-            torch.backends.cuda.matmul.fp32_precision = "ieee"
-            torch.backends.cudnn.conv.fp32_precision = "ieee"
+            self._set_tf32(False)
+
+    def with_tf32(self, is_allowed, function):
+        """Return the function, to be run with ``tf32`` so."""
+
+        def run(*arguments):
+            with self.tf32(is_allowed):
+                return function(*arguments)
+
+        return run
+
+
+def driver_version():
+    """Return the version of the NVIDIA driver, if its tool tells it."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "unknown"
+    command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ", ".join(answer.stdout.split()) or "unknown"
+
+
+def relative_difference(result, expected):
+    """Return the l2 norm of the difference over that of what is expected."""
+    expected = expected.astype(np.float64)
+    return np.linalg.norm(result - expected) / np.linalg.norm(expected)
+
+
+def with_bound(value, bound):
+    """Return a difference as text, which says if it is larger than it may be."""
+    if value <= bound:
+        return f"{value:.1e}"
+    return f"{value:.1e} (LARGER THAN {bound:.0e})"

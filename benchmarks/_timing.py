@@ -4,20 +4,66 @@ import multiprocessing
 import resource
 import statistics
 import time
+from functools import partial
+from math import ceil
+
+# Seconds that what is timed should last: a first call after others finds neither its
+# memory nor its data in place.
+LASTING = 0.2
 
 
-def alternate(functions, repeats):
+def nothing():
+    """Wait for nothing: what runs on the CPU is done when it returns."""
+
+
+def alternate(functions, repeats, synchronize=nothing):
     """Time functions in turn and return each one's median seconds.
 
     Alternating spreads the noise of a shared machine over all of them.
+
+    Parameters
+    ----------
+    functions : dict of callable
+    repeats : int
+    synchronize : callable
+        Waits for a device; called on both sides of a function, so that its time is
+        that of its own work and of all of it.
+
+    Returns
+    -------
+    seconds : dict of float
     """
     seconds = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
+            synchronize()
             start = time.perf_counter()
             function()
+            synchronize()
             seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def alternate_lasting(functions, repeats, synchronize=nothing):
+    """Time functions in turn, each called until it lasts; return seconds of a call.
+
+    A device is waited for after the last call of a turn only, as one would who has many
+    batches.
+    """
+    alternate(functions, 1, synchronize)
+    seconds = alternate(functions, 1, synchronize)
+    counts = {name: ceil(LASTING / value) for name, value in seconds.items()}
+
+    def repeat(function, count):
+        for _ in range(count):
+            function()
+
+    lasting = {
+        name: partial(repeat, function, counts[name])
+        for name, function in functions.items()
+    }
+    seconds = alternate(lasting, repeats, synchronize)
+    return {name: value / counts[name] for name, value in seconds.items()}
 
 
 def peak_memory():

@@ -3,9 +3,11 @@
 Maps are channels first, or channels last in PyTorch's sense. ``TorchLayer`` computes as
 one would write it to train: with a separable pooling, norms from one channel of
 squares, and the right gradient through the inverse square root. ``PublishedLayer``
-computes the same maps with the operations of the published PyTorch code. Padding
-keeps the size; for patches of even sides, where it is one-sided, maps are padded first.
+computes the same maps with the operations of the published PyTorch code. Padding keeps
+the size.
 """
+
+from itertools import cycle
 
 import numpy as np
 import torch
@@ -52,8 +54,7 @@ class TorchLayer(torch.nn.Module):
         maps = anchors.reshape(len(anchors), k, k, -1).transpose(0, 3, 1, 2)
         maps = torch.tensor(np.ascontiguousarray(maps)).float()
         self.anchors = torch.nn.Parameter(maps)
-        self.padding = (k - 1) // 2 if k % 2 else 0
-        self.pad_first = (0, 0, 0, 0) if k % 2 else ((k - 1) // 2, k // 2) * 2
+        self.padding = settings.pad_axis(0)
         taps = torch.tensor(pooling_taps(settings.subsampling)).float()
         self.make_buffers(taps)
 
@@ -64,10 +65,18 @@ class TorchLayer(torch.nn.Module):
         self.register_buffer("down", taps.reshape(1, 1, -1, 1).repeat(p, 1, 1, 1))
         self.register_buffer("along", taps.reshape(1, 1, 1, -1).repeat(p, 1, 1, 1))
 
+    def correlate(self, maps, filters):
+        """Correlate padded maps with filters of the size of the patches."""
+        before, after = self.padding
+        if before != after:
+            # Patches with even sides: one zero more after an axis than before it.
+            maps = functional.pad(maps, (before, after, before, after))
+            before = 0
+        return functional.conv2d(maps, filters, padding=before)
+
     def squared_norms(self, maps):
         """Return the squared norms of the patches, in one channel."""
-        squares = (maps * maps).sum(1, keepdim=True)
-        return functional.conv2d(squares, self.ones, padding=self.padding)
+        return self.correlate((maps * maps).sum(1, keepdim=True), self.ones)
 
     def pool(self, responses):
         """Smooth and subsample: down the columns, then along the rows."""
@@ -91,9 +100,7 @@ class TorchLayer(torch.nn.Module):
 
     def forward(self, maps):
         """Map (n, C, H, W) to (n, p, H', W')."""
-        if any(self.pad_first):
-            maps = functional.pad(maps, self.pad_first)
-        products = functional.conv2d(maps, self.anchors, padding=self.padding)
+        products = self.correlate(maps, self.anchors)
         norms = self.squared_norms(maps).clamp(min=1e-30).sqrt()
         if self.settings.kernel == "exp":
             cosines = products / norms
@@ -123,7 +130,7 @@ class PublishedLayer(TorchLayer):
 
     def squared_norms(self, maps):
         """Return the squared norms of the patches, in one channel."""
-        return functional.conv2d(maps.pow(2), self.ones, padding=self.padding)
+        return self.correlate(maps.pow(2), self.ones)
 
     def pool(self, responses):
         """Smooth and subsample in one step."""
@@ -148,8 +155,45 @@ class PublishedSeparableLayer(PublishedLayer):
     pool = TorchLayer.pool
 
 
+def torch_network(layers, *, channels_last, separable=False, device="cpu"):
+    """Return a network that maps (n, C, H, W) images as the published code does.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        Of NumPy arrays.
+    channels_last : bool
+        The memory format.
+    separable : bool, default=False
+        Whether to pool separably, unlike the published code.
+    device : str, default="cpu"
+        Where the network is, and computes its projections.
+
+    Returns
+    -------
+    network : torch.nn.Sequential
+    """
+    layer_class = PublishedSeparableLayer if separable else PublishedLayer
+    with torch.device(device):
+        network = torch.nn.Sequential(
+            *(layer_class(layer.settings, layer.anchors) for layer in layers)
+        ).eval()
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return network.to(memory_format=memory_format).requires_grad_(False)
+
+
+def torch_maps(images, *, channels_last, device="cpu"):
+    """Return (n, H, W, C) images as a tensor (n, C, H, W) of a device.
+
+    Nothing is copied but from device to device, and if ``channels_last`` is not set.
+    """
+    maps = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return maps.contiguous(memory_format=memory_format)
+
+
 def torch_encoder(
-    layers, images, *, channels_last, compiled, separable=False, device="cpu"
+    layers, images, *, channels_last, compiled, separable=False, device="cpu", copies=1
 ):
     """Return a function that maps images as the published code does.
 
@@ -165,25 +209,34 @@ def torch_encoder(
     separable : bool, default=False
         Whether to pool separably, unlike the published code.
     device : str, default="cpu"
-        Where the network and the images are.
+        Where the images are and are mapped.
+    copies : int, default=1
+        Number of copies of the images; each call takes the next one.
 
     Returns
     -------
     encode : callable
         Returns a tensor of shape (n, p, H', W').
     """
-    layer_class = PublishedSeparableLayer if separable else PublishedLayer
-    network = torch.nn.Sequential(
-        *(layer_class(layer.settings, layer.anchors) for layer in layers)
-    ).eval()
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    network = network.to(device, memory_format=memory_format).requires_grad_(False)
-    maps = torch.tensor(images, device=device).permute(0, 3, 1, 2)
-    maps = maps.contiguous(memory_format=memory_format)
+    network = torch_network(
+        layers, channels_last=channels_last, separable=separable, device=device
+    )
+    encode_maps = inference(network, compiled)
+    batches = cycle(
+        [
+            torch_maps(images, channels_last=channels_last, device=device)
+            for _ in range(copies)
+        ]
+    )
+    return lambda: encode_maps(next(batches))
+
+
+def inference(network, compiled):
+    """Return a function that maps a batch by a network, without gradients."""
     function = torch.compile(network, dynamic=False) if compiled else network
 
-    def encode():
+    def encode_maps(maps):
         with torch.inference_mode():
             return function(maps)
 
-    return encode
+    return encode_maps

@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _cifar import load_cifar
 from _timing import peak_memory
 
 from sklearn_ckn import CKNFeatures, LinearPathClassifier, PatchWhitening
-
-N_VALIDATION = 5000
 
 
 def probabilities(data, whitening, seed, arguments):
@@ -65,10 +64,7 @@ def main():
     parser.add_argument("--no-flip", action="store_true")
     parser.add_argument("--head", default="ridge")
     arguments = parser.parse_args()
-    with np.load(arguments.data / "cifar10_train.npz") as archive:
-        X, y = archive["X"], archive["y"]
-    data = (X[: arguments.n_train], y[: arguments.n_train])
-    data += (X[-N_VALIDATION:], y[-N_VALIDATION:])
+    data = load_cifar(arguments.data, arguments.n_train)
 
     total, seconds = 0, 0
     for seed, whitening in enumerate(arguments.whitening):

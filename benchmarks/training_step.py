@@ -13,142 +13,16 @@ anchors; b, 256 and 1024; and the 5 layers, on request 14, of published networks
 
 import argparse
 
-import numpy as np
 import torch
-from _timing import alternate, in_process
-from _torch_ckn import TorchLayer
+from _timing import alternate, in_process, nothing
+from _training_steps import NETWORKS, difference, our_step, torch_step
 
-from sklearn_ckn import CKNFeatures, SupervisedCKNClassifier
-from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._heads import TRAINING_LOSSES
-from sklearn_ckn._training._network import TrainedNetwork
-from sklearn_ckn._training._objective import Head, batch_gradients
-
-
-def preset_network(name):
-    """Return the architecture of a preset."""
-    names = ("n_anchors", "patch_size", "subsampling", "kernel", "beta")
-    preset = SupervisedCKNClassifier.from_preset(name).get_params()
-    return {name: preset[name] for name in names}
-
-
-NETWORKS = {
-    "a": {"n_anchors": (64, 256), "subsampling": (2, 6)},
-    "b": {"n_anchors": (256, 1024), "subsampling": (2, 6)},
-    "5 layers": preset_network("mairal2016-5"),
-    "14 layers": preset_network("mairal2016-14"),
-}
 BATCH_SIZES = {
     "a": [32, 128, 256],
     "b": [32, 128, 256],
     "5 layers": [32, 128, 256],
     "14 layers": [32, 128],
 }
-N_CLASSES = 10
-
-
-class TorchClassifier(torch.nn.Module):
-    """A network with a linear head."""
-
-    def __init__(self, network, n_features):
-        super().__init__()
-        self.layers = torch.nn.Sequential(
-            *(
-                TorchLayer(settings, anchors)
-                for settings, anchors in zip(
-                    network.settings, network.anchors, strict=True
-                )
-            )
-        )
-        self.head = torch.nn.Linear(n_features, N_CLASSES)
-
-    def forward(self, maps):
-        """Return decisions (n, n_classes) of (n, C, H, W) images."""
-        maps = self.layers(maps)
-        return self.head(maps.permute(0, 2, 3, 1).flatten(1))
-
-
-def make_problem(name, batch_size):
-    """Return a network, a head, images and targets."""
-    rng = np.random.RandomState(0)
-    images = rng.uniform(size=(batch_size, 32, 32, 3)).astype(np.float32)
-    features = CKNFeatures(n_patches=2000, random_state=0, **NETWORKS[name])
-    features.fit(images[:16])
-    network = TrainedNetwork.from_layers(features._layers)
-    n_features = int(np.prod(features.output_shape_))
-    theta = 0.1 * rng.randn(n_features + 1, N_CLASSES)
-    head = Head(theta, np.zeros(n_features), 1.0)
-    targets = np.where(
-        rng.randint(N_CLASSES, size=(batch_size, 1)) == np.arange(10), 1, -1
-    )
-    return network, head, images, targets
-
-
-def our_step(name, batch_size, engine=None):
-    """Return a function that computes our gradients, by an engine or else the CPU's."""
-    # As in training, one engine for all steps.
-    engine = CPUEngine() if engine is None else engine
-    xp = engine.xp
-    network, head, images, targets = make_problem(name, batch_size)
-    weights = xp.full((batch_size, 1), 1 / batch_size)
-    images, targets = xp.asarray(images), xp.asarray(targets)
-    head = Head(xp.asarray(head.theta), xp.asarray(head.mean), head.scale)
-    network = TrainedNetwork.from_parameters(
-        network.settings, [xp.asarray(rows) for rows in network.anchors]
-    )
-
-    def step():
-        # The peer, too, decomposes the kernel matrices in every step.
-        moved = network.moved(network.anchors, network.betas)
-        return batch_gradients(
-            moved,
-            head,
-            TRAINING_LOSSES["linear_svm"],
-            images,
-            targets,
-            weights,
-            engine,
-        )
-
-    return step
-
-
-def torch_step(name, batch_size, compiled, device="cpu"):
-    """Return a function that computes the peer's gradients on a device of PyTorch."""
-    network, head, images, targets = make_problem(name, batch_size)
-    model = TorchClassifier(network, len(head.theta) - 1)
-    with torch.no_grad():
-        model.head.weight.copy_(torch.tensor(head.theta[:-1].T))
-        model.head.bias.copy_(torch.tensor(head.theta[-1]))
-    model = model.to(device)
-    maps = torch.tensor(images, device=device).permute(0, 3, 1, 2).contiguous()
-    targets = torch.tensor(targets, device=device)
-
-    def loss_of(maps):
-        slack = (1 - targets * model(maps)).clamp(min=0)
-        return (slack * slack).sum() / 2 / batch_size
-
-    function = torch.compile(loss_of, dynamic=False) if compiled else loss_of
-
-    def step():
-        model.zero_grad(set_to_none=True)
-        function(maps).backward()
-        return [layer.anchors.grad for layer in model.layers]
-
-    return step
-
-
-def difference(name):
-    """Return the relative difference of ours and the peer's anchor gradients."""
-    ours = our_step(name, 16)().anchors
-    theirs = [
-        slopes.permute(0, 2, 3, 1).flatten(1).numpy()
-        for slopes in torch_step(name, 16, False)()
-    ]
-    return max(
-        np.linalg.norm(left - right) / np.linalg.norm(right)
-        for left, right in zip(ours, theirs, strict=True)
-    )
 
 
 def _ready(kind, name, batch_size):
@@ -188,8 +62,26 @@ def best_steps(name, kinds, batch_sizes, repeats):
             (step,) = _ready(kind, name, batch_size)
             step()
             steps[kind, batch_size] = step
+    return fastest(steps, repeats)
+
+
+def fastest(steps, repeats, synchronize=nothing):
+    """Time steps in turn; return the least seconds per image of each kind.
+
+    Parameters
+    ----------
+    steps : dict of (kind, batch size) to callable
+    repeats : int
+    synchronize : callable
+        Waits for a device.
+
+    Returns
+    -------
+    best : dict of kind to (float, int)
+        Seconds per image and the batch size that they need.
+    """
     best = {}
-    for (kind, batch_size), seconds in alternate(steps, repeats).items():
+    for (kind, batch_size), seconds in alternate(steps, repeats, synchronize).items():
         candidate = seconds / batch_size, batch_size
         best[kind] = min(best.get(kind, candidate), candidate)
     return best
