@@ -150,6 +150,6 @@ def wide_table(machine, options):
             break
     print(
         "   minutes: patches, anchors, features and head\n"
-        "   published: 84.0 % with original pixels and 512 and 8,192 anchors; from "
-        "memory, 85.8 % with the most"
+        "   published: 84.0 % with original pixels and 512 and 8,192 anchors; 85.8 % "
+        "with the most (unchecked)"
     )
