@@ -139,6 +139,11 @@ class Preconditioner:
         return result
 
 
+def _inner(left, right):
+    """Return the inner product of two arrays, whatever their memory order."""
+    return float((left * right).sum())
+
+
 def conjugate_gradients(multiply, precondition, right, tolerance):
     """Solve a positive definite system roughly, all columns as one vector.
 
@@ -154,22 +159,21 @@ def conjugate_gradients(multiply, precondition, right, tolerance):
     -------
     solution : ndarray
     """
-    xp = namespace(right)
-    solution = xp.zeros_like(right)
+    solution = namespace(right).zeros_like(right)
     residual = right.copy()
     preconditioned = precondition(residual)
     direction = preconditioned.copy()
-    norm = first = xp.vdot(residual, preconditioned)
+    norm = first = _inner(residual, preconditioned)
     for _ in range(MAX_CG_ITER):
         product = multiply(direction)
-        curvature = xp.vdot(direction, product)
+        curvature = _inner(direction, product)
         if curvature <= 0:
             break
         step = norm / curvature
         solution += step * direction
         residual -= step * product
         preconditioned = precondition(residual)
-        previous, norm = norm, xp.vdot(residual, preconditioned)
+        previous, norm = norm, _inner(residual, preconditioned)
         if norm <= tolerance**2 * first:
             break
         direction *= norm / previous
@@ -204,15 +208,14 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         The gradient is not small enough after MAX_ITER iterations, or where
         rounding hides any further descent.
     """
-    xp = namespace(theta)
-    penalty = xp.full((len(theta), 1), float(alpha))
+    penalty = namespace(theta).full((len(theta), 1), float(alpha))
     penalty[-1] = 0
     decisions = products.decisions(theta)
     value, slopes, curvature = loss(decisions, targets, weights)
-    value += float(xp.vdot(theta, penalty * theta)) / 2
+    value += _inner(theta, penalty * theta) / 2
     for _ in range(MAX_ITER):
         gradient = products.transposed(slopes) + penalty * theta
-        if xp.vdot(gradient, gradient) <= 2 * alpha * value * TOLERANCE:
+        if _inner(gradient, gradient) <= 2 * alpha * value * TOLERANCE:
             return theta, decisions
 
         def multiply(direction, curvature=curvature):
@@ -223,13 +226,13 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         direction = conjugate_gradients(multiply, precondition, -gradient, 0.1)
         moves = products.decisions(direction)
         # Along Newton's direction the objective falls by half of this.
-        decrease = -float(xp.vdot(gradient, direction))
+        decrease = -_inner(gradient, direction)
         step = 1.0
         while step > SMALLEST_STEP:
             new_theta = theta + step * direction
             new_decisions = decisions + step * moves
             new_value, slopes, curvature = loss(new_decisions, targets, weights)
-            new_value += float(xp.vdot(new_theta, penalty * new_theta)) / 2
+            new_value += _inner(new_theta, penalty * new_theta) / 2
             if new_value <= value - 1e-4 * step * decrease:
                 break
             step /= 2
