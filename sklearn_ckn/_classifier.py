@@ -13,6 +13,7 @@ from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
+from sklearn_ckn._room import fit_in_memory
 from sklearn_ckn._typing import (
     Alpha,
     ClassWeight,
@@ -224,7 +225,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
                 self.head, alpha=self.alpha, class_weight=self.class_weight
             )
             with task.subtask("fit head"):
-                self.head_._fit(features, y, engine.xp)
+                fit_in_memory(
+                    lambda values, xp: self.head_._fit(values, y, xp), features, engine
+                )
         task.end()
         return self
 

@@ -20,10 +20,10 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     n_iter_: int
 
     def _fit_network(self, X, images, engine, task):
-        """Learn ``features_`` and return the features of the images.
+        """Learn ``features_`` and return the features of the images, in a list.
 
         X is what ``fit`` was given: its column names, if it has any, are the
-        features' too. Two subtasks of ``task``.
+        features' too. Two subtasks of ``task``. The list is for ``fit_in_memory``.
         """
         parameters = {name: getattr(self, name) for name in CKNFeatures().get_params()}
         self.image_shape_ = parameters["image_shape"] = images.shape[1:]
@@ -32,7 +32,7 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
             self.features_.fit(X)
         self.n_iter_ = self.features_.n_iter_
         with task.subtask("transform training images", None) as step:
-            return self.features_._encode_training(images, engine, step)
+            return [self.features_._encode_training(images, engine, step)]
 
     def _apply_head(self, X, function):
         """Apply a function of features to those of images, block by block.

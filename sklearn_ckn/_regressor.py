@@ -12,6 +12,7 @@ from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._linear import RidgePathRegressor
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
+from sklearn_ckn._room import fit_in_memory
 from sklearn_ckn._typing import (
     Alpha,
     Device,
@@ -192,7 +193,10 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             )
             features = self._fit_network(X, images, engine, task)
             with task.subtask("fit head"):
-                self.head_ = RidgePathRegressor(self.alpha)._fit(features, y, engine.xp)
+                head = RidgePathRegressor(self.alpha)
+                self.head_ = fit_in_memory(
+                    lambda values, xp: head._fit(values, y, xp), features, engine
+                )
         task.end()
         return self
 

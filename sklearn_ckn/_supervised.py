@@ -20,6 +20,7 @@ from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
 from sklearn_ckn._parameters import resolve_layers
 from sklearn_ckn._progress import start_task
+from sklearn_ckn._room import fit_in_memory
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._training._augment import NAMES as AUGMENTATIONS
 from sklearn_ckn._training._loop import TrainingLoop, TrainingOptions, TrainingSet
@@ -394,13 +395,18 @@ class SupervisedCKNClassifier(CKNClassifier):
         if goes_on:
             self._check_warm_start(before, images)
             with task.subtask("encode start"):
-                features = self.features_._encode(images, engine, engine.xp)
+                features = [self.features_._encode(images, engine, engine.xp)]
         else:
             features = self._fit_network(X, images, engine, task)
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):
-                start_head = self._new_head()._fit(features, y, engine.xp)
+                start_head = fit_in_memory(
+                    lambda values, xp: self._new_head()._fit(values, y, xp),
+                    features,
+                    engine,
+                )
+        features = features.pop()
         train, held_out = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
             train, held_out = split_rows(labels, self.validation_fraction, rng)

@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ckn import SupervisedCKNClassifier
+from sklearn_ckn import (
+    CKNClassifier,
+    CKNRegressor,
+    LinearPathClassifier,
+    RidgePathRegressor,
+    SupervisedCKNClassifier,
+)
 from sklearn_ckn._blocks import encode_block
-from sklearn_ckn._engine import ArrayEngine, CUDAEngine
+from sklearn_ckn._engine import ArrayEngine, CPUEngine, CUDAEngine
 from sklearn_ckn._layer import Layer, LayerSettings
 from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._room import fit_in_memory
 
 RNG = np.random.RandomState(0)
 SETTINGS = LayerSettings(5, 3, 2, "exp", 2.0, "same", 1e-3)
@@ -147,6 +154,48 @@ def test_training_halves_its_parts(cupy, monkeypatch):
     assert_allclose(
         actual.history_["objective"], expected.history_["objective"], rtol=1e-9
     )
+
+
+@pytest.mark.parametrize("name", ["classifier", "regressor", "supervised"])
+@pytest.mark.parametrize("fits", ["blocks", "nothing"])
+def test_heads_make_room(name, fits, cupy, monkeypatch):
+    y = np.arange(11) % 2
+    estimator = {
+        "classifier": CKNClassifier((4, 5), n_patches=200, random_state=0),
+        "regressor": CKNRegressor((4, 5), n_patches=200, random_state=0),
+        "supervised": SupervisedCKNClassifier(
+            (4, 5), n_patches=200, random_state=0, n_epochs=0
+        ),
+    }[name]
+    expected = estimator.set_params(device="cuda").fit(IMAGES, y).predict(IMAGES)
+    head = RidgePathRegressor if name == "regressor" else LinearPathClassifier
+    fit, tried = head._fit, []
+
+    def fit_little(self, X, y, xp):
+        tried.append((isinstance(X, cupy.ndarray), xp is cupy))
+        if tried[-1][0] or (fits == "nothing" and tried[-1][1]):
+            raise fake_cupy.OutOfMemoryError("out of memory")
+        return fit(self, X, y, xp)
+
+    monkeypatch.setattr(head, "_fit", fit_little)
+    if fits == "blocks":
+        estimator.fit(IMAGES, y)
+        assert tried == [(True, True), (False, True)]
+    else:
+        with pytest.warns(UserWarning, match="fitted by the CPU.*out of memory"):
+            estimator.fit(IMAGES, y)
+        assert tried == [(True, True), (False, True), (False, False)]
+    assert_allclose(estimator.predict(IMAGES), expected, atol=1e-6)
+
+
+def test_no_room_on_the_cpu_either(cupy):
+    features = [np.ones((2, 2))]
+
+    def fit(values, xp):
+        raise MemoryError("nowhere")
+
+    with pytest.raises(MemoryError, match="nowhere"):
+        fit_in_memory(fit, features, CPUEngine())
 
 
 class Array:
