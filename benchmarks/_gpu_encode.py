@@ -109,7 +109,7 @@ def our_functions(machine, network, layers):
     def from_numpy():
         # As in ``transform``, whose blocks are copied while others are computed.
         maps = None
-        for part, block in encode_blocks(images, layers, engine, FLOAT32):
+        for part, block in encode_blocks(images, layers, engine, FLOAT32, xp=np):
             if maps is None:
                 maps = np.empty((len(images), *block.shape[1:]), FLOAT32)
             maps[part] = block

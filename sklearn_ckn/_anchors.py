@@ -7,7 +7,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.random import sample_without_replacement
 
 from sklearn_ckn._arrays import namespace
-from sklearn_ckn._blocks import block_slices, encode_blocks
+from sklearn_ckn._blocks import block_slices, encode_each
 from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._norms import cache_blocks, unit_rows
 from sklearn_ckn._progress import Task
@@ -74,15 +74,10 @@ def sample_patches(
         (len(places), settings.patch_length(map_shape)), dtype=dtype
     )
     slices = block_slices(len(sampled), images.shape[1:], layers, engine, dtype)
-    blocks = encode_blocks(
-        _Rows(images, namespace(images).asarray(sampled)),
-        layers,
-        engine,
-        dtype,
-        slices=slices,
-        xp=engine.xp,
-    )
-    for part, maps in (task or Task()).each("block", blocks):
+    sampled = namespace(images).asarray(sampled)
+    parts = (images[sampled[part]] for part in slices)
+    blocks = encode_each(parts, layers, engine, dtype, xp=engine.xp)
+    for part, maps in (task or Task()).each("block", zip(slices, blocks, strict=True)):
         chosen = slice(*np.searchsorted(owners, [part.start, part.stop]))
         patches[chosen] = engine.gather_patches(
             maps,
@@ -92,17 +87,6 @@ def sample_patches(
             settings,
         )
     return patches
-
-
-class _Rows:
-    """Rows of an array by their numbers, taken when they are asked for."""
-
-    def __init__(self, array, rows):
-        self._array = array
-        self._rows = rows
-
-    def __getitem__(self, part):
-        return self._array[self._rows[part]]
 
 
 def unit_patches(patches, patch_size):

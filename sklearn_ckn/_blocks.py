@@ -107,41 +107,48 @@ def _encode_average(images, layers, engine, dtype):
     return maps
 
 
-def encode_blocks(
-    images, layers, engine, dtype, *, flip_average=False, slices=None, xp=None
-):
+def encode_each(blocks, layers, engine, dtype, *, xp, flip_average=False):
+    """Map blocks of images through layers, one after the other.
+
+    Parameters
+    ----------
+    blocks : iterable of array of shape (n, H, W, C), any real dtype
+        NumPy's, or of the engine's namespace.
+    layers, engine, dtype
+        See ``encode_block``.
+    xp : module
+        Namespace of the maps.
+    flip_average : bool, default=False
+        Whether to average the maps of an image and of its mirror image.
+
+    Returns
+    -------
+    maps : iterator of array of shape (n, H', W', p), ``dtype``
+        Each is valid until the next one is asked for.
+    """
+    encode = _encode_average if flip_average else _encode
+    maps = (encode(block, layers, engine, dtype) for block in engine.upload(blocks))
+    return engine.download(maps) if xp is np else maps
+
+
+def encode_blocks(images, layers, engine, dtype, *, xp, flip_average=False):
     """Map images through layers, a block at a time.
 
     Parameters
     ----------
-    images, layers, engine, dtype
-        See ``encode_block``.
-    flip_average : bool, default=False
-        Whether to average the maps of an image and of its mirror image.
-    slices : list of slice or None, default=None
-        The blocks; None divides the images by ``block_slices``.
-    xp : module or None, default=None
-        Namespace of the maps; None is that of the images.
+    images : array of shape (n, H, W, C), any real dtype
+        NumPy's, or of the engine's namespace.
+    layers, engine, dtype, xp, flip_average
+        See ``encode_each``.
 
-    Yields
-    ------
-    part : slice
-        The images of the block.
-    maps : array of shape (length of the block, H', W', p), ``dtype``
-        Of that namespace. Valid until the next block is asked for.
+    Returns
+    -------
+    blocks : iterator of (slice, array)
+        The images of each block and their maps.
     """
-    if slices is None:
-        slices = block_slices(
-            len(images),
-            images.shape[1:],
-            layers,
-            engine,
-            dtype,
-            n_copies=1 + flip_average,
-        )
-    encode = _encode_average if flip_average else _encode
-    blocks = engine.upload(images[part] for part in slices)
-    maps = (encode(block, layers, engine, dtype) for block in blocks)
-    if (namespace(images) if xp is None else xp) is np:
-        maps = engine.download(maps)
+    slices = block_slices(
+        len(images), images.shape[1:], layers, engine, dtype, n_copies=1 + flip_average
+    )
+    parts = (images[part] for part in slices)
+    maps = encode_each(parts, layers, engine, dtype, xp=xp, flip_average=flip_average)
     return zip(slices, maps, strict=True)

@@ -386,6 +386,8 @@ def _second_moments(images, patch_shape):
     for _, planes in _blocks_of_planes(images, patch_shape, np.float64):
         patches = _gather_patches(planes, patch_shape)
         products = patches @ patches.transpose(0, 2, 1)
+        # A GPU adds the images of a block at once: one by one would take it longer
+        # than the products.
         if namespace(products) is np:
             for product in products:
                 moments += product

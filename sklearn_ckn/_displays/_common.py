@@ -21,8 +21,25 @@ def import_pyplot(name):
     return pyplot
 
 
-def take_axes(axes, n_axes, purpose):
-    """Return the first ``n_axes`` of given axes, flat."""
+def take_axes(name, axes, n_axes, size, purpose):
+    """Return the first ``n_axes`` of given axes, flat, or of a new figure.
+
+    Parameters
+    ----------
+    name : str
+        Of the display.
+    axes : array-like of matplotlib.axes.Axes or None
+    n_axes : int
+    size : tuple of float
+        Width and height of each of new axes, in inches.
+    purpose : str
+        What the axes are for.
+    """
+    if axes is None:
+        width, height = size
+        _, axes = import_pyplot(name).subplots(
+            1, n_axes, figsize=(width * n_axes, height), layout="constrained"
+        )
     axes = np.atleast_1d(axes).ravel()
     if len(axes) < n_axes:
         raise ValueError(

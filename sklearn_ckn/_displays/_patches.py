@@ -3,14 +3,15 @@
 from math import prod
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 
-from sklearn_ckn._blocks import encode_block, image_scales
+from sklearn_ckn._blocks import encode_block
 from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._engine.array_steps import unfold
 from sklearn_ckn._images import compute_dtype
 from sklearn_ckn._layer import map_shapes
+from sklearn_ckn._norms import unit_rows
 
 
 def receptive_field(layers, image_shape, axis):
@@ -83,18 +84,9 @@ def closest_positions(features, layer, images):
 
 def _cosines(maps, layer):
     """Return the cosines between patches and anchors, (n, positions, n_anchors)."""
-    settings = layer.settings
-    # A power of two changes no angle, and squares neither overflow nor vanish.
-    maps = maps * image_scales(maps)[0]
-    padding = [settings.pad_axis(size) for size in maps.shape[1:3]]
-    padded = np.pad(maps, [(0, 0), *padding, (0, 0)])
-    side = settings.patch_size
-    patches = sliding_window_view(padded, (side, side), axis=(1, 2))
-    patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(
-        len(maps), -1, side**2 * maps.shape[3]
-    )
-    norms = np.linalg.norm(patches, axis=-1, keepdims=True)
-    return patches @ layer.anchors.T / np.where(norms > 0, norms, 1)
+    patches = unfold(maps, layer.settings)
+    units = unit_rows(patches.reshape(-1, patches.shape[-1]))
+    return (units @ layer.anchors.T).reshape(len(maps), -1, len(layer.anchors))
 
 
 def closest_patches(features, layer, images, n_patches):

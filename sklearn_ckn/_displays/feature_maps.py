@@ -15,7 +15,6 @@ from sklearn_ckn._displays._common import (
     as_picture,
     check_layer,
     fitted_features,
-    import_pyplot,
     mosaic,
     show,
     stretch,
@@ -166,12 +165,8 @@ class FeatureMapDisplay:
             Matplotlib is missing.
         """
         n_axes = 1 + len(self.maps)
-        if axes is None:
-            pyplot = import_pyplot("FeatureMapDisplay")
-            _, axes = pyplot.subplots(
-                1, n_axes, figsize=(4 * n_axes, 4), layout="constrained"
-            )
-        self.axes_ = take_axes(axes, n_axes, "the image and the maps of each layer")
+        purpose = "the image and the maps of each layer"
+        self.axes_ = take_axes("FeatureMapDisplay", axes, n_axes, (4, 4), purpose)
         self.figure_ = self.axes_[0].figure
         picture = as_picture(self.image)
         show(

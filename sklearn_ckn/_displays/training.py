@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._displays._common import import_pyplot, take_axes
+from sklearn_ckn._displays._common import take_axes
 from sklearn_ckn._supervised import SupervisedCKNClassifier
 from sklearn_ckn._typing import AnyArray
 
@@ -106,14 +106,8 @@ class TrainingDisplay:
         """
         has_score = not np.isnan(self.history["validation_score"]).all()
         n_axes = 1 + has_score
-        if axes is None:
-            pyplot = import_pyplot("TrainingDisplay")
-            _, axes = pyplot.subplots(
-                1, n_axes, figsize=(4.5 * n_axes, 3.5), layout="constrained"
-            )
-        self.axes_ = take_axes(
-            axes, n_axes, "the objective and the validation accuracy"
-        )
+        purpose = "the objective and the validation accuracy"
+        self.axes_ = take_axes("TrainingDisplay", axes, n_axes, (4.5, 3.5), purpose)
         self.figure_ = self.axes_[0].figure
         epochs = self.history["epoch"]
         curves = [[("objective", "objective"), ("batch_loss", "loss of batches")]]

@@ -104,7 +104,7 @@ class ArrayEngine(Engine):
         sizes = list(self._layer_bytes(image_shape, layers, itemsize))
         kept = sum(products + maps + 2 * output for products, _, maps, output in sizes)
         # On the way back a layer has its patches, their slopes and those of products.
-        passing = max((products + 2 * patches for products, patches, *_ in sizes))
+        passing = max(products + 2 * patches for products, patches, *_ in sizes)
         return max(1, self.tape_bytes // (kept + passing))
 
     def in_parts(self, n_rows, rows_at_once, run):

@@ -1,6 +1,7 @@
 """The array engine on an NVIDIA GPU: its memory, and copies beside its work."""
 
 from importlib import import_module
+from itertools import cycle
 from math import prod
 
 from sklearn_ckn._engine.array import ArrayEngine
@@ -87,15 +88,14 @@ class CUDAEngine(ArrayEngine):
         """Yield NumPy arrays on the GPU, each copied while the last is worked on."""
         cupy = self.xp
         stream = cupy.cuda.Stream(non_blocking=True)
-        slots = [_Slot(cupy), _Slot(cupy)]
+        slots = cycle([_Slot(cupy), _Slot(cupy)])
         pending = None
         try:
             for block in blocks:
                 if isinstance(block, cupy.ndarray):
                     yield block
                     continue
-                slot = slots[0]
-                slots.reverse()
+                slot = next(slots)
                 pinned = slot.pinned(block.shape, block.dtype)
                 pinned[...] = block
                 array = slot.device(block.shape, block.dtype)
@@ -124,12 +124,11 @@ class CUDAEngine(ArrayEngine):
         """
         cupy = self.xp
         stream = cupy.cuda.Stream(non_blocking=True)
-        slots = [_Slot(cupy), _Slot(cupy)]
+        slots = cycle([_Slot(cupy), _Slot(cupy)])
         pending = None
         try:
             for block in blocks:
-                slot = slots[0]
-                slots.reverse()
+                slot = next(slots)
                 block = cupy.ascontiguousarray(block)
                 pinned = slot.pinned(block.shape, block.dtype)
                 slot.used.record(cupy.cuda.get_current_stream())
