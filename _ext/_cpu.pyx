@@ -195,7 +195,7 @@ cdef class PackedLayers:
             layer.patches, address(layer.anchors), optional(layer.direct_anchors)
         )
         place.slopes = make_correlation(layer.slopes, optional(layer.flipped), NULL)
-        place.mean = <const double*> address(layer.mean)
+        place.mean = address(layer.mean)
         place.projection = address(layer.projection)
         place.real_projection = optional(layer.real_projection)
         place.wide = layer.wide

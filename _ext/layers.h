@@ -41,7 +41,7 @@ typedef struct {
 typedef struct {
     ckn_correlation patches;          /* with the anchors minus their mean */
     ckn_correlation slopes;           /* slopes in products, with flipped anchors */
-    const double *mean;               /* (patch_length,): mean of the anchors */
+    const void *mean;                 /* real (patch_length,): mean of the anchors */
     const void *projection;           /* packed panels, of doubles if wide */
     const void *real_projection;      /* the same of reals, for gradients */
     int wide;                         /* pool and project in double precision */

@@ -17,7 +17,7 @@ cdef extern from "layers.h" nogil:
     ctypedef struct ckn_layer:
         ckn_correlation patches
         ckn_correlation slopes
-        const double* mean
+        const void* mean
         const void* projection
         const void* real_projection
         int wide

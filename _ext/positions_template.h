@@ -1,7 +1,7 @@
 /* What the kernel function needs to know of every patch of padded maps: see
- * kernel_functions_template.h. Sums of squares, and the products with the anchors'
- * mean, are in double precision: the former can be tiny, and the latter stand for the
- * large common part of all products, which float would round too early.
+ * kernel_functions_template.h. Sums of squares are in double precision, since they can
+ * be tiny; the products with the anchors' mean, the large common part of all products,
+ * are in double precision or in short sums.
  *
  * Maps of few channels are split into planes of doubles, over which the mean slides a
  * vector of positions at a time; of many channels, the product is taken patch by patch,
@@ -53,41 +53,51 @@ INLINE double CKN(sum_wide)(WIDE v) {
     return sums[0];
 }
 
-/* The product of a patch with one filter, in vectors of doubles. */
-INLINE double CKN(long_product)(const REAL *patch, const double *filter,
-                                ptrdiff_t n_runs, ptrdiff_t stride, ptrdiff_t length) {
-    WIDE sums[4];
-    double rest = 0;
+/* The product of a patch with one filter, in vectors: about TERMS products a lane, so
+ * that the length of the patch adds no error, and then in double precision. */
+#define TERMS 16
+
+INLINE double CKN(long_product)(const REAL *patch, const REAL *filter, ptrdiff_t n_runs,
+                                ptrdiff_t stride, ptrdiff_t length) {
+    VECTOR sums[4];
+    double total = 0;
+    int n_terms = 0;
     for (int i = 0; i < 4; i++)
-        sums[i] = (WIDE){0};
+        sums[i] = CKN(splat)(0);
     for (ptrdiff_t run = 0; run < n_runs; run++) {
         ptrdiff_t k = 0;
-        for (; k + 4 * WIDE_LANES <= length; k += 4 * WIDE_LANES) {
+        for (; k + 4 * LANES <= length; k += 4 * LANES) {
             UNROLL
             for (int i = 0; i < 4; i++)
-                sums[i] += CKN(load_wide)(patch + k + i * WIDE_LANES) *
-                           *(const WIDE *)(filter + k + i * WIDE_LANES);
+                sums[i] += CKN(load)(patch + k + i * LANES) *
+                           CKN(load)(filter + k + i * LANES);
+            if (++n_terms >= TERMS) {
+                total += CKN(sum)((sums[0] + sums[1]) + (sums[2] + sums[3]));
+                for (int i = 0; i < 4; i++)
+                    sums[i] = CKN(splat)(0);
+                n_terms = 0;
+            }
         }
-        for (; k + WIDE_LANES <= length; k += WIDE_LANES)
-            sums[0] += CKN(load_wide)(patch + k) * *(const WIDE *)(filter + k);
+        for (; k + LANES <= length; k += LANES, n_terms++)
+            sums[0] += CKN(load)(patch + k) * CKN(load)(filter + k);
         for (; k < length; k++)
-            rest += patch[k] * filter[k];
+            total += (double)patch[k] * filter[k];
         patch += stride;
         filter += length;
     }
-    return rest + CKN(sum_wide)((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    return total + CKN(sum)((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 /* products (width,) <- the products of a row of patches with the mean, from planes */
 static NO_INLINE void CKN(slide)(const ckn_correlation *c, const double *planes,
-                                 const double *mean, ptrdiff_t y, double *products) {
+                                 const REAL *mean, ptrdiff_t y, double *products) {
     const ptrdiff_t k = c->patch_size, n_channels = c->n_channels;
     const ptrdiff_t n_pixels = c->padded_height * c->padded_width;
     for (ptrdiff_t x = 0; x < c->response_width; x += SLIDE) {
         WIDE sums[4];
         for (int i = 0; i < 4; i++)
             sums[i] = (WIDE){0};
-        const double *tap = mean;
+        const REAL *tap = mean;
         for (ptrdiff_t row = y; row < y + k; row++)
             for (ptrdiff_t column = x; column < x + k; column++)
                 for (ptrdiff_t channel = 0; channel < n_channels; channel++, tap++) {
@@ -197,4 +207,5 @@ static void CKN(compute_positions)(const ckn_layer *layer, const REAL *maps,
 }
 
 #undef FEW_CHANNELS
+#undef TERMS
 #undef SLIDE

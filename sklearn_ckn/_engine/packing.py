@@ -44,8 +44,8 @@ class PackedLayer:
         The same without Winograd's algorithm, where ``anchors`` are packed for it.
     flipped : ndarray or None
         The flipped anchors, packed, if gradients in the input are wanted.
-    mean : ndarray of shape (patch_length,), float64
-        Mean of the anchors, rounded to their dtype.
+    mean : ndarray of shape (patch_length,)
+        Mean of the anchors.
     projection : ndarray of shape (n_panels, n_anchors, panel_width)
         float64 if ``wide``.
     real_projection : ndarray or None
@@ -248,7 +248,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         anchors=pack_anchors(patches["tile"]),
         direct_anchors=pack_anchors(1) if patches["tile"] > 1 else None,
         flipped=flipped,
-        mean=mean.astype(np.float64),
+        mean=mean,
         projection=projection,
         real_projection=real_projection,
         wide=wide,
