@@ -155,7 +155,9 @@ cdef const void* address(array) except? NULL:
 
 cdef const void* optional(array) except? NULL:
     """Return where the data of an array start, NULL for None."""
-    return NULL if array is None else address(array)
+    if array is None:
+        return NULL
+    return address(array)
 
 
 cdef class PackedLayers:
