@@ -10,6 +10,8 @@ from importlib import import_module
 import numpy as np
 import scipy.linalg
 
+from sklearn_ckn._interrupts import interruptible
+
 
 def namespace(*arrays):
     """Return ``cupy`` if one of the arrays is on a GPU, else ``numpy``."""
@@ -54,7 +56,8 @@ def eigh(matrix, **options):
     """
     xp = namespace(matrix)
     if xp is np:
-        return scipy.linalg.eigh(matrix, lower=True, **options)
+        decompose = interruptible(scipy.linalg.eigh, 4 * len(matrix) ** 3)
+        return decompose(matrix, lower=True, **options)
     return xp.linalg.eigh(matrix)
 
 
@@ -73,9 +76,8 @@ def cholesky_solver(matrix):
     """
     xp = namespace(matrix)
     if xp is np:
-        factor = scipy.linalg.cho_factor(
-            matrix, lower=True, overwrite_a=True, check_finite=False
-        )
+        factorize = interruptible(scipy.linalg.cho_factor, len(matrix) ** 3 // 6)
+        factor = factorize(matrix, lower=True, overwrite_a=True, check_finite=False)
         return lambda right: scipy.linalg.cho_solve(factor, right, check_finite=False)
     lower = xp.linalg.cholesky(matrix)
     solve_triangular = import_module("cupyx.scipy.linalg").solve_triangular
@@ -103,4 +105,13 @@ def lower_gram(rows, out=None):
         return rows.T @ rows
     (syrk,) = scipy.linalg.get_blas_funcs(["syrk"], dtype=rows.dtype)
     reused = {} if out is None else {"c": out, "overwrite_c": True}
-    return syrk(1, rows.T, lower=True, **reused)
+    multiply = interruptible(syrk, rows.size * rows.shape[1] // 2)
+    return multiply(1, rows.T, lower=True, **reused)
+
+
+def matmul(left, right):
+    """Return the product of two matrices, which Ctrl-C leaves at any time."""
+    xp = namespace(left)
+    if xp is not np:
+        return left @ right
+    return interruptible(np.matmul, left.size * right.shape[1])(left, right)

@@ -1,16 +1,22 @@
 """Ctrl-C in the middle of long work."""
 
 import _thread
+import multiprocessing
+import os
 import signal
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+import scipy.linalg
+from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ckn import CKNFeatures
+from sklearn_ckn import CKNFeatures, LinearPathClassifier, _interrupts
 from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._interrupts import interruptible
+from sklearn_ckn._threads import single_threaded_blas
 
 # Work of minutes, so that a test in which the interrupt is lost does not pass by
 # finishing first.
@@ -73,3 +79,131 @@ def test_an_interrupt_in_the_clustering():
     points = np.random.RandomState(0).randn(200_000, 300).astype("f4")
     anchors = points[:4000]
     interrupt_during(lambda: CPUEngine().nearest_anchors(points, anchors))
+
+
+class Endless:
+    """Stands for a function of LAPACK that takes very long."""
+
+    def __init__(self):
+        self.began, self.may_end = threading.Event(), threading.Event()
+
+    def __call__(self, *arguments, **options):
+        self.began.set()
+        assert self.may_end.wait(timeout=60)
+
+
+@pytest.fixture
+def endless():
+    function = Endless()
+    yield function
+    function.may_end.set()
+    _interrupts._await_calls()
+
+
+def interrupt_once_begun(function, work):
+    """Send SIGINT as soon as ``function`` is at work."""
+
+    def press():
+        assert function.began.wait(timeout=60)
+        press_ctrl_c()
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    thread.join()
+
+
+def test_a_long_call_is_left_at_once(endless):
+    interrupt_once_begun(endless, interruptible(endless, np.inf))
+    # The call has not come to its end: it runs on, alone.
+    assert not endless.may_end.is_set()
+    assert len(_interrupts._calls) == 1
+    endless.may_end.set()
+    _interrupts._await_calls()
+    assert not _interrupts._calls
+
+
+@pytest.mark.parametrize("shape", [(60, 20), (20, 60)])
+def test_a_head_is_left_during_its_decomposition(shape, endless, monkeypatch):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(*shape), rng.randint(2, size=shape[0])
+    classifier = LinearPathClassifier().fit(X, y)
+    before = vars(classifier).copy()
+    monkeypatch.setattr(_interrupts, "LONG_WORK", 0)
+    monkeypatch.setattr(scipy.linalg, "eigh", endless)
+    interrupt_once_begun(endless, lambda: classifier.fit(X + 1, y))
+    assert not endless.may_end.is_set()
+    assert vars(classifier) == before
+    assert single_threaded_blas._n_callers == 0
+
+
+@pytest.mark.parametrize("head", ["ridge", "linear_svm"])
+@pytest.mark.parametrize("shape", [(60, 20), (20, 60)])
+def test_long_calls_give_the_same(shape, head, monkeypatch):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(*shape), rng.randint(2, size=shape[0])
+    expected = LinearPathClassifier(head).fit(X, y)
+    starts = []
+    start = _interrupts._Call.start
+    monkeypatch.setattr(_interrupts, "LONG_WORK", 0)
+    monkeypatch.setattr(
+        _interrupts._Call, "start", lambda self: starts.append(self) or start(self)
+    )
+    classifier = LinearPathClassifier(head).fit(X, y)
+    assert starts
+    # The same operations in the same order, in memory that may be aligned otherwise.
+    assert_allclose(classifier.coef_, expected.coef_, rtol=1e-9, atol=1e-12)
+    assert classifier.alpha_ == expected.alpha_
+
+
+def test_long_calls_raise_what_the_function_raises():
+    with pytest.raises(np.linalg.LinAlgError, match="not converge"):
+        interruptible(fail, np.inf)()
+
+
+def fail():
+    raise np.linalg.LinAlgError("does not converge")
+
+
+def test_long_calls_inherit_what_belongs_to_the_thread(monkeypatch):
+    limits = []
+    monkeypatch.setattr(single_threaded_blas, "get_thread_limits", lambda: [3])
+    monkeypatch.setattr(single_threaded_blas, "set_thread_limits", limits.append)
+    call = interruptible(np.multiply, np.inf)
+    with np.errstate(over="ignore"):
+        assert call(1e308, 1e308) == np.inf
+    assert limits == [[3]]
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        call(1e308, 1e308)
+
+
+def test_other_threads_call_themselves():
+    threads = []
+
+    def work():
+        interruptible(lambda: threads.append(threading.current_thread()), np.inf)()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert threads == [thread]
+    work()
+    assert threads[1] is not threading.main_thread()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_fork_waits_for_a_call_that_was_left(endless):
+    interrupt_once_begun(endless, interruptible(endless, np.inf))
+    release = threading.Timer(0.2, endless.may_end.set)
+    release.start()
+    process = multiprocessing.get_context("fork").Process(target=int)
+    with warnings.catch_warnings():
+        # Python 3.12 and newer warn of any fork beside threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
+    assert endless.may_end.is_set()
+    assert not _interrupts._calls
+    process.join(timeout=60)
+    assert process.exitcode == 0
+    release.join()
