@@ -11,6 +11,7 @@ import numpy as np
 import scipy.linalg
 
 from sklearn_ckn._interrupts import interruptible
+from sklearn_ckn._lapack import lower_syrk, syevd
 
 
 def namespace(*arrays):
@@ -56,8 +57,10 @@ def eigh(matrix, **options):
     """
     xp = namespace(matrix)
     if xp is np:
-        decompose = interruptible(scipy.linalg.eigh, 4 * len(matrix) ** 3)
-        return decompose(matrix, lower=True, **options)
+        if options.get("driver") == "evd" and options.get("overwrite_a"):
+            # The same by other ways, which Ctrl-C can leave.
+            return interruptible(syevd, 4 * len(matrix) ** 3)(matrix)
+        return scipy.linalg.eigh(matrix, lower=True, **options)
     return xp.linalg.eigh(matrix)
 
 
@@ -76,8 +79,9 @@ def cholesky_solver(matrix):
     """
     xp = namespace(matrix)
     if xp is np:
-        factorize = interruptible(scipy.linalg.cho_factor, len(matrix) ** 3 // 6)
-        factor = factorize(matrix, lower=True, overwrite_a=True, check_finite=False)
+        factor = scipy.linalg.cho_factor(
+            matrix, lower=True, overwrite_a=True, check_finite=False
+        )
         return lambda right: scipy.linalg.cho_solve(factor, right, check_finite=False)
     lower = xp.linalg.cholesky(matrix)
     solve_triangular = import_module("cupyx.scipy.linalg").solve_triangular
@@ -103,10 +107,11 @@ def lower_gram(rows, out=None):
     """
     if namespace(rows) is not np:
         return rows.T @ rows
-    (syrk,) = scipy.linalg.get_blas_funcs(["syrk"], dtype=rows.dtype)
-    reused = {} if out is None else {"c": out, "overwrite_c": True}
-    multiply = interruptible(syrk, rows.size * rows.shape[1] // 2)
-    return multiply(1, rows.T, lower=True, **reused)
+    d = rows.shape[1]
+    if out is None:
+        out = np.zeros((d, d), rows.dtype, order="F")
+    multiply = interruptible(lower_syrk, rows.size * d // 2)
+    return multiply(np.ascontiguousarray(rows).T, out)
 
 
 def matmul(left, right):

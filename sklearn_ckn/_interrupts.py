@@ -31,7 +31,8 @@ def interruptible(function, work):
     Parameters
     ----------
     function : callable
-        Of BLAS or LAPACK: which thread calls it makes no difference.
+        Of BLAS or LAPACK, called without Python's lock: see ``_lapack``. Which thread
+        calls it makes no difference.
     work : float
         Multiply-adds that it takes.
 

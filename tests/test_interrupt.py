@@ -13,9 +13,16 @@ import pytest
 import scipy.linalg
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ckn import CKNFeatures, LinearPathClassifier, _interrupts
+from sklearn_ckn import (
+    CKNFeatures,
+    LinearPathClassifier,
+    _arrays,
+    _interrupts,
+    _lapack,
+)
 from sklearn_ckn._engine import CPUEngine
 from sklearn_ckn._interrupts import interruptible
+from sklearn_ckn._lapack import lower_syrk, syevd
 from sklearn_ckn._threads import single_threaded_blas
 
 # Work of minutes, so that a test in which the interrupt is lost does not pass by
@@ -131,7 +138,7 @@ def test_a_head_is_left_during_its_decomposition(shape, endless, monkeypatch):
     classifier = LinearPathClassifier().fit(X, y)
     before = vars(classifier).copy()
     monkeypatch.setattr(_interrupts, "LONG_WORK", 0)
-    monkeypatch.setattr(scipy.linalg, "eigh", endless)
+    monkeypatch.setattr(_arrays, "syevd", endless)
     interrupt_once_begun(endless, lambda: classifier.fit(X + 1, y))
     assert not endless.may_end.is_set()
     assert vars(classifier) == before
@@ -207,3 +214,58 @@ def test_a_fork_waits_for_a_call_that_was_left(endless):
     process.join(timeout=60)
     assert process.exitcode == 0
     release.join()
+
+
+@pytest.mark.parametrize("n", [2, 30, 200])
+def test_decomposition_without_the_lock(n):
+    # No BLAS in between: the matrix holds small integers.
+    rows = np.random.RandomState(0).randint(-3, 4, size=(2 * n, n))
+    matrix = np.asfortranarray((rows.T @ rows).astype(np.float64))
+    eigenvalues, vectors = syevd(matrix.copy(order="F"))
+    expected = scipy.linalg.eigvalsh(matrix)
+    # Eigenvalues are off by a modest multiple of eps ||A||, whatever the algorithm; and
+    # so are residuals and the departure from orthogonality.
+    bound = 10 * n * np.finfo(np.float64).eps
+    norm = expected[-1]
+    assert_allclose(eigenvalues, expected, rtol=0, atol=bound * norm)
+    assert np.abs(matrix @ vectors - vectors * eigenvalues).max() <= bound * norm
+    assert np.abs(vectors.T @ vectors - np.eye(n)).max() <= bound
+
+
+def test_decomposition_that_fails(monkeypatch):
+    def report_failure(*arguments):
+        # The last argument is LAPACK's "info".
+        arguments[-1]._obj.value = 3
+
+    monkeypatch.setattr(_lapack, "_function", lambda module, name: report_failure)
+    with pytest.raises(np.linalg.LinAlgError, match=r"do not converge.* 3\)"):
+        syevd(np.eye(4, order="F"))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_without_the_lock(dtype):
+    # Integers, whose sums are exact in either type.
+    rows = np.random.RandomState(0).randint(-9, 10, size=(70, 30)).astype(dtype)
+    out = np.full((30, 30), 5, dtype, order="F")
+    assert lower_syrk(rows.T, out) is out
+    assert_array_equal(np.tril(out), np.tril(rows.T @ rows))
+    assert (np.triu(out, 1) == np.triu(np.full((30, 30), 5), 1)).all()
+
+
+def test_other_threads_run_during_a_decomposition():
+    # Half a second and more on any processor: long enough to see another thread's turn.
+    matrix = np.asfortranarray(np.random.RandomState(0).randn(900, 900))
+    turns, stop = [], threading.Event()
+
+    def count():
+        while not stop.wait(0.001):
+            turns.append(None)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = len(turns)
+    syevd(matrix)
+    n_turns = len(turns) - before
+    stop.set()
+    thread.join()
+    assert n_turns > 1
