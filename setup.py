@@ -8,7 +8,7 @@ from setuptools import setup
 
 # The kernels are C, one source file an instruction set; the others are Cython alone.
 KERNELS = ["_ext/dispatch.c", *sorted(glob("_ext/set_*.c"))]
-SOURCES = {"_cpu": KERNELS, "_openmp": [], "_patches": []}
+SOURCES = {"_callers": [], "_cpu": KERNELS, "_openmp": [], "_patches": []}
 HEADERS = sorted([*glob("_ext/*.h"), *glob("_ext/*.pxd")])
 
 # Nothing reads floating-point exceptions, errno of the C library or the sign of

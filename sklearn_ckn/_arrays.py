@@ -10,6 +10,9 @@ from importlib import import_module
 import numpy as np
 import scipy.linalg
 
+from sklearn_ckn._interrupts import interruptible
+from sklearn_ckn._lapack import lower_syrk, syevd
+
 
 def namespace(*arrays):
     """Return ``cupy`` if one of the arrays is on a GPU, else ``numpy``."""
@@ -54,6 +57,9 @@ def eigh(matrix, **options):
     """
     xp = namespace(matrix)
     if xp is np:
+        if options.get("driver") == "evd" and options.get("overwrite_a"):
+            # The same by other ways, which Ctrl-C can leave.
+            return interruptible(syevd, 4 * len(matrix) ** 3)(matrix)
         return scipy.linalg.eigh(matrix, lower=True, **options)
     return xp.linalg.eigh(matrix)
 
@@ -101,6 +107,16 @@ def lower_gram(rows, out=None):
     """
     if namespace(rows) is not np:
         return rows.T @ rows
-    (syrk,) = scipy.linalg.get_blas_funcs(["syrk"], dtype=rows.dtype)
-    reused = {} if out is None else {"c": out, "overwrite_c": True}
-    return syrk(1, rows.T, lower=True, **reused)
+    d = rows.shape[1]
+    if out is None:
+        out = np.zeros((d, d), rows.dtype, order="F")
+    multiply = interruptible(lower_syrk, rows.size * d // 2)
+    return multiply(np.ascontiguousarray(rows).T, out)
+
+
+def matmul(left, right):
+    """Return the product of two matrices, which Ctrl-C leaves at any time."""
+    xp = namespace(left)
+    if xp is not np:
+        return left @ right
+    return interruptible(np.matmul, left.size * right.shape[1])(left, right)

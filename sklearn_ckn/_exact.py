@@ -432,7 +432,7 @@ def ckn_kernel(
 
     run_blocks = partial(_run_blocks, pair_values=pair_values, n_jobs=n_jobs)
     # On one thread BLAS gives the same to the bit on every machine size.
-    with single_threaded_blas:
+    with single_threaded_blas():
         left_set = _ImageSet.from_images(left, layers, run_blocks)
         right_set = (
             left_set

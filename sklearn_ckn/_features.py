@@ -110,8 +110,9 @@ class CKNFeatures(
         a folder or a Memory. A fit that finds a layer learned before, from the same
         images with the same ``random_state`` and the same parameters as far as they
         matter to it, looks it up. The first layer's anchors do not depend on its
-        ``beta``, ``kernel``, ``subsampling`` or ``nystrom_reg``. Unused while
-        ``random_state`` is None.
+        ``beta``, ``kernel``, ``subsampling`` or ``nystrom_reg``. What is
+        damaged there is computed again, with a warning. Unused while ``random_state``
+        is None.
     device : {"cpu", "cuda", "auto"}, default="cpu"
         ``"cuda"`` needs CuPy and an NVIDIA GPU; ``"auto"`` takes a GPU where CuPy
         sees one. Arrays of CuPy are computed where they are, and what comes of them is

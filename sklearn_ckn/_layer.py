@@ -100,7 +100,7 @@ class Layer:
         Its arrays are of the namespace of the anchors.
         """
         # On one thread the projection is the same to the bit on every machine size.
-        with single_threaded_blas:
+        with single_threaded_blas():
             projection = anchor_root(settings, anchors).value()
         return cls(replace(settings, n_anchors=len(anchors)), anchors, projection)
 

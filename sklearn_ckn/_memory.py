@@ -1,18 +1,21 @@
 """What a fit can look up instead of computing it again."""
 
 import os
+import warnings
 from functools import cached_property
+from inspect import signature
 
 import joblib
 import numpy as np
 from sklearn.utils.validation import check_memory
 
 from sklearn_ckn._arrays import to_numpy
+from sklearn_ckn._checked_store import BACKEND_NAME
 from sklearn_ckn._version import __version__
 
 
 def resolve_memory(memory, random_state):
-    """Return the joblib.Memory of a parameter ``memory``.
+    """Return what the parameter ``memory`` stands for.
 
     Without a seed nothing is looked up: no two fits have a step in common.
 
@@ -23,18 +26,129 @@ def resolve_memory(memory, random_state):
 
     Returns
     -------
-    memory : joblib.Memory
+    memory : ResilientMemory
         One without a location computes everything.
+
+    Warns
+    -----
+    UserWarning
+        There can be no such folder.
     """
     if isinstance(memory, os.PathLike):
         memory = os.fspath(memory)
-    checked = check_memory(memory)
-    return joblib.Memory(location=None) if random_state is None else checked
+    try:
+        memory = check_memory(memory)
+        if random_state is None:
+            memory = None
+        elif type(memory) is joblib.Memory and memory.backend == "local":
+            memory = _with_checksums(memory)
+    except OSError as error:
+        _warn(f"The memory {memory!r} cannot be used ({error}): nothing is looked up.")
+        memory = None
+    return ResilientMemory(memory)
+
+
+def _with_checksums(memory):
+    """Return a joblib.Memory of the same folder and options that keeps checksums."""
+    return joblib.Memory(
+        memory.location,
+        backend=BACKEND_NAME,
+        mmap_mode=memory.mmap_mode,
+        compress=memory.compress,
+        verbose=memory._verbose,
+        backend_options=memory.backend_options,
+    )
 
 
 def is_enabled(memory):
-    """Return whether a joblib.Memory, or an object like it, looks anything up."""
-    return getattr(memory, "location", "elsewhere") is not None
+    """Return whether a ResilientMemory looks anything up."""
+    return memory.location is not None
+
+
+def _warn(message):
+    warnings.warn(message, UserWarning, stacklevel=3)
+
+
+class ResilientMemory:
+    """A joblib.Memory that a fit goes on without, with a warning, where it fails.
+
+    As on a full disk, or in a folder that nobody may write to.
+
+    Parameters
+    ----------
+    memory : joblib.Memory, an object like it, or None
+        None computes everything.
+    """
+
+    def __init__(self, memory):
+        self._memory = memory
+
+    @property
+    def location(self):
+        """Where entries are kept; None if nowhere."""
+        if self._memory is None:
+            return None
+        return getattr(self._memory, "location", "elsewhere")
+
+    def cache(self, function, ignore):
+        """Return a function that looks up what ``function`` returned before.
+
+        Parameters
+        ----------
+        function : callable
+            Of a module; it takes positional arguments.
+        ignore : list of str
+            The arguments that the result does not depend on.
+        """
+        if self.location is None:
+            return function
+
+        def look_up(*arguments):
+            bound = signature(function).bind(*arguments).arguments
+            relevant = {name: bound[name] for name in bound if name not in ignore}
+            computation = _Computation(function, arguments)
+            return self._look_up(function.__name__, joblib.hash(relevant), computation)
+
+        return look_up
+
+    def _look_up(self, *arguments):
+        *_, computation = arguments
+        try:
+            remembered = self._memory.cache(compute_entry, ignore=["computation"])
+            result = remembered(*arguments)
+        except Exception as error:
+            if computation.has_failed:
+                raise
+            _warn(
+                f"The memory {self.location} fails, and the fit goes on without it "
+                f"({type(error).__name__}: {error}). If it goes on to fail, empty it."
+            )
+            result = computation()
+        return result
+
+
+class _Computation:
+    """A call that is made when it is first asked for, and once."""
+
+    def __init__(self, function, arguments):
+        self._function = function
+        self._arguments = arguments
+        self.is_done = False
+        self.has_failed = False
+        self.result = None
+
+    def __call__(self):
+        if not self.is_done:
+            self.has_failed = True
+            self.result = self._function(*self._arguments)
+            self.has_failed = False
+            self.is_done = True
+        return self.result
+
+
+def compute_entry(name, key, computation):
+    """Compute what a memory looks up by a name and a key."""
+    return computation()
 
 
 class DataKey:
@@ -47,7 +161,7 @@ class DataKey:
         In which they are computed.
     engine : CPUEngine or ArrayEngine
         Engines differ in rounding, and so in what they compute.
-    memory : joblib.Memory or an object like it
+    memory : ResilientMemory
         Without a location nothing is looked up, and there are no keys to compute.
     """
 

@@ -78,7 +78,7 @@ def k_means_plusplus(points, n_clusters, random_state, engine):
         last = xp.flatnonzero(distance)[-1]
         candidates = xp.minimum(candidates, last)
         # On one thread, since rounding depends on the number of threads.
-        with single_threaded_blas:
+        with single_threaded_blas():
             cosines = to_numpy(points[candidates] @ points[candidates].T)
         accepted = _accept_candidates(
             to_numpy(distance[candidates]),

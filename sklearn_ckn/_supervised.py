@@ -586,7 +586,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             measured = StandardizedFeatures.from_values(features, weights).scale
             alphas = np.array([self.training_alpha_ * (scale / measured) ** 2])
         labels = self.classes_[data.labels]
-        with single_threaded_blas:
+        with single_threaded_blas():
             return self._new_head()._fit_features(
                 features, labels, alphas, xp, data.n_held_out
             )

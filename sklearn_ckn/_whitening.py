@@ -166,7 +166,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
             basis = _centred_basis(self.patch_shape_)
             # On one thread the moments are the same to the bit on every machine
             # size; and the products are too small for threads to gain anything.
-            with single_threaded_blas:
+            with single_threaded_blas():
                 moments = _second_moments(images, self.patch_shape_)
                 # The coordinates of a patch are those of its differences from the
                 # first pixel, to which the columns of that pixel do not matter.
@@ -221,7 +221,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
         counts = _patches_per_pixel(self.image_shape_, self.patch_shape_)
         counts = xp.asarray(counts.astype(dtype))
         whitened = xp.empty(images.shape, dtype=dtype)
-        with single_threaded_blas:
+        with single_threaded_blas():
             for part, planes in _blocks_of_planes(images, self.patch_shape_, dtype):
                 patches = _gather_patches(planes, self.patch_shape_)
                 # The matrix maps flat patches to zero: differences from the first

@@ -118,7 +118,7 @@ class Function:
         return np.sum(self.weights * maps)
 
     def gradients(self, engine, dtype="f8"):
-        with single_threaded_blas:
+        with single_threaded_blas():
             return self._gradients(engine, dtype)
 
     def _gradients(self, engine, dtype):

@@ -1,5 +1,10 @@
 """What ``memory`` looks up, and that nothing else changes."""
 
+import errno
+import os
+import warnings
+import weakref
+
 import joblib
 import numpy as np
 import pytest
@@ -7,6 +12,8 @@ from numpy.testing import assert_array_equal
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_ckn import CKNClassifier, CKNFeatures, CKNRegressor, _learning
+from sklearn_ckn._checked_store import CheckedStoreBackend
+from sklearn_ckn._memory import resolve_memory
 
 PARAMETERS = {"n_anchors": (8, 12), "n_patches": 2000, "random_state": 0}
 
@@ -220,3 +227,218 @@ def test_grid_search_in_two_processes(digits, tmp_path):
         plain.cv_results_["mean_test_score"], remembered.cv_results_["mean_test_score"]
     )
     assert_array_equal(plain.best_estimator_.coef_, remembered.best_estimator_.coef_)
+
+
+def draw(seed, calls):
+    """Stand for a step of a fit: arrays and numbers that depend on a seed."""
+    calls.append(seed)
+    rng = np.random.RandomState(seed)
+    return rng.randn(2, 3).astype("f4"), 0.5, 3, rng.randn(2)
+
+
+class SmallMemory:
+    """A memory with one entry, whose files can be damaged.
+
+    Parameters
+    ----------
+    folder : path
+    **options
+        Of joblib.Memory.
+    """
+
+    def __init__(self, folder, **options):
+        self._memory = joblib.Memory(folder, verbose=0, **options)
+        self.calls = []
+        self.expected = self.look_up()
+        self.files = {
+            path: path.read_bytes() for path in folder.rglob("*") if path.is_file()
+        }
+
+    def look_up(self):
+        # As in a new process, joblib knows nothing of the function.
+        joblib.memory._FUNCTION_HASHES = weakref.WeakKeyDictionary()
+        remembered = resolve_memory(self._memory, 0).cache(draw, ["calls"])
+        return remembered(0, self.calls)
+
+    def assert_safe(self, damage, *, is_silent=False):
+        """Check what is looked up after some damage, and repair it.
+
+        Parameters
+        ----------
+        damage : callable
+        is_silent : bool
+            Whether computing again needs no warning.
+
+        Returns
+        -------
+        was_computed : bool
+        """
+        damage()
+        self.calls.clear()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = self.look_up()
+        for actual, expected in zip(result, self.expected, strict=True):
+            assert_array_equal(actual, expected, strict=True)
+        assert bool(caught) == bool(self.calls and not is_silent)
+        was_computed = bool(self.calls)
+        self.calls.clear()
+        self.look_up()
+        # What was damaged is kept anew.
+        assert not self.calls
+        for path, content in self.files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return was_computed
+
+
+@pytest.fixture
+def new_function_hashes(monkeypatch):
+    # Put back at the end.
+    monkeypatch.setattr(joblib.memory, "_FUNCTION_HASHES", weakref.WeakKeyDictionary())
+
+
+@pytest.mark.usefixtures("new_function_hashes")
+@pytest.mark.parametrize("options", [{}, {"mmap_mode": "r"}, {"compress": 3}], ids=str)
+def test_damaged_files(tmp_path, options):
+    memory = SmallMemory(tmp_path, **options)
+    n_computed = dict.fromkeys(("output.pkl", "checksum.txt", "func_code.py"), 0)
+    n_damaged = dict.fromkeys(n_computed, 0)
+    for path, content in memory.files.items():
+        damaged = [content[:n] for n in range(0, len(content), 37)]
+        damaged += [content + b"x", bytes(len(content))]
+        for n in range(0, len(content), 19):
+            changed = bytearray(content)
+            changed[n] ^= 1 << n % 8
+            damaged.append(bytes(changed))
+        for each in damaged:
+            was_computed = memory.assert_safe(lambda: path.write_bytes(each))  # noqa: B023
+            if path.name in n_computed:
+                n_computed[path.name] += was_computed
+                n_damaged[path.name] += 1
+    assert n_computed["output.pkl"] == n_damaged["output.pkl"] > 20
+    assert n_computed["checksum.txt"] == n_damaged["checksum.txt"] > 4
+    assert n_computed["func_code.py"] > 9
+
+
+@pytest.mark.usefixtures("new_function_hashes")
+def test_missing_files(tmp_path):
+    memory = SmallMemory(tmp_path)
+    # Without them there is no entry, rather than a damaged one to warn of.
+    silent = ("output.pkl", "func_code.py")
+    computed = [
+        path.name
+        for path in memory.files
+        if memory.assert_safe(path.unlink, is_silent=path.name in silent)
+    ]
+    assert sorted(computed) == ["checksum.txt", "func_code.py", "output.pkl"]
+
+
+@pytest.mark.usefixtures("new_function_hashes")
+def test_entries_of_another_key(tmp_path):
+    memory = SmallMemory(tmp_path)
+    (folder,) = (path.parent for path in memory.files if path.name == "output.pkl")
+    other = joblib.Memory(tmp_path / "other", verbose=0)
+    resolve_memory(other, 0).cache(draw, ["calls"])(1, [])
+    (foreign,) = (tmp_path / "other").rglob("output.pkl")
+
+    def exchange():
+        for name in ("output.pkl", "checksum.txt"):
+            (folder / name).write_bytes((foreign.parent / name).read_bytes())
+
+    assert memory.assert_safe(exchange)
+
+
+def test_a_damaged_layer_is_learned_again(images, tmp_path, clusterings):
+    parameters = {**PARAMETERS, "memory": tmp_path}
+    expected = CKNFeatures(**parameters).fit(images)
+    outputs = sorted(tmp_path.rglob("output.pkl"))
+    assert len(outputs) == 4
+    for path in outputs:
+        content = bytearray(path.read_bytes())
+        content[-20] ^= 1
+        path.write_bytes(content)
+    clusterings.clear()
+    with pytest.warns(UserWarning, match="damaged, and is computed again"):
+        again = CKNFeatures(**parameters).fit(images)
+    assert_same_features(again, expected)
+    assert clusterings == [8, 12]
+    # And kept: nothing is damaged any more.
+    clusterings.clear()
+    assert_same_features(CKNFeatures(**parameters).fit(images), expected)
+    assert clusterings == []
+
+
+def test_a_folder_that_cannot_be(images, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    expected = CKNFeatures(**PARAMETERS).fit(images)
+    with pytest.warns(UserWarning, match="cannot be used"):
+        fitted = CKNFeatures(**PARAMETERS, memory=file / "cache").fit(images)
+    assert_same_features(fitted, expected)
+
+
+@pytest.mark.parametrize("mmap_mode", [None, "r"])
+def test_a_full_disk(images, tmp_path, monkeypatch, clusterings, mmap_mode):
+    def open_full(path, mode):
+        if "w" in mode:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return open(path, mode)
+
+    expected = CKNFeatures(**PARAMETERS).fit(images)
+    clusterings.clear()
+    monkeypatch.setattr(CheckedStoreBackend, "_open_item", staticmethod(open_full))
+    memory = joblib.Memory(tmp_path, verbose=0, mmap_mode=mmap_mode)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted = CKNFeatures(**PARAMETERS, memory=memory).fit(images)
+    assert any("No space left on device" in str(each.message) for each in caught)
+    assert_same_features(fitted, expected)
+    assert clusterings == [8, 12]
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or (hasattr(os, "geteuid") and os.geteuid() == 0),
+    reason="this user may write to any folder",
+)
+def test_a_folder_that_is_read_only(images, tmp_path):
+    expected = CKNFeatures(**PARAMETERS).fit(images)
+    tmp_path.chmod(0o500)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fitted = CKNFeatures(**PARAMETERS, memory=tmp_path).fit(images)
+    finally:
+        tmp_path.chmod(0o700)
+    assert caught
+    assert_same_features(fitted, expected)
+
+
+def test_an_error_of_the_computation_is_no_failure_of_the_memory(tmp_path):
+    calls = []
+    remembered = resolve_memory(str(tmp_path), 0).cache(fail, ["calls"])
+    with pytest.raises(ZeroDivisionError, match="the computation"):
+        remembered(0, calls)
+    assert calls == [0]
+
+
+def fail(seed, calls):
+    calls.append(seed)
+    raise ZeroDivisionError("the computation itself")
+
+
+def test_an_entry_that_another_process_removes(tmp_path, monkeypatch):
+    # Between the check and the loading.
+    memory = SmallMemory(tmp_path)
+    contains_item = CheckedStoreBackend.contains_item
+
+    def remove_after_check(self, call_id):
+        is_there = contains_item(self, call_id)
+        self.clear_item(call_id)
+        return is_there
+
+    monkeypatch.setattr(CheckedStoreBackend, "contains_item", remove_after_check)
+    memory.calls.clear()
+    for actual, expected in zip(memory.look_up(), memory.expected, strict=True):
+        assert_array_equal(actual, expected)
+    assert memory.calls == [0]

@@ -203,7 +203,7 @@ class CPUEngine(Engine):
 
     def _pack_anew(self, layers, image_shape, dtype, *, gradients=None, **changes):
         shapes = map_shapes(image_shape, layers)
-        with shared_threads as n_workers:
+        with shared_threads() as n_workers:
             described = [
                 pack_layer(
                     layer, shape, self.instruction_set, n_workers, gradients=gradients
@@ -235,7 +235,7 @@ class CPUEngine(Engine):
     def _run(self, packed, images, output, pooled=None, *, work=1, seconds=None):
         if len(images) == 0:
             return
-        with shared_threads as n_workers:
+        with shared_threads() as n_workers:
             n_block = _block_size(packed.encode_scratch, len(images), n_workers)
             n_workers = min(n_workers, -(-len(images) // n_block))
             packed.encode(
@@ -304,7 +304,7 @@ class CPUEngine(Engine):
         anchor_slopes.fill(0)
         projection_slopes.fill(0)
         beta_slopes = np.zeros(n_groups)
-        with shared_threads as n_workers:
+        with shared_threads() as n_workers:
             n_workers = min(n_workers, n_groups)
             n_block = _block_size(packed.gradient_scratch, len(images), n_groups)
             if len(images) > 0:
@@ -346,7 +346,7 @@ class CPUEngine(Engine):
         patches = np.empty(
             (len(indices), settings.patch_length(images.shape[1:])), images.dtype
         )
-        with shared_threads as n_workers:
+        with shared_threads() as n_workers:
             _patches.gather_patches(
                 images,
                 indices,
@@ -376,7 +376,7 @@ class CPUEngine(Engine):
         nearest = np.empty(n_points, dtype=np.intp)
         similarity = np.empty(n_points, dtype=points.dtype)
         chunk = _cpu.points_per_chunk()
-        with shared_threads as n_workers:
+        with shared_threads() as n_workers:
             panels = _cpu.pack(
                 np.ascontiguousarray(anchors), 1, self.instruction_set, n_workers
             )
@@ -411,7 +411,7 @@ class CPUEngine(Engine):
         sums = np.empty((n_groups, points.shape[1]))
         order = np.argsort(labels, kind="stable")
         starts = np.searchsorted(labels[order], np.arange(n_groups + 1))
-        with shared_threads as n_workers:
+        with shared_threads() as n_workers:
             _patches.sum_groups(points, order, starts, sums, n_workers)
         return sums
 

@@ -109,7 +109,7 @@ class RoundingGains:
         sample = anchors[:: -(-len(anchors) // N_SAMPLED_ANCHORS)]
         # On one thread: the choices that follow may not depend on their number, and
         # threads of BLAS that wait for more work would be in the way of ours.
-        with single_threaded_blas:
+        with single_threaded_blas():
             cosines = sample @ anchors.T
             projection = float(namespace(anchors).linalg.norm(layer.projection))
         values = kernel_values(cosines, settings.kernel, settings.beta)

@@ -133,7 +133,7 @@ def fit_classifier(
     labels, targets, weights = map(xp.asarray, (labels, targets, weights))
     fit = _fit_ridge if head == "ridge" else _fit_by_newton
     small = features.size < SMALL_VALUES
-    with single_threaded_blas if small else nullcontext():
+    with single_threaded_blas() if small else nullcontext():
         return fit(features, labels, targets, weights, head, alphas, n_held_out)
 
 

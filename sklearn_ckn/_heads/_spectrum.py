@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_ckn._arrays import eigh
+from sklearn_ckn._arrays import eigh, matmul
 from sklearn_ckn._heads._standardize import StandardizedFeatures, blocks
 
 
@@ -67,7 +67,7 @@ class Spectrum:
         if self.primal:
             vectors = self.vectors.astype(self.features.dtype, copy=False)
             for rows, block in self.features.row_blocks():
-                yield rows, block @ vectors
+                yield rows, matmul(block, vectors)
         else:
             for rows in blocks(*self.features.shape):
                 block = self.vectors[rows] * self._dual_scales

@@ -6,7 +6,13 @@ from functools import cached_property
 import numpy as np
 from sklearn.utils import gen_batches
 
-from sklearn_ckn._arrays import lower_gram, namespace, to_namespace, to_numpy
+from sklearn_ckn._arrays import (
+    lower_gram,
+    matmul,
+    namespace,
+    to_namespace,
+    to_numpy,
+)
 
 # Values in a block of features: 32 MB of float32.
 BLOCK_VALUES = 2**23
@@ -153,7 +159,7 @@ class StandardizedFeatures:
         for columns in blocks(d, n):
             block = self.xp.asarray(self.values[:, columns]).astype(np.float64)
             block = self.standardize(block, columns)
-            total += block @ block.T
+            total += matmul(block, block.T)
         total *= self.root_weights / n
         total *= self.root_weights.T
         return total

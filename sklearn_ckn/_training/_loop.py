@@ -222,7 +222,7 @@ class TrainingLoop:
         if features is None:
             features = self.encode(network)
         n = data.n_train
-        with single_threaded_blas:
+        with single_threaded_blas():
             theta, mean, scale, objective = refit_head(
                 features[:n],
                 self._targets[:n],

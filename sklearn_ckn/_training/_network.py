@@ -30,7 +30,7 @@ class TrainedNetwork:
     def from_parameters(cls, settings, anchors):
         """Build a network; the kernel matrices are decomposed."""
         # On one thread the result is the same to the bit on every machine size.
-        with single_threaded_blas:
+        with single_threaded_blas():
             roots = [
                 anchor_root(each, rows)
                 for each, rows in zip(settings, anchors, strict=True)
@@ -64,7 +64,7 @@ class TrainedNetwork:
 
     def layers(self, dtype):
         """Return the layers with anchors of ``dtype``, ready to encode."""
-        with single_threaded_blas:
+        with single_threaded_blas():
             return [
                 Layer(settings, anchors, root.value()).astype(dtype)
                 for settings, anchors, root in zip(
@@ -86,7 +86,7 @@ class TrainedNetwork:
         log_betas : list of array of shape ()
             In the logarithms of the betas.
         """
-        with single_threaded_blas:
+        with single_threaded_blas():
             pairs = [
                 anchor_gradients(*parts)
                 for parts in zip(

@@ -33,7 +33,7 @@ class Head:
 
     def decisions(self, features):
         """Return decisions (n, m) in float64."""
-        with single_threaded_blas:
+        with single_threaded_blas():
             coef, intercept = self.in_original_units()
             products = features @ coef.T.astype(features.dtype)
         return products + intercept
@@ -46,7 +46,7 @@ class Head:
     def backward(self, features, slopes):
         """Return the gradient in theta of a function with ``slopes`` in decisions."""
         total = slopes.sum(axis=0)
-        with single_threaded_blas:
+        with single_threaded_blas():
             products = features.T @ slopes.astype(features.dtype)
         xp = namespace(products)
         products = (products - xp.outer(self.mean, total)) / self.scale
@@ -159,7 +159,7 @@ def _add_parts(step, layers, head, loss, images, targets, weights, engine, n_cop
         )
         value += part_value
         theta_slopes = theta_slopes + head.backward(features, slopes)
-        with single_threaded_blas:
+        with single_threaded_blas():
             slopes = (slopes @ (head.coef.T / n_copies)).astype(images.dtype)
         slopes = xp.concatenate([slopes] * n_copies) if flip_average else slopes
         gradients, _ = engine.encode_backward(

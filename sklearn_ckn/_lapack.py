@@ -1,0 +1,107 @@
+"""SciPy's BLAS and LAPACK, called without Python's lock.
+
+SciPy's wrappers in Python keep it, so that no other thread of Python runs, and none is
+interrupted, until they return. The same functions without it are those that SciPy
+offers to Cython; called through ctypes, which releases the lock, they give the same
+bits.
+"""
+
+import ctypes
+from ctypes import byref, c_char, c_int
+from functools import cache
+
+import numpy as np
+from scipy.linalg import cython_blas, cython_lapack, lapack
+
+_get_name = ctypes.pythonapi.PyCapsule_GetName
+_get_name.restype, _get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+_get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_get_pointer.restype = ctypes.c_void_p
+_get_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+
+@cache
+def _function(module, name):
+    capsule = module.__pyx_capi__[name]
+    return ctypes.CFUNCTYPE(None)(_get_pointer(capsule, _get_name(capsule)))
+
+
+def _data(array):
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def syevd(matrix):
+    """Decompose a symmetric matrix as ``scipy.linalg.eigh`` with ``driver="evd"`` does.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, n), float64
+        Fortran-ordered; the lower triangle is read, and the whole overwritten by the
+        eigenvectors.
+
+    Returns
+    -------
+    eigenvalues : ndarray of shape (n,)
+    eigenvectors : ndarray of shape (n, n)
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        The algorithm does not converge.
+    """
+    n = len(matrix)
+    # Of other sizes, LAPACK would divide its work otherwise.
+    lwork, liwork, _ = lapack.dsyevd_lwork(n, compute_v=1, lower=1)
+    lwork, liwork = int(lwork), int(liwork)
+    eigenvalues, work = np.empty(n), np.empty(lwork)
+    integer_work, info = np.empty(liwork, np.intc), c_int()
+    _function(cython_lapack, "dsyevd")(
+        byref(c_char(b"V")),
+        byref(c_char(b"L")),
+        byref(c_int(n)),
+        _data(matrix),
+        byref(c_int(n)),
+        _data(eigenvalues),
+        _data(work),
+        byref(c_int(lwork)),
+        _data(integer_work),
+        byref(c_int(liwork)),
+        byref(info),
+    )
+    if info.value:
+        raise np.linalg.LinAlgError(
+            f"the eigenvalues do not converge (LAPACK's dsyevd returns {info.value})"
+        )
+    return eigenvalues, matrix
+
+
+def lower_syrk(columns, out):
+    """Compute the lower triangle of X^T X.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (d, n), float32 or float64
+        X^T, Fortran-ordered.
+    out : ndarray of shape (d, d), dtype of the columns
+        Fortran-ordered; its lower triangle is overwritten.
+
+    Returns
+    -------
+    out : ndarray of shape (d, d)
+    """
+    d, n = columns.shape
+    is_double = columns.dtype == np.float64
+    real = ctypes.c_double if is_double else ctypes.c_float
+    _function(cython_blas, "dsyrk" if is_double else "ssyrk")(
+        byref(c_char(b"L")),
+        byref(c_char(b"N")),
+        byref(c_int(d)),
+        byref(c_int(n)),
+        byref(real(1)),
+        _data(columns),
+        byref(c_int(d)),
+        byref(real(0)),
+        _data(out),
+        byref(c_int(d)),
+    )
+    return out
