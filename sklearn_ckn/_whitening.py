@@ -17,11 +17,11 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._arrays import namespace, to_numpy
+from sklearn_ckn._image_layouts import read_images
 from sklearn_ckn._images import (
     check_images,
     compute_dtype,
     keep_fitted_on_error,
-    restore_layout,
 )
 from sklearn_ckn._norms import BLOCK_VALUES, GPU_BLOCK_VALUES
 from sklearn_ckn._persistence import VersionedEstimator
@@ -214,6 +214,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
             X is not as described.
         """
         check_is_fitted(self)
+        X = read_images(X, type(self).__name__)
         images = check_images(self, X, reset=False)
         dtype = compute_dtype(images.dtype)
         xp = namespace(images)
@@ -229,7 +230,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
                 products = matrix[:, -patches.shape[1] :] @ patches
                 sums = _add_patches(products, planes.shape, self.patch_shape_)
                 xp.divide(sums, counts, out=whitened[part].transpose(0, 3, 1, 2))
-        return restore_layout(whitened, X)
+        return whitened.reshape(X.shape)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
