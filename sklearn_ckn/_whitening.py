@@ -24,12 +24,16 @@ from sklearn_ckn._images import (
     keep_fitted_on_error,
 )
 from sklearn_ckn._norms import BLOCK_VALUES, GPU_BLOCK_VALUES
+from sklearn_ckn._output import PixelNamesMixin, wrap_rows_only
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._typing import FloatArray, ImageShape, fit_context
 
 
-class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator):
+@wrap_rows_only
+class PatchWhitening(
+    PixelNamesMixin, OneToOneFeatureMixin, TransformerMixin, VersionedEstimator
+):
     """Centre and whiten the patches of images, and put the images together again.
 
     Each patch loses the mean of each of its channels and is multiplied by
@@ -205,8 +209,9 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
         Returns
         -------
         whitened : array of the shape of X
-            float64 for float64 images, float32 for uint8 and float32. An array of
-            CuPy if X is one, computed where X is.
+            float32 for uint8 and float32 images, float64 for others. An array of
+            CuPy if X is one, computed where X is. Rows come in the container that
+            ``set_output`` asks for; images, which no data frame holds, as an array.
 
         Raises
         ------
