@@ -19,7 +19,12 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_ckn._arrays import namespace, to_namespace
 from sklearn_ckn._blocks import encode_blocks
 from sklearn_ckn._engine import DEVICES, get_engine, get_prediction_engine
-from sklearn_ckn._images import check_images, compute_dtype, keep_fitted_on_error
+from sklearn_ckn._images import (
+    check_images,
+    check_range,
+    compute_dtype,
+    keep_fitted_on_error,
+)
 from sklearn_ckn._kernels import KERNELS
 from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._learning import LayerLearner
@@ -281,6 +286,7 @@ class CKNFeatures(
         """Learn from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape[1:]
         all_settings = resolve_layers(self.get_params(deep=False), self.image_shape_)
+        check_range(images, all_settings)
         # Drawn for all layers at once: no layer's seeds depend on what others do.
         seeds = check_random_state(self.random_state).randint(
             np.iinfo(np.int32).max, size=(len(all_settings), 2)
@@ -397,6 +403,7 @@ class CKNFeatures(
 
     def _feature_blocks(self, images, engine, xp):
         """Yield slices of validated images and their features, block by block."""
+        check_range(images, [layer.settings for layer in self._layers])
         dtype = compute_dtype(images.dtype)
         layers = [layer.astype(dtype) for layer in self._layers]
         blocks = encode_blocks(

@@ -2,7 +2,7 @@
 
 import warnings
 from contextlib import contextmanager
-from math import prod
+from math import prod, sqrt
 from numbers import Integral
 
 import numpy as np
@@ -235,6 +235,35 @@ def check_image_pair(X, Y, image_shape, name):
         )
     rows = check_array(rows, dtype=np.float64, estimator=name, input_name="Y")
     return left, _to_images(rows, shape, shape, "Y")
+
+
+def check_range(images, layers):
+    """Raise if features of images may leave the range of the dtype they are in.
+
+    A patch is at most as long as its pixels times the root of their number, and no
+    layer makes it longer.
+
+    Parameters
+    ----------
+    images : array of shape (n, H, W, C)
+    layers : list of LayerSettings
+
+    Raises
+    ------
+    ValueError
+        See above.
+    """
+    dtype = images.dtype
+    if dtype not in (np.float32, np.float64):
+        return
+    largest = max(float(images.max()), -float(images.min()))
+    growth = sqrt(images.shape[3]) * prod(layer.patch_size for layer in layers)
+    # Twice as much, for rounding.
+    if largest > float(np.finfo(dtype).max) / (2 * growth):
+        raise ValueError(
+            f"X holds values as large as {largest:.3g}, of which features may leave "
+            f"the range of {dtype}: divide X by a constant."
+        )
 
 
 def check_images(estimator, X, y="no_validation", *, reset, **y_options):
