@@ -35,7 +35,7 @@ from sklearn_ckn._memory import (
     resolve_memory,
 )
 from sklearn_ckn._output import PixelNamesMixin
-from sklearn_ckn._parameters import resolve_layers
+from sklearn_ckn._parameters import finite_number, resolve_layers
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import CallbackSupportMixin, Task, start_task
 from sklearn_ckn._typing import (
@@ -296,7 +296,7 @@ class CKNFeatures(
             compute_dtype(images.dtype),
             n_patches=self.n_patches,
             max_iter=self.max_iter,
-            tol=self.tol,
+            tol=finite_number("tol", self.tol),
             engine=engine,
             memory=resolve_memory(self.memory, self.random_state),
             verbose=self.verbose > 1,

@@ -17,6 +17,7 @@ from sklearn_ckn._image_hints import (
 )
 from sklearn_ckn._image_layouts import as_rows, read_images
 from sklearn_ckn._norms import BLOCK_VALUES
+from sklearn_ckn._parameters import plain_value
 
 # What images may be stored in: the blocks that are worked on are converted, not the
 # whole of them. In either order of bytes, which files have. Others become float64.
@@ -69,9 +70,14 @@ def _is_finite_half(rows):
 
 def _stated_shape(image_shape):
     """Check the parameter ``image_shape`` and return it as (H, W, C)."""
-    shape = tuple(image_shape)
-    if len(shape) not in (2, 3) or not all(
-        isinstance(size, Integral) and size >= 1 for size in shape
+    shape = plain_value("image_shape", image_shape)
+    if (
+        np.ndim(shape) != 1
+        or len(shape) not in (2, 3)
+        or not all(
+            isinstance(size, Integral) and not isinstance(size, bool) and size >= 1
+            for size in shape
+        )
     ):
         raise ValueError(
             "image_shape must be (height, width) or (height, width, channels), "
@@ -173,9 +179,11 @@ def validate_rows(
     """
     xp = namespace(X)
     if xp is np:
-        return validate_data(
-            estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
-        )
+        # To find NaN, scikit-learn adds all values: inf - inf where they are large.
+        with np.errstate(invalid="ignore"):
+            return validate_data(
+                estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
+            )
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
             f"Expected a 2D array with rows and columns, got one of shape {X.shape}."
@@ -193,6 +201,12 @@ def validate_rows(
     # Only the length of what stands for X matters to y.
     _, y = check_X_y(np.zeros((len(X), 1)), to_numpy(y), **y_options)
     return X, y
+
+
+def _check_rows(rows, name, X_name):
+    """Validate rows of a function as scikit-learn does; float64."""
+    with np.errstate(invalid="ignore"):
+        return check_array(rows, dtype=np.float64, estimator=name, input_name=X_name)
 
 
 def check_image_pair(X, Y, image_shape, name):
@@ -221,7 +235,7 @@ def check_image_pair(X, Y, image_shape, name):
     """
     rows, shape = as_rows(read_images(X, name))
     _check_stated(shape, image_shape)
-    rows = check_array(rows, dtype=np.float64, estimator=name, input_name="X")
+    rows = _check_rows(rows, name, "X")
     if shape is None:
         shape = _row_shape(image_shape, rows.shape[1], name)
     left = _to_images(rows, shape, image_shape, "X")
@@ -233,7 +247,7 @@ def check_image_pair(X, Y, image_shape, name):
             f"X holds images of shape {shape} and Y images of shape {other}: crop or "
             "resize them to one shape."
         )
-    rows = check_array(rows, dtype=np.float64, estimator=name, input_name="Y")
+    rows = _check_rows(rows, name, "Y")
     return left, _to_images(rows, shape, shape, "Y")
 
 

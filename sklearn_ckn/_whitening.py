@@ -21,6 +21,7 @@ from sklearn_ckn._images import (
     keep_fitted_on_error,
 )
 from sklearn_ckn._output import PixelNamesMixin, wrap_rows_only
+from sklearn_ckn._parameters import finite_number
 from sklearn_ckn._patch_arrays import (
     add_patches,
     blocks_of_planes,
@@ -164,6 +165,7 @@ class PatchWhitening(
             X or a parameter is not as described; the matrix leaves the range of
             float64.
         """
+        reg = finite_number("reg", self.reg)
         with keep_fitted_on_error(self):
             images = check_images(self, X, reset=True)
             self.image_shape_ = images.shape[1:]
@@ -186,13 +188,13 @@ class PatchWhitening(
                 )
                 eigenvalues = np.maximum(eigenvalues[::-1], 0)
                 self.components_ = vectors[:, ::-1].T @ basis
-                self.whitening_ = self._whitening_matrix(eigenvalues, exponent)
+                self.whitening_ = self._whitening_matrix(eigenvalues, exponent, reg)
             with np.errstate(over="ignore", under="ignore"):
                 eigenvalues = np.ldexp(eigenvalues, 2 * exponent)
             self.eigenvalues_ = np.minimum(eigenvalues, np.finfo(np.float64).max)
         return self
 
-    def _whitening_matrix(self, eigenvalues, exponent):
+    def _whitening_matrix(self, eigenvalues, exponent, reg):
         """Return U (e + reg mean(e))^(-power) U^T of eigenvalues e over 4^exponent.
 
         Without (...)^(-power) where all of e is zero.
@@ -201,7 +203,7 @@ class PatchWhitening(
         if mean == 0:
             return self.components_.T @ self.components_
         # Divided first: reg times a tiny mean could underflow to zero.
-        multipliers = (eigenvalues / mean + self.reg) ** -self.power
+        multipliers = (eigenvalues / mean + reg) ** -self.power
         multipliers *= mean**-self.power
         # 4^(-power exponent), most of it a power of two, which is exact.
         unit = -2 * self.power * exponent
@@ -215,7 +217,7 @@ class PatchWhitening(
             raise ValueError(
                 "The whitening matrix leaves the range of float64: multiply X by a "
                 f"constant that brings it nearer to 1, or choose another reg than "
-                f"{self.reg!r}."
+                f"{reg!r}."
             )
         return matrix
 

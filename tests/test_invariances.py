@@ -68,7 +68,9 @@ def test_images_near_the_largest_number(dtype):
         lambda X: classifier.fit(images, labels).predict(X),
         lambda X: classifier.fit(X, labels),
     ):
-        with pytest.raises(ValueError, match="X holds values as large as .*: divide X"):
+        with pytest.raises(
+            ValueError, match=r"X holds values as large as .*: divide X"
+        ):
             call(above)
 
 
