@@ -11,8 +11,9 @@ from sklearn_ckn._layer import LayerSettings
 # Numbers of the kernels in C are of 32 bits on a GPU; no array is so long.
 LARGEST_INTEGER = 2**31 - 1
 
-# A larger beta turns the rounding of cosines in float64, 1e-16, into large changes.
-LARGEST_BETA = 1e12
+# A larger beta turns the rounding of cosines in float64, 1e-16, into large changes. A
+# smaller one is as good as none, and training divides by it.
+SMALLEST_BETA, LARGEST_BETA = 1e-100, 1e12
 
 # Values of a patch: some thousands of them, as anchors or samples, fill the memory.
 LARGEST_PATCH = 2**22
@@ -54,9 +55,9 @@ def _integer(value):
     return is_integer and 1 <= value <= LARGEST_INTEGER
 
 
-def _number(value, largest=sys.float_info.max):
+def _number(value):
     is_number = isinstance(value, Real) and not isinstance(value, bool)
-    return is_number and 0 < value <= largest
+    return is_number and 0 < value <= sys.float_info.max
 
 
 def _one_of(*names):
@@ -76,8 +77,8 @@ _RULES = {
     ),
     "kernel": (_one_of(*KERNELS), f"one of {', '.join(KERNELS)}", str),
     "beta": (
-        lambda value: _number(value, LARGEST_BETA),
-        f"a positive number up to {LARGEST_BETA:.0e}",
+        lambda value: _number(value) and SMALLEST_BETA <= value <= LARGEST_BETA,
+        f"a positive number between {SMALLEST_BETA} and {LARGEST_BETA}",
         float,
     ),
     "padding": (_one_of("same", "valid"), '"same" or "valid"', str),
