@@ -16,6 +16,7 @@ from sklearn_ckn._image_hints import (
     warn_of_channels,
 )
 from sklearn_ckn._image_layouts import as_rows, read_images
+from sklearn_ckn._labels import refuse_targets
 from sklearn_ckn._norms import BLOCK_VALUES
 from sklearn_ckn._parameters import plain_value
 
@@ -177,6 +178,8 @@ def validate_rows(
     TypeError
         X is sparse.
     """
+    if y is not None and not (isinstance(y, str) and y == "no_validation"):
+        refuse_targets(y, numeric=y_options.get("y_numeric", False))
     xp = namespace(X)
     if xp is np:
         # To find NaN, scikit-learn adds all values: inf - inf where they are large.
