@@ -246,7 +246,7 @@ _SHARED_PARAMETERS = (
     {
         "X": ["array-like"],
         "Y": ["array-like", None],
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "n_layers": [Interval(Integral, 1, 1000, closed="both")],
         "n_jobs": [Integral, None],
         **{
             name: CKNFeatures._parameter_constraints[name]
@@ -294,7 +294,7 @@ def ckn_kernel(
         Images of the same shape, in any of the layouts. None stands for X and takes
         half the time.
     n_layers : int, default=2
-        Number of layers. The parameters marked "per layer" below take one value for
+        Number of layers, at most 1000. Parameters marked "per layer" take one value for
         all layers or a tuple with one for each.
     patch_size : int or tuple of int, default=3
         Side k of the patches in pixels of the layer's input; per layer.

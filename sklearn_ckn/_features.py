@@ -249,7 +249,8 @@ class CKNFeatures(
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. NumPy's, or an array of CuPy.
+            float32, everything else in float64. NumPy's, or an array of CuPy; lists,
+            series and a data frame with one column may hold the images or rows.
         y : None
             Ignored.
 
@@ -336,7 +337,8 @@ class CKNFeatures(
         """Map images to their features.
 
         Memory stays at the output and a bounded amount, which follows
-        scikit-learn's ``working_memory``, where X is C-ordered or rows.
+        scikit-learn's ``working_memory``, where X is C-ordered or rows: integers and
+        booleans, in a memory-mapped file too, are converted block by block.
 
         Parameters
         ----------
@@ -347,13 +349,13 @@ class CKNFeatures(
         -------
         features : array of shape (n, H' * W' * p)
             The maps of the last layer, flattened in the order of
-            ``output_shape_``; float64 for float64 images, float32 for uint8 and
-            float32. An array of CuPy if X is one.
+            ``output_shape_``; float32 for uint8 and float32 images, float64 for
+            others. An array of CuPy if X is one.
 
         Raises
         ------
         ValueError
-            X is not as described.
+            X is not as described, or so large that features may be infinite.
         TypeError
             X is an array of CuPy, and ``device="cpu"``.
 
