@@ -276,6 +276,28 @@ class PatchWhitening(
                 whitened[part] = sums.transpose(0, 2, 3, 1)
         return whitened.reshape(X.shape)
 
+    def fit_transform(self, X: ArrayLike, y: object = None) -> FloatArray:
+        """Learn the second moments and whiten the images that they are of.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+            Images, or rows with ``image_shape``.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        whitened : array of the shape of X
+            See ``transform``.
+
+        Raises
+        ------
+        ValueError
+            See ``fit`` and ``transform``.
+        """
+        return self.fit(X, y).transform(X)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
