@@ -19,6 +19,7 @@ from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._engine import DEVICES, get_engine, get_prediction_engine
 from sklearn_ckn._images import keep_fitted_on_error, validate_rows
 from sklearn_ckn._norms import row_norms, unit_rows
+from sklearn_ckn._parameters import finite_number
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import Task
 from sklearn_ckn._threads import single_threaded_blas
@@ -317,7 +318,7 @@ class SphericalKMeans(
                 points if directed.all() else points[directed],
                 self.n_clusters,
                 max_iter=self.max_iter,
-                tol=self.tol,
+                tol=finite_number("tol", self.tol),
                 random_state=check_random_state(self.random_state),
                 engine=engine,
                 verbose=self.verbose,

@@ -18,7 +18,7 @@ from sklearn_ckn._heads import StandardizedFeatures, one_vs_rest, resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
-from sklearn_ckn._parameters import resolve_layers
+from sklearn_ckn._parameters import finite_number, resolve_layers
 from sklearn_ckn._progress import start_task
 from sklearn_ckn._room import fit_in_memory
 from sklearn_ckn._threads import single_threaded_blas
@@ -397,7 +397,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             with task.subtask("encode start"):
                 features = [self.features_._encode(images, engine, engine.xp)]
         else:
-            features = self._fit_network(X, images, engine, task)
+            features = self._fit_network(images, engine, task)
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):
@@ -500,7 +500,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             alpha=self.training_alpha_,
             n_epochs=self.n_epochs,
             batch_size=self.batch_size,
-            learning_rate=rate,
+            learning_rate=finite_number("learning_rate", rate),
             schedule=self.schedule,
             learn_beta=self.learn_beta,
             augment=self.augment,

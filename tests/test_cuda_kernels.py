@@ -15,6 +15,7 @@ from test_engines_agree import dtypes, image_shapes, layer_settings, make_images
 from sklearn_ckn._engine import CPUEngine
 from sklearn_ckn._engine.array_steps import ArraySteps, PatchScalars
 from sklearn_ckn._engine.cuda_steps import CudaSteps, source
+from sklearn_ckn._layer import LayerSettings
 from sklearn_ckn._norms import unit_rows
 
 pytestmark = pytest.mark.skipif(
@@ -92,6 +93,28 @@ def test_respond_and_pool(steps, settings, shape, dtype, sum_dtype, seed):
     assert actual.dtype == sum_dtype
     assert actual.shape == expected.shape
     assert (np.abs(actual.get().astype("f8") - expected) <= bound).all()
+
+
+@pytest.mark.parametrize("subsampling", [9, 10**6, 2**31 - 1])
+@pytest.mark.parametrize("shape", [(2, 4, 6, 2), (2, 1, 1, 2), (2, 1, 9, 2)])
+def test_a_stride_beyond_the_map(steps, shape, subsampling):
+    """Only the taps that the map has positions for are there."""
+    settings = LayerSettings(5, 3, subsampling, "poly", 1.0, "same", 1e-3)
+    *_, scalars, products = make_step(settings, shape, "f8", 0)
+    arguments = ((shape[0], *settings.response_shape(shape[1:])), settings)
+    on_gpu = upload(steps, products), on_device(steps, scalars)
+    expected = ARRAY.respond_and_pool(products, scalars, *arguments, np.dtype("f8"))
+    actual = steps.respond_and_pool(*on_gpu[0], on_gpu[1], *arguments, np.dtype("f8"))
+    # Sums of at most 24 positive numbers, each of a few roundings.
+    np.testing.assert_allclose(actual.get(), expected, rtol=100 * np.finfo("f8").eps)
+    slopes = np.ones((shape[0], 1, 1, 5))
+    expected = ARRAY.differentiate(slopes, products, scalars, *arguments)
+    actual = steps.differentiate(
+        *upload(steps, slopes), *on_gpu[0], on_gpu[1], *arguments
+    )
+    for left, right in zip(actual, expected, strict=True):
+        atol = 1e-13 * np.abs(right).max()
+        np.testing.assert_allclose(left.get(), right, rtol=0, atol=atol)
 
 
 @given(layer_settings, image_shapes, dtypes, seeds)
