@@ -121,22 +121,23 @@ def encode_blocks(
     shape, itemsize = images.shape[1:], np.dtype(dtype).itemsize
     n_copies = 1 + flip_average
     # Beside what the engine takes, the images in ``dtype`` before their scaling.
-    image_bytes = engine.bytes_per_image(shape, layers, itemsize)
-    image_bytes += itemsize * prod(shape)
-    largest = max(
+    image_bytes = n_copies * (
+        engine.bytes_per_image(shape, layers, itemsize) + itemsize * prod(shape)
+    )
+    on_the_way = max(
         images.dtype.itemsize * prod(shape),
         itemsize * prod(map_shapes(shape, layers)[-1]),
     )
     work = n_copies * multiply_adds(shape, layers)
+    at_most = min(
+        engine.work_per_block // max(1, work),
+        engine.transfer_bytes // on_the_way,
+        engine.enough_images(image_bytes),
+    )
     return Budget(engine.block_bytes).in_parts(
         len(images if chosen is None else chosen),
-        n_copies * image_bytes,
+        image_bytes,
         compute,
         engine,
-        at_most=max(
-            1,
-            min(
-                engine.work_per_block // max(1, work), engine.transfer_bytes // largest
-            ),
-        ),
+        at_most=max(1, at_most),
     )

@@ -220,7 +220,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             engine = get_engine(self.device, X)
             images, y = check_images(self, X, y, reset=True)
             self.classes_, _, _ = encode_labels(y, self.class_weight)
-            features = self._fit_network(X, images, engine, task)
+            features = self._fit_network(images, engine, task)
             self.head_ = LinearPathClassifier(
                 self.head, alpha=self.alpha, class_weight=self.class_weight
             )

@@ -191,7 +191,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
-            features = self._fit_network(X, images, engine, task)
+            features = self._fit_network(images, engine, task)
             with task.subtask("fit head"):
                 head = RidgePathRegressor(self.alpha)
                 self.head_ = fit_in_memory(

@@ -397,7 +397,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             with task.subtask("encode start"):
                 features = [self.features_._encode(images, engine, engine.xp)]
         else:
-            features = self._fit_network(X, images, engine, task)
+            features = self._fit_network(images, engine, task)
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):

@@ -7,6 +7,12 @@ import numpy as np
 from sklearn import get_config
 
 from sklearn_ckn._memory_limits import Budget
+from sklearn_ckn._threads import n_threads
+
+# Memory of a block on the CPU: larger ones are no faster, if every thread has some
+# images.
+BLOCK_BYTES = 2**27
+IMAGES_PER_THREAD = 16
 
 
 class LastLayers:
@@ -68,6 +74,10 @@ class Engine:
         On the CPU they are scikit-learn's ``working_memory``.
         """
         return int(get_config()["working_memory"] * 2**20)
+
+    def enough_images(self, image_bytes):
+        """Return how many images of a block are enough for full speed."""
+        return max(BLOCK_BYTES // image_bytes, IMAGES_PER_THREAD * n_threads())
 
     @cached_property
     def tape_budget(self):

@@ -76,6 +76,10 @@ class CUDAEngine(ArrayEngine):
         """Bytes that a block of images or points may take while it is computed."""
         return min(MAX_BLOCK_BYTES, int(BLOCK_SHARE * self._free_bytes()))
 
+    def enough_images(self, image_bytes):
+        """Return how many images of a block are enough for full speed."""
+        return max(1, MAX_BLOCK_BYTES // image_bytes)
+
     def _free_bytes(self):
         """Return what can be allocated: of the device, or of CuPy's limit if any."""
         in_pool = self._pool.free_bytes()
