@@ -290,6 +290,9 @@ class CurrentStream:
     def wait_event(self, event):
         event.run()
 
+    def synchronize(self):
+        """Wait for nothing."""
+
 
 class Stream:
     """A stream of copies, each done as late as possible."""
