@@ -1,7 +1,7 @@
 """The array engine: matrix products around a layer's steps, for NumPy and CuPy."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 
 import numpy as np
@@ -74,7 +74,11 @@ class ArrayEngine(Engine):
         self.xp = xp
         self._steps = ArraySteps() if steps is None else steps
         self._prepared = LastLayers()
-        self.name = f"array {xp.__name__}"
+
+    @cached_property
+    def name(self):
+        """The implementation: see ``Engine``."""
+        return f"array {self.xp.__name__}"
 
     def bytes_per_image(self, image_shape, layers, itemsize):
         """Return the memory that one more image in a call to ``encode`` takes.

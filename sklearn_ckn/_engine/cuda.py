@@ -69,7 +69,18 @@ class CUDAEngine(ArrayEngine):
     def __init__(self, cupy):
         super().__init__(cupy, CudaSteps(cupy))
         self._pool = cupy.get_default_memory_pool()
-        self.name = _processor_name(cupy)
+
+    @cached_property
+    def name(self):
+        """The GPU and the libraries, on which the rounding of results depends."""
+        device, runtime = self.xp.cuda.Device(), self.xp.cuda.runtime
+        gpu = runtime.getDeviceProperties(device.id)["name"].decode()
+        # CuPy's switch to products of factors that are rounded to ten bits.
+        tf32 = " TF32" if os.environ.get("CUPY_TF32") == "1" else ""
+        return (
+            f"cuda {gpu} {device.compute_capability} cupy {self.xp.__version__} "
+            f"runtime {runtime.runtimeGetVersion()}{tf32}"
+        )
 
     @cached_property
     def block_bytes(self):
@@ -158,18 +169,6 @@ class CUDAEngine(ArrayEngine):
                 yield _when_copied(*pending)
         finally:
             stream.synchronize()
-
-
-def _processor_name(cupy):
-    """Return what the rounding of results depends on: the GPU and the libraries."""
-    device = cupy.cuda.Device()
-    properties = cupy.cuda.runtime.getDeviceProperties(device.id)
-    # CuPy's switch to products of factors that are rounded to ten bits.
-    tf32 = " TF32" if os.environ.get("CUPY_TF32") == "1" else ""
-    return (
-        f"cuda {properties['name'].decode()} {device.compute_capability} "
-        f"cupy {cupy.__version__} runtime {cupy.cuda.runtime.runtimeGetVersion()}{tf32}"
-    )
 
 
 def _when_copied(slot, pinned, _):
