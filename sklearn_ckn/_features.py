@@ -330,7 +330,7 @@ class CKNFeatures(
         """Map images to their features.
 
         Memory stays at the output and a bounded amount, which follows
-        scikit-learn's ``working_memory``, where X is C-ordered or rows.
+        scikit-learn's ``working_memory``, or the free memory of a GPU.
 
         Parameters
         ----------
