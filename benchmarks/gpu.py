@@ -27,7 +27,7 @@ from pathlib import Path
 from _gpu_correlate import correlate_table
 from _gpu_encode import GPU_NETWORKS, encode_table
 from _gpu_machine import Machine
-from _gpu_steps import step_table
+from _gpu_steps import NAMES, step_table
 from _gpu_train import AUGMENTS, PUBLISHED, train_table, wide_table
 
 PARTS = {
@@ -51,6 +51,13 @@ def parse_arguments():
         choices=GPU_NETWORKS,
         default=list(GPU_NETWORKS),
         help="of the part encode",
+    )
+    parser.add_argument(
+        "--steps",
+        nargs="+",
+        choices=NAMES,
+        default=list(NAMES),
+        help="networks of the part step",
     )
     parser.add_argument(
         "--data", type=Path, help="without it, images of that shape are made up"
