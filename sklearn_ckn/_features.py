@@ -329,8 +329,8 @@ class CKNFeatures(
     def transform(self, X: ArrayLike) -> FloatArray:
         """Map images to their features.
 
-        Memory stays at the output and a bounded amount where X is C-ordered or rows:
-        that of scikit-learn's ``working_memory``, or a part of what a GPU has free.
+        Memory stays at the output and a bounded amount, which follows
+        scikit-learn's ``working_memory``, where X is C-ordered or rows.
 
         Parameters
         ----------
