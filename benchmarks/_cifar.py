@@ -1,4 +1,12 @@
-"""CIFAR-10 as the benchmarks read it."""
+"""CIFAR-10 as the benchmarks read it.
+
+Either ``cifar10_train.npz`` with arrays ``X`` (50,000, 32, 32, 3) uint8 and ``y``, or a
+tenth as large, and with other accuracies, ``cifar10_train_jpeg.npz``: ``header`` and
+``scans``, bytes as uint8, ``offsets`` (50,001,) and ``labels``. The JPEG file of image
+i is the header and the scans from ``offsets[i]`` to ``offsets[i + 1]``.
+"""
+
+import io
 
 import numpy as np
 
@@ -12,16 +20,32 @@ def load_cifar(directory, n_train):
     Parameters
     ----------
     directory : Path
-        Of ``cifar10_train.npz`` with arrays ``X`` (50,000, 32, 32, 3) uint8 and ``y``.
     n_train : int
 
     Returns
     -------
     X, y, X_validation, y_validation : ndarray
     """
-    with np.load(directory / "cifar10_train.npz") as archive:
-        X, y = archive["X"], archive["y"]
+    pixels = directory / "cifar10_train.npz"
+    if pixels.exists():
+        with np.load(pixels) as archive:
+            X, y = archive["X"], archive["y"]
+    else:
+        with np.load(directory / "cifar10_train_jpeg.npz") as archive:
+            X, y = _decode(**archive)
     return X[:n_train], y[:n_train], X[-N_VALIDATION:], y[-N_VALIDATION:]
+
+
+def _decode(header, scans, offsets, labels):
+    """Return the images (n, 32, 32, 3) of JPEG files with one header, and labels."""
+    from PIL import Image
+
+    header, scans = header.tobytes(), scans.tobytes()
+    X = np.empty((len(labels), 32, 32, 3), np.uint8)
+    for i in range(len(labels)):
+        file = io.BytesIO(header + scans[offsets[i] : offsets[i + 1]])
+        X[i] = Image.open(file).convert("RGB")
+    return X, labels
 
 
 def made_up_cifar(n_train, n_validation):

@@ -16,6 +16,9 @@ PUBLISHED = {
     "mairal2016-14": "90.2 %, 260 minutes",
 }
 
+#: Values of ``augment``, by their names on the command line.
+AUGMENTS = {"none": None, "flip+shift": "flip+shift"}
+
 #: Patches that the anchors of wide networks are drawn from.
 N_PATCHES = 200_000
 
@@ -85,14 +88,14 @@ def train_table(machine, options):
         "network       | augment    | epochs | last epoch, % | best, % | minutes | "
         "published"
     )
-    for preset, published in PUBLISHED.items():
-        for augment in (None, "flip+shift"):
+    for preset in options.presets:
+        for augment in map(AUGMENTS.get, options.augments):
             machine.clear()
             scores, minutes = train_once(machine, options, preset, augment, data)
             print(
                 f"{preset:13} | {augment!s:10} | {len(scores) - 1:6} | "
                 f"{100 * scores[-1]:13.2f} | {100 * scores.max():7.2f} | "
-                f"{minutes:7.1f} | {published}",
+                f"{minutes:7.1f} | {PUBLISHED[preset]}",
                 flush=True,
             )
     print(

@@ -1,10 +1,9 @@
 """Everything that is measured on a GPU, in one command.
 
 Run with ``python benchmarks/gpu.py --data DIR`` on a machine with an NVIDIA GPU, CuPy
-and PyTorch; ``DIR`` holds ``cifar10_train.npz`` with arrays ``X`` (50,000, 32, 32, 3)
-uint8 and ``y``. Results are compared before anything is timed. Clocks stop when the GPU
-is done, everything has run before, and times are medians of runs in turn. ``--parts``
-chooses:
+and PyTorch; ``DIR`` holds CIFAR-10, see ``_cifar.py``. Results are compared before
+anything is timed. Clocks stop when the GPU is done, everything has run before, and
+times are medians of runs in turn. ``--parts`` chooses:
 
 - correlate: images and filters by SciPy, PyTorch, CuPy and ours
 - encode: networks against PyTorch, eager and compiled, TF32 off and on, and against
@@ -28,8 +27,8 @@ from pathlib import Path
 from _gpu_correlate import correlate_table
 from _gpu_encode import GPU_NETWORKS, encode_table
 from _gpu_machine import Machine
-from _gpu_steps import step_table
-from _gpu_train import train_table, wide_table
+from _gpu_steps import NAMES, step_table
+from _gpu_train import AUGMENTS, PUBLISHED, train_table, wide_table
 
 PARTS = {
     "correlate": correlate_table,
@@ -54,10 +53,31 @@ def parse_arguments():
         help="of the part encode",
     )
     parser.add_argument(
+        "--steps",
+        nargs="+",
+        choices=NAMES,
+        default=list(NAMES),
+        help="networks of the part step",
+    )
+    parser.add_argument(
         "--data", type=Path, help="without it, images of that shape are made up"
     )
     parser.add_argument(
         "--epochs", type=int, help="of the part train, default: as published"
+    )
+    parser.add_argument(
+        "--presets",
+        nargs="+",
+        choices=PUBLISHED,
+        default=list(PUBLISHED),
+        help="of the part train",
+    )
+    parser.add_argument(
+        "--augments",
+        nargs="+",
+        choices=AUGMENTS,
+        default=list(AUGMENTS),
+        help="of the part train",
     )
     parser.add_argument(
         "--widths",

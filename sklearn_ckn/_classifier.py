@@ -11,9 +11,9 @@ from sklearn_ckn._heads import resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
+from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
-from sklearn_ckn._room import fit_in_memory
 from sklearn_ckn._typing import (
     Alpha,
     ClassWeight,

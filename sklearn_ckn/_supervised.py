@@ -18,9 +18,9 @@ from sklearn_ckn._heads import StandardizedFeatures, one_vs_rest, resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
+from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._parameters import finite_number, resolve_layers
 from sklearn_ckn._progress import start_task
-from sklearn_ckn._room import fit_in_memory
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._training._augment import NAMES as AUGMENTATIONS
 from sklearn_ckn._training._loop import TrainingLoop, TrainingOptions, TrainingSet

@@ -1,8 +1,11 @@
 """The tests of the GPU path, on a GPU: with CuPy in the place of its stand-in."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 # Tests with the fixtures of this module.
@@ -31,6 +34,12 @@ from test_device import (  # noqa: F401
     test_same_model,
     test_same_seed_same_bits,
     test_whitening_follows_its_images,
+)
+from test_gpu_limits import (  # noqa: F401
+    test_decompositions_that_fail,
+    test_pinned_buffers_have_few_sizes,
+    test_sums_of_squares_of_any_unit,
+    test_the_cpu_learns_a_layer_that_the_gpu_has_no_room_for,
 )
 from test_gpu_memory import (  # noqa: F401
     test_a_loop_that_is_left_early,
@@ -76,7 +85,7 @@ def test_digits(gpu):
 
 
 def test_memory_running_out(gpu):
-    # A pool so small that parts must be halved, and the same features.
+    # A pool so small that blocks must be small, and the same features.
     images = np.random.RandomState(0).randn(2000, 16, 16, 3).astype("f4")
     model = CKNClassifier((64, 64), n_patches=5000, random_state=0, device="cuda")
     labels = np.arange(2000) % 2
@@ -86,5 +95,11 @@ def test_memory_running_out(gpu):
     pool.set_limit(size=64 * 2**20)
     try:
         assert_allclose(model.features_.transform(images), expected, atol=1e-5)
+        # Whatever does not fit is computed otherwise.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* by the CPU, since its arrays")
+            limited = clone(model).fit(images, labels)
     finally:
         pool.set_limit(size=0)
+    score = model.fit(images, labels).score(images, labels)
+    assert limited.score(images, labels) == pytest.approx(score, abs=0.05)

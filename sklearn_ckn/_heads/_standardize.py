@@ -13,6 +13,7 @@ from sklearn_ckn._arrays import (
     to_namespace,
     to_numpy,
 )
+from sklearn_ckn._norms import square_sums
 
 # Values in a block of features: 32 MB of float32.
 BLOCK_VALUES = 2**23
@@ -62,7 +63,7 @@ class StandardizedFeatures:
         centred = cls(values, weights, mean, 1.0)
         mean_square = (
             sum(
-                weights[rows] @ xp.einsum("ij,ij->i", block, block, dtype=np.float64)
+                weights[rows] @ square_sums(block)
                 for rows, block in centred.row_blocks()
             )
             / n

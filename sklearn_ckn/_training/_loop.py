@@ -164,10 +164,10 @@ class TrainingLoop:
         options, data = self._options, self._data
         order = self._rng.permutation(data.n_train)
         n_batches = max(1, round(data.n_train / options.batch_size))
-        for i, rows in enumerate(np.array_split(order, n_batches)):
+        batches = np.array_split(order, n_batches)
+        for i, (rows, images) in enumerate(self._take(batches)):
             progress = (n_done + i / n_batches) / options.n_epochs
             rate = scheduled_rate(options.learning_rate, options.schedule, progress)
-            images = self._take(rows)
             places = self._engine.xp.asarray(rows)
             gradients = batch_gradients(
                 network,
@@ -185,11 +185,15 @@ class TrainingLoop:
             head = head.moved(gradients.theta, options.alpha, HEAD_RATE)
             yield gradients.value, network, head, rate
 
-    def _take(self, rows):
-        """Return a batch of images, of the engine's namespace and the dtype."""
+    def _take(self, batches):
+        """Yield batches, given by their rows, with images where the engine computes.
+
+        While one is worked on, the next one is copied.
+        """
         images = self._data.images
-        images = images[namespace(images).asarray(rows)]
-        return self._engine.xp.asarray(images).astype(self._dtype)
+        blocks = (images[namespace(images).asarray(rows)] for rows in batches)
+        for rows, block in zip(batches, self._engine.upload(blocks), strict=True):
+            yield rows, block.astype(self._dtype, copy=False)
 
     def encode(self, network):
         """Return the features of all images, (n, d).

@@ -1,6 +1,7 @@
 """The objective of a batch of images and its gradients, by back-propagation."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -120,56 +121,56 @@ def batch_gradients(
     """
     layers = network.layers(images.dtype)
     n_copies = 1 + flip_average
-    while True:
-        n_rows = engine.tape_rows(images.shape[1:], layers, images.dtype.itemsize)
-        step = max(1, n_rows // n_copies)
-        try:
-            value, totals, theta_slopes = _add_parts(
-                step, layers, head, loss, images, targets, weights, engine, n_copies
-            )
-            break
-        except MemoryError:
-            if step == 1:
-                raise
-        # From now on: what did not fit once would not fit in the next batch either.
-        engine.tape_bytes = engine.tape_bytes * min(step, len(images)) // step // 2
-        engine.release_memory()
-    return BatchGradients(value, *network.gradients(totals), theta_slopes)
 
-
-def _add_parts(step, layers, head, loss, images, targets, weights, engine, n_copies):
-    """Return value, LayerGradients and gradient in the head, ``step`` images a part."""
-    xp = engine.xp
-    flip_average = n_copies > 1
-    value, theta_slopes, totals = 0.0, 0.0, None
-    for start in range(0, len(images), step):
-        rows = slice(start, start + step)
-        part = images[rows]
-        n = len(part)
-        if flip_average:
-            part = xp.concatenate([part, part[:, :, ::-1]])
-        scale, inverse = image_scales(part)
-        maps, tape = engine.encode_with_tape(part * scale, layers)
-        maps *= inverse
-        shape = maps.shape
-        features = maps.reshape(n_copies, n, -1)
-        features = features.mean(axis=0) if flip_average else features[0]
-        part_value, slopes, _ = loss(
-            head.decisions(features), targets[rows], weights[rows]
+    def compute(rows):
+        return _part_gradients(
+            layers,
+            head,
+            loss,
+            images[rows],
+            targets[rows],
+            weights[rows],
+            engine,
+            n_copies,
         )
+
+    image_bytes = engine.tape_bytes_per_image(
+        images.shape[1:], layers, images.dtype.itemsize
+    )
+    parts = engine.tape_budget.in_parts(
+        len(images), n_copies * image_bytes, partial(map, compute), engine
+    )
+    value, totals, theta_slopes = 0.0, None, 0.0
+    for _, (part_value, gradients, part_slopes) in parts:
         value += part_value
-        theta_slopes = theta_slopes + head.backward(features, slopes)
-        with single_threaded_blas():
-            slopes = (slopes @ (head.coef.T / n_copies)).astype(images.dtype)
-        slopes = xp.concatenate([slopes] * n_copies) if flip_average else slopes
-        gradients, _ = engine.encode_backward(
-            tape, layers, slopes.reshape(shape) * inverse
-        )
+        theta_slopes = theta_slopes + part_slopes
         if totals is None:
             totals = gradients
         else:
             totals = [_add(*pair) for pair in zip(totals, gradients, strict=True)]
-    return value, totals, theta_slopes
+    return BatchGradients(value, *network.gradients(totals), theta_slopes)
+
+
+def _part_gradients(layers, head, loss, images, targets, weights, engine, n_copies):
+    """Return value, LayerGradients and gradient in the head of a part of a batch."""
+    xp = engine.xp
+    flip_average = n_copies > 1
+    n = len(images)
+    if flip_average:
+        images = xp.concatenate([images, images[:, :, ::-1]])
+    scale, inverse = image_scales(images)
+    maps, tape = engine.encode_with_tape(images * scale, layers)
+    maps *= inverse
+    shape = maps.shape
+    features = maps.reshape(n_copies, n, -1)
+    features = features.mean(axis=0) if flip_average else features[0]
+    value, slopes, _ = loss(head.decisions(features), targets, weights)
+    theta_slopes = head.backward(features, slopes)
+    with single_threaded_blas():
+        slopes = (slopes @ (head.coef.T / n_copies)).astype(images.dtype)
+    slopes = xp.concatenate([slopes] * n_copies) if flip_average else slopes
+    gradients, _ = engine.encode_backward(tape, layers, slopes.reshape(shape) * inverse)
+    return value, gradients, theta_slopes
 
 
 def _add(left, right):
