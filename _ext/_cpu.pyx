@@ -126,7 +126,7 @@ def pack(const floating[:, ::1] filters, Py_ssize_t tile, instruction_set, int n
     return packed
 
 
-cdef ckn_correlation make_correlation(sizes, const void* panels):
+cdef ckn_correlation make_correlation(sizes, const void* panels, const void* direct):
     """Read the sizes, a dict by the names of the fields."""
     cdef ckn_correlation correlation
     memset(&correlation, 0, sizeof(correlation))
@@ -143,6 +143,7 @@ cdef ckn_correlation make_correlation(sizes, const void* panels):
     correlation.n_filters = sizes["n_filters"]
     correlation.tile = sizes["tile"]
     correlation.panels = panels
+    correlation.direct_panels = direct
     return correlation
 
 
@@ -150,6 +151,11 @@ cdef const void* address(array) except? NULL:
     """Return where the data of a C-ordered array start."""
     cdef const unsigned char[::1] data = array.reshape(-1).view(np.uint8)
     return &data[0]
+
+
+cdef const void* optional(array) except? NULL:
+    """Return where the data of an array start, NULL for None."""
+    return NULL if array is None else address(array)
 
 
 cdef class PackedLayers:
@@ -185,14 +191,13 @@ cdef class PackedLayers:
             self._describe(&self.layers[i], layer)
 
     cdef _describe(self, ckn_layer* place, layer):
-        place.patches = make_correlation(layer.patches, address(layer.anchors))
-        place.slopes = make_correlation(layer.slopes, NULL)
-        if layer.flipped is not None:
-            place.slopes.panels = address(layer.flipped)
-        place.mean = address(layer.mean)
+        place.patches = make_correlation(
+            layer.patches, address(layer.anchors), optional(layer.direct_anchors)
+        )
+        place.slopes = make_correlation(layer.slopes, optional(layer.flipped), NULL)
+        place.mean = <const double*> address(layer.mean)
         place.projection = address(layer.projection)
-        if layer.real_projection is not None:
-            place.real_projection = address(layer.real_projection)
+        place.real_projection = optional(layer.real_projection)
         place.wide = layer.wide
         place.taps = <const double*> address(layer.taps)
         place.subsampling = layer.subsampling

@@ -72,7 +72,7 @@ static void CKN(pool_responses)(const ckn_layer *layer, const REAL *maps,
     clock = ckn_stop(seconds, CKN_STAGE_NORMS, clock);
     for (ptrdiff_t i = 0; i < CKN(n_strips)(patches, n_images); i++) {
         clock = ckn_start(seconds);
-        CKN(prepare_strip)(patches, maps, n_images, i, &strip);
+        CKN(prepare_strip)(patches, maps, p->norm, n_images, i, &strip);
         ckn_stop(seconds, CKN_STAGE_TRANSFORM, clock);
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(patches->n_filters); panel++) {
             CKN(respond_strip)(patches, &strip, panel, p->scale, p->shift, p->norm,

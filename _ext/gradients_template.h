@@ -140,7 +140,8 @@ static double CKN(slopes_of_products)(const ckn_layer *layer, ptrdiff_t n_images
     double by_beta = 0;
     memset(space->radial, 0, (size_t)(n_images * height * width) * sizeof(double));
     for (ptrdiff_t i = 0; i < CKN(n_strips)(c, n_images); i++) {
-        CKN(prepare_strip)(c, space->maps, n_images, i, &space->strip);
+        CKN(prepare_strip)(c, space->maps, space->positions.norm, n_images, i,
+                           &space->strip);
         const ptrdiff_t n_rows = space->strip.n_rows;
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(c->n_filters); panel++) {
             CKN(respond_strip)(c, &space->strip, panel, NULL, NULL, NULL, CKN_PRODUCT,
@@ -182,7 +183,8 @@ static void CKN(slopes_of_images)(const ckn_layer *layer, ptrdiff_t n_images,
     const ckn_correlation *c = &layer->patches, *s = &layer->slopes;
     const ptrdiff_t n_channels = c->n_channels, width = c->width;
     for (ptrdiff_t i = 0; i < CKN(n_strips)(s, n_images); i++) {
-        CKN(prepare_strip)(s, space->product_slopes, n_images, i, &space->slope_strip);
+        CKN(prepare_strip)(s, space->product_slopes, NULL, n_images, i,
+                           &space->slope_strip);
         const ptrdiff_t start = space->slope_strip.first_row * width;
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(n_channels); panel++) {
             CKN(respond_strip)(s, &space->slope_strip, panel, NULL, NULL, NULL,
@@ -209,14 +211,15 @@ static void CKN(slopes_of_images)(const ckn_layer *layer, ptrdiff_t n_images,
         for (ptrdiff_t y = 0; y < c->height; y++)
             for (ptrdiff_t x = 0; x < width; x++) {
                 const ptrdiff_t pixel = (y + c->pad_top) * c->padded_width + x + c->pad_left;
-                const REAL weight = (REAL)space->pixel_weights[pixel];
+                /* in double: a pixel near 0 has a weight that float may not hold */
+                const double weight = space->pixel_weights[pixel];
                 const REAL *CKN_RESTRICT values =
                     space->maps +
                     (image * c->padded_height * c->padded_width + pixel) * n_channels;
                 REAL *CKN_RESTRICT out =
                     image_slopes + ((image * c->height + y) * width + x) * n_channels;
                 for (ptrdiff_t j = 0; j < n_channels; j++)
-                    out[j] += weight * values[j];
+                    out[j] += (REAL)(weight * values[j]);
             }
     }
 }

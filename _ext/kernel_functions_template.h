@@ -3,7 +3,9 @@
  * Of a patch x with norm r three numbers are known: scale, shift and norm. With the
  * product a of x and an anchor minus the anchors' mean, a * scale + shift is the
  * cosine u; for "exp" it is beta (u - 1) log2(e), so that kappa is a power of two.
- * All three are 0 for patches of zeros, whose responses are so 0. */
+ * All three are 0 for patches of zeros, whose responses are so 0. Rounding can put a
+ * cosine a little outside [-1, 1]: it is clipped, for "exp" at 1, beyond which kappa
+ * would grow without limit. */
 
 /* 2^x for x <= 1/2. With n the integer nearest x, 2^x = 2^n 2^(x - n), and a
  * polynomial of degree 6 (relative error 2e-9; for double the Taylor polynomial of
@@ -74,10 +76,9 @@ INLINE VECTOR CKN(arccos)(VECTOR u) {
 #endif
 }
 
-/* u in [-1, 1]: rounding can put a cosine a little outside */
+/* u in [-1, 1] */
 INLINE VECTOR CKN(clip)(VECTOR u) {
-    u = CKN(max)(u, CKN(splat)(-1));
-    return -CKN(max)(-u, CKN(splat)(-1));
+    return CKN(min)(CKN(max)(u, CKN(splat)(-1)), CKN(splat)(1));
 }
 
 /* CALL(kernel) with the kernel as a constant, so that its formula alone is inlined:
@@ -104,10 +105,10 @@ INLINE VECTOR CKN(response)(VECTOR product, REAL scale, REAL shift, REAL norm,
         return product;
     VECTOR u = product * scale + shift;
     if (kernel == CKN_EXP)
-        return CKN(power_of_two)(u) * norm;
+        return CKN(power_of_two)(CKN(min)(u, CKN(splat)(0))) * norm;
+    u = CKN(clip)(u);
     if (kernel == CKN_POLY)
         return u * u * norm;
-    u = CKN(clip)(u);
     VECTOR sine = CKN(sqrt)((1 - u) * (1 + u));
     return (sine + (PI - CKN(arccos)(u)) * u) * (norm / PI);
 }
@@ -121,17 +122,18 @@ INLINE VECTOR CKN(response_slope)(VECTOR slope, VECTOR product, REAL scale, REAL
     VECTOR u = product * scale + shift;
     if (kernel == CKN_EXP) {
         const REAL exponent = beta * (REAL)1.44269504088896340736;
+        u = CKN(min)(u, CKN(splat)(0));
         VECTOR value = slope * CKN(power_of_two)(u);
         VECTOR less_one = u * (1 / exponent);
         *radial += value * ((1 - beta) - beta * less_one);
         *by_beta += value * less_one;
         return beta * value;
     }
+    u = CKN(clip)(u);
     if (kernel == CKN_POLY) {
         *radial -= slope * u * u;
         return slope * u * 2;
     }
-    u = CKN(clip)(u);
     *radial += slope * CKN(sqrt)((1 - u) * (1 + u)) * (1 / PI);
     return slope * (PI - CKN(arccos)(u)) * (1 / PI);
 }

@@ -21,8 +21,10 @@ enum {
 };
 
 /* Patches with a smaller norm count as zero. The caller scales every image to a
- * largest value between 1/2 and 1, so this is far below rounding. */
-#define CKN_SMALLEST_NORM 1e-37
+ * largest value between 1/2 and 1, so this is far below rounding, and the reciprocal
+ * leaves room in a float for what it is multiplied with. The same number is in
+ * sklearn_ckn/_engine/array_steps.py. */
+#define CKN_SMALLEST_NORM 1e-30
 
 /* The inner products of the patches of a map with some filters. */
 typedef struct {
@@ -33,12 +35,13 @@ typedef struct {
     ptrdiff_t n_filters;
     ptrdiff_t tile;                               /* 1, or Winograd's 2 or 4 */
     const void *panels;                           /* real, packed filters */
+    const void *direct_panels;                    /* the same for tile 1, if tile > 1 */
 } ckn_correlation;
 
 typedef struct {
     ckn_correlation patches;          /* with the anchors minus their mean */
     ckn_correlation slopes;           /* slopes in products, with flipped anchors */
-    const void *mean;                 /* real (patch_length,): mean of the anchors */
+    const double *mean;               /* (patch_length,): mean of the anchors */
     const void *projection;           /* packed panels, of doubles if wide */
     const void *real_projection;      /* the same of reals, for gradients */
     int wide;                         /* pool and project in double precision */

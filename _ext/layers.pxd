@@ -12,11 +12,12 @@ cdef extern from "layers.h" nogil:
         Py_ssize_t n_filters
         Py_ssize_t tile
         const void* panels
+        const void* direct_panels
 
     ctypedef struct ckn_layer:
         ckn_correlation patches
         ckn_correlation slopes
-        const void* mean
+        const double* mean
         const void* projection
         const void* real_projection
         int wide

@@ -42,41 +42,52 @@ static CKN(positions) CKN(take_positions)(const ckn_correlation *c, ptrdiff_t n_
     return positions;
 }
 
-/* The product of a patch with one filter, in vectors. */
-INLINE double CKN(long_product)(const REAL *patch, const REAL *filter, ptrdiff_t n_runs,
-                                ptrdiff_t stride, ptrdiff_t length) {
-    VECTOR sums[4];
-    double total = 0;
+/* The sum of the lanes, halves added to halves. */
+INLINE double CKN(sum_wide)(WIDE v) {
+    double sums[WIDE_LANES];
+    *(WIDE *)sums = v;
+    UNROLL
+    for (int n = WIDE_LANES / 2; n > 0; n /= 2)
+        for (int j = 0; j < n; j++)
+            sums[j] += sums[j + n];
+    return sums[0];
+}
+
+/* The product of a patch with one filter, in vectors of doubles. */
+INLINE double CKN(long_product)(const REAL *patch, const double *filter,
+                                ptrdiff_t n_runs, ptrdiff_t stride, ptrdiff_t length) {
+    WIDE sums[4];
+    double rest = 0;
     for (int i = 0; i < 4; i++)
-        sums[i] = CKN(splat)(0);
+        sums[i] = (WIDE){0};
     for (ptrdiff_t run = 0; run < n_runs; run++) {
         ptrdiff_t k = 0;
-        for (; k + 4 * LANES <= length; k += 4 * LANES) {
+        for (; k + 4 * WIDE_LANES <= length; k += 4 * WIDE_LANES) {
             UNROLL
             for (int i = 0; i < 4; i++)
-                sums[i] += CKN(load)(patch + k + i * LANES) *
-                           CKN(load)(filter + k + i * LANES);
+                sums[i] += CKN(load_wide)(patch + k + i * WIDE_LANES) *
+                           *(const WIDE *)(filter + k + i * WIDE_LANES);
         }
-        for (; k + LANES <= length; k += LANES)
-            sums[0] += CKN(load)(patch + k) * CKN(load)(filter + k);
+        for (; k + WIDE_LANES <= length; k += WIDE_LANES)
+            sums[0] += CKN(load_wide)(patch + k) * *(const WIDE *)(filter + k);
         for (; k < length; k++)
-            total += (double)patch[k] * filter[k];
+            rest += patch[k] * filter[k];
         patch += stride;
         filter += length;
     }
-    return total + CKN(sum)((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    return rest + CKN(sum_wide)((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 /* products (width,) <- the products of a row of patches with the mean, from planes */
 static NO_INLINE void CKN(slide)(const ckn_correlation *c, const double *planes,
-                                 const REAL *mean, ptrdiff_t y, double *products) {
+                                 const double *mean, ptrdiff_t y, double *products) {
     const ptrdiff_t k = c->patch_size, n_channels = c->n_channels;
     const ptrdiff_t n_pixels = c->padded_height * c->padded_width;
     for (ptrdiff_t x = 0; x < c->response_width; x += SLIDE) {
         WIDE sums[4];
         for (int i = 0; i < 4; i++)
             sums[i] = (WIDE){0};
-        const REAL *tap = mean;
+        const double *tap = mean;
         for (ptrdiff_t row = y; row < y + k; row++)
             for (ptrdiff_t column = x; column < x + k; column++)
                 for (ptrdiff_t channel = 0; channel < n_channels; channel++, tap++) {
@@ -111,7 +122,7 @@ static void CKN(prepare_pixels)(const ckn_correlation *c, const REAL *map,
     }
     for (ptrdiff_t i = 0; i < n_pixels; i++) {
         const REAL *pixel = map + i * n_channels;
-        double sums[WIDE_LANES], rest = 0;
+        double rest = 0;
         WIDE total = {0};
         ptrdiff_t channel = 0;
         for (; channel + WIDE_LANES <= n_channels; channel += WIDE_LANES) {
@@ -120,12 +131,7 @@ static void CKN(prepare_pixels)(const ckn_correlation *c, const REAL *map,
         }
         for (; channel < n_channels; channel++)
             rest += (double)pixel[channel] * pixel[channel];
-        *(WIDE *)sums = total;
-        UNROLL
-        for (int n = WIDE_LANES / 2; n > 0; n /= 2)
-            for (int j = 0; j < n; j++)
-                sums[j] += sums[j + n];
-        squares[i] = sums[0] + rest;
+        squares[i] = CKN(sum_wide)(total) + rest;
     }
 }
 

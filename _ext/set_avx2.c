@@ -24,9 +24,12 @@
 #define TILE_VECTORS 2
 
 #define VECTOR_MAX(a, b) CKN(avx_max)(a, b)
+#define VECTOR_MIN(a, b) CKN(avx_min)(a, b)
 #define VECTOR_SQRT(v) CKN(avx_sqrt)(v)
 #define ckn_avx_max_float(a, b) ((VECTOR)_mm256_max_ps((__m256)(a), (__m256)(b)))
 #define ckn_avx_max_double(a, b) ((VECTOR)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
+#define ckn_avx_min_float(a, b) ((VECTOR)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define ckn_avx_min_double(a, b) ((VECTOR)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
 #define ckn_avx_sqrt_float(v) ((VECTOR)_mm256_sqrt_ps((__m256)(v)))
 #define ckn_avx_sqrt_double(v) ((VECTOR)_mm256_sqrt_pd((__m256d)(v)))
 

@@ -24,9 +24,12 @@
 #define TILE_VECTORS 4
 
 #define VECTOR_MAX(a, b) CKN(avx512_max)(a, b)
+#define VECTOR_MIN(a, b) CKN(avx512_min)(a, b)
 #define VECTOR_SQRT(v) CKN(avx512_sqrt)(v)
 #define ckn_avx512_max_float(a, b) ((VECTOR)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define ckn_avx512_max_double(a, b) ((VECTOR)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
+#define ckn_avx512_min_float(a, b) ((VECTOR)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define ckn_avx512_min_double(a, b) ((VECTOR)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
 #define ckn_avx512_sqrt_float(v) ((VECTOR)_mm512_sqrt_ps((__m512)(v)))
 #define ckn_avx512_sqrt_double(v) ((VECTOR)_mm512_sqrt_pd((__m512d)(v)))
 

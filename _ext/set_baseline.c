@@ -30,9 +30,12 @@
 #if defined(__SSE2__) && !defined(CKN_SCALAR)
 #include <emmintrin.h>
 #define VECTOR_MAX(a, b) CKN(sse_max)(a, b)
+#define VECTOR_MIN(a, b) CKN(sse_min)(a, b)
 #define VECTOR_SQRT(v) CKN(sse_sqrt)(v)
 #define ckn_sse_max_float(a, b) ((VECTOR)_mm_max_ps((__m128)(a), (__m128)(b)))
 #define ckn_sse_max_double(a, b) ((VECTOR)_mm_max_pd((__m128d)(a), (__m128d)(b)))
+#define ckn_sse_min_float(a, b) ((VECTOR)_mm_min_ps((__m128)(a), (__m128)(b)))
+#define ckn_sse_min_double(a, b) ((VECTOR)_mm_min_pd((__m128d)(a), (__m128d)(b)))
 #define ckn_sse_sqrt_float(v) ((VECTOR)_mm_sqrt_ps((__m128)(v)))
 #define ckn_sse_sqrt_double(v) ((VECTOR)_mm_sqrt_pd((__m128d)(v)))
 #endif

@@ -2,7 +2,7 @@
  * without them (CKN_SCALAR) get vectors of one lane, which are plain numbers.
  *
  * An instruction set defines LANES and, where it has better than the generic code,
- * VECTOR_MAX and VECTOR_SQRT. */
+ * VECTOR_MAX, VECTOR_MIN and VECTOR_SQRT. */
 
 #ifdef CKN_SCALAR
 
@@ -73,6 +73,14 @@ INLINE VECTOR CKN(max)(VECTOR a, VECTOR b) {
     return VECTOR_MAX(a, b);
 #else
     return CKN(select)((CKN(integers))(a > b), a, b);
+#endif
+}
+
+INLINE VECTOR CKN(min)(VECTOR a, VECTOR b) {
+#ifdef VECTOR_MIN
+    return VECTOR_MIN(a, b);
+#else
+    return CKN(select)((CKN(integers))(a < b), a, b);
 #endif
 }
 

@@ -8,10 +8,11 @@ import numpy as np
 from sklearn_ckn._arrays import namespace
 from sklearn_ckn._kernels import kernel_derivatives, kernel_values
 from sklearn_ckn._layer import pooling_matrix
+from sklearn_ckn._norms import row_norms
 
-# Patches with a smaller norm count as zero, since its reciprocal could overflow. The
-# caller scales every image to about 1, so this is far below rounding.
-SMALLEST_NORM = 1e-37
+# Patches with a smaller norm count as zero, since what is divided by it could overflow.
+# The caller scales every image to about 1, so this is far below rounding.
+SMALLEST_NORM = 1e-30
 
 
 def pad_maps(maps, settings):
@@ -82,17 +83,26 @@ class ArraySteps:
         xp = namespace(maps)
         patches = unfold(maps, settings)
         patches = patches.reshape(-1, patches.shape[-1])
-        norms = xp.sqrt((patches * patches).sum(axis=1, keepdims=True))
+        # In float64, where the squares of small values do not vanish.
+        norms = row_norms(patches)[:, np.newaxis]
         inverse_norms = xp.where(
             norms > SMALLEST_NORM, 1 / xp.maximum(norms, SMALLEST_NORM), 0
         )
         return patches, PatchScalars(
-            norms, inverse_norms, patches @ mean[:, np.newaxis]
+            norms.astype(maps.dtype),
+            inverse_norms.astype(maps.dtype),
+            patches @ mean[:, np.newaxis],
         )
+
+    def cosines(self, products, scalars):
+        """Return the cosines of patches and anchors, (m, p), in [-1, 1]."""
+        cosines = (products + scalars.offsets) * scalars.inverse_norms
+        # Rounding can put them a little outside.
+        return namespace(products).clip(cosines, -1, 1)
 
     def respond(self, products, scalars, settings):
         """Return the responses norm * kappa(product / norm), (m, p)."""
-        cosines = (products + scalars.offsets) * scalars.inverse_norms
+        cosines = self.cosines(products, scalars)
         values = kernel_values(cosines, settings.kernel, settings.beta)
         xp = namespace(products)
         return xp.where(scalars.inverse_norms > 0, scalars.norms * values, 0)
@@ -153,7 +163,7 @@ class ArraySteps:
         rows = xp.einsum("jw,nijp->niwp", along, pooled_slopes)
         slopes = xp.einsum("ih,niwp->nhwp", down, rows).reshape(products.shape)
         slopes = xp.where(scalars.inverse_norms > 0, slopes, 0)
-        cosines = (products + scalars.offsets) * scalars.inverse_norms
+        cosines = self.cosines(products, scalars)
         # norm * kappa(product / norm), by the product, by beta and by the norm
         derivative, beta_derivative = kernel_derivatives(
             cosines, settings.kernel, settings.beta

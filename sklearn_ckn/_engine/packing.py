@@ -40,10 +40,12 @@ class PackedLayer:
         Sizes of the correlation of slopes in the products with flipped anchors.
     anchors : ndarray of shape (n_panels, depth, panel_width)
         The anchors minus their mean, packed.
+    direct_anchors : ndarray or None
+        The same without Winograd's algorithm, where ``anchors`` are packed for it.
     flipped : ndarray or None
         The flipped anchors, packed, if gradients in the input are wanted.
-    mean : ndarray of shape (patch_length,)
-        Mean of the anchors.
+    mean : ndarray of shape (patch_length,), float64
+        Mean of the anchors, rounded to their dtype.
     projection : ndarray of shape (n_panels, n_anchors, panel_width)
         float64 if ``wide``.
     real_projection : ndarray or None
@@ -63,6 +65,7 @@ class PackedLayer:
     patches: dict
     slopes: dict
     anchors: np.ndarray
+    direct_anchors: np.ndarray | None
     flipped: np.ndarray | None
     mean: np.ndarray
     projection: np.ndarray
@@ -231,6 +234,9 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         matrix = np.ascontiguousarray(layer.projection, dtype=dtype)
         return _cpu.pack(matrix, 1, instruction_set, n_threads)
 
+    def pack_anchors(tile):
+        return _cpu.pack(centred, tile, instruction_set, n_threads)
+
     projection = pack_projection(np.float64 if wide else dtype)
     real_projection = None
     if gradients is not None:
@@ -239,9 +245,10 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     return PackedLayer(
         patches=patches,
         slopes=slopes,
-        anchors=_cpu.pack(centred, patches["tile"], instruction_set, n_threads),
+        anchors=pack_anchors(patches["tile"]),
+        direct_anchors=pack_anchors(1) if patches["tile"] > 1 else None,
         flipped=flipped,
-        mean=mean,
+        mean=mean.astype(np.float64),
         projection=projection,
         real_projection=real_projection,
         wide=wide,

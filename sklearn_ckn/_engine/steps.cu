@@ -9,6 +9,10 @@
 #define LANES 32
 #define GROUPS 4
 
+// Squares of what is multiplied by it are normal floats: of norms from the smallest that
+// counts, 1e-30, to 1e7.
+#define LIFT ((SCALAR)1099511627776.0)
+
 #define EXP 0
 #define POLY 1
 
@@ -16,22 +20,29 @@ struct Response {
     SCALAR value, derivative, beta_derivative;
 };
 
-// The kernels of _kernels.py, in the order of KERNELS, and their derivatives.
-__device__ Response respond(SCALAR cosine, int kernel, SCALAR beta)
+// A cosine, which rounding can put a little outside [-1, 1].
+__device__ SCALAR clip(SCALAR cosine)
+{
+    const SCALAR one = 1;
+    return cosine < -one ? -one : (cosine > one ? one : cosine);
+}
+
+// The kernels of _kernels.py, in the order of KERNELS, and their derivatives; u is in
+// [-1, 1].
+__device__ Response respond(SCALAR u, int kernel, SCALAR beta)
 {
     const SCALAR pi = (SCALAR)3.14159265358979323846;
     const SCALAR one = 1;
     Response response;
     response.beta_derivative = 0;
     if (kernel == EXP) {
-        response.value = exp(beta * (cosine - one));
+        response.value = exp(beta * (u - one));
         response.derivative = beta * response.value;
-        response.beta_derivative = (cosine - one) * response.value;
+        response.beta_derivative = (u - one) * response.value;
     } else if (kernel == POLY) {
-        response.value = cosine * cosine;
-        response.derivative = 2 * cosine;
+        response.value = u * u;
+        response.derivative = 2 * u;
     } else {
-        const SCALAR u = cosine < -one ? -one : (cosine > one ? one : cosine);
         const SCALAR angle = pi - acos(u);
         response.value = (sqrt((one - u) * (one + u)) + angle * u) / pi;
         response.derivative = angle / pi;
@@ -96,12 +107,12 @@ extern "C" __global__ void unfold(
                 if (inside && e >= first && e < past * n_channels)
                     value = maps[start + e];
                 target[e] = value;
-                sum += value * value;
+                sum += (LIFT * value) * (LIFT * value);
                 offset += value * mean[i * run + e];
             }
         }
     }
-    const SCALAR norm = sqrt(sum_lanes(sum));
+    const SCALAR norm = sqrt(sum_lanes(sum)) / LIFT;
     offset = sum_lanes(offset);
     if (position < n_positions && threadIdx.x == 0) {
         norms[position] = norm;
@@ -146,8 +157,8 @@ extern "C" __global__ void respond_and_pool(
             const long long position = start + column;
             const SCALAR inverse = inverse_norms[position];
             if (inverse > 0) {
-                const SCALAR cosine = inverse
-                    * (products[position * n_anchors + anchor] + offsets[position]);
+                const SCALAR cosine = clip(inverse
+                    * (products[position * n_anchors + anchor] + offsets[position]));
                 const SCALAR value = respond(cosine, kernel, beta).value;
                 sum += taps[column - centre + radius] * (SUM)(norms[position] * value);
             }
@@ -201,7 +212,7 @@ extern "C" __global__ void differentiate(
                                              * n_pooled_columns + j) * n_anchors + anchor];
                     slope += taps[row - i * subsampling + radius] * sum;
                 }
-            const SCALAR cosine = (products[index] + offsets[position]) * inverse;
+            const SCALAR cosine = clip((products[index] + offsets[position]) * inverse);
             const Response response = respond(cosine, kernel, beta);
             product_slopes[index] = slope * response.derivative;
             by_norm += slope * (response.value - cosine * response.derivative);
