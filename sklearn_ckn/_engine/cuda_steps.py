@@ -94,7 +94,7 @@ class CudaSteps:
         pooled_rows, pooled_columns = (
             -(-size // settings.subsampling) for size in shape[1:]
         )
-        taps = pooling_taps(settings.subsampling)
+        taps = pooling_taps(settings.subsampling, max(shape[1:]))
         pooled = self._cupy.empty(
             (shape[0], pooled_rows, pooled_columns, n_anchors), sum_dtype
         )
@@ -117,7 +117,7 @@ class CudaSteps:
     def differentiate(self, pooled_slopes, products, scalars, shape, settings):
         """Follow a gradient back to products and norms; see ``ArraySteps``."""
         n_positions, n_anchors = products.shape
-        taps = pooling_taps(settings.subsampling)
+        taps = pooling_taps(settings.subsampling, max(shape[1:]))
         product_slopes, coefficients, beta_slopes = (
             self._cupy.empty(size, products.dtype)
             for size in (products.shape, (n_positions, 1), n_positions)
