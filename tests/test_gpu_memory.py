@@ -121,8 +121,11 @@ def test_nearest_anchors_in_parts(cupy, monkeypatch):
     )
     parts = engine.nearest_anchors(points, anchors)
     assert len(sizes) == 3
-    for left, right in zip(whole, parts, strict=True):
-        assert_array_equal(left, right.get())
+    assert_array_equal(whole[0], parts[0].get())
+    # BLAS may add the four products of two unit vectors in another order in a matrix
+    # of another shape, either way within four roundings.
+    rounding = 4 * np.finfo(points.dtype).eps
+    assert_allclose(parts[1].get(), whole[1], rtol=0, atol=2 * rounding)
 
 
 def test_training_halves_its_parts(cupy, monkeypatch):

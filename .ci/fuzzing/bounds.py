@@ -13,13 +13,14 @@ A layer. The cosine of a patch of norm r and a unit anchor, both of m values, is
 off by (8 sqrt(m) + 16) eps, the 16 for the norm, the division and the mean of the
 anchors, which is taken apart. Winograd's algorithm, for patches of 3 x 3 pixels with 32
 channels or more, transforms tiles by matrices whose condition costs a factor of some
-hundred against the largest patch of the tile: WINOGRAD eps. The kernel function has a
-slope of s = beta, 2 or 1, so that a response r kappa is off by r expm1(s d) where its
-cosine is off by d: the exponential's own growth is inside. Pooling is a weighted mean
-of at most 9 terms a step. The p responses of a position become a vector with an error
-of sqrt(p) times that, the projection P adds 8 sqrt(p) eps of it and multiplies it by
-|P|. The squares of all patches of a map add up to at most k^2 times those of the map.
-Together
+ten: its products are off by WINOGRAD eps times the largest norm of the tile, which has
+at most 4 x 4 positions. The kernel function has a slope of s = beta, 2 or 1, so that a
+response r kappa is off by r expm1(s d) where its cosine is off by d: the exponential's
+own growth is inside. Pooling is a weighted mean of at most 9 terms a step. The p
+responses of a position become a vector with an error of sqrt(p) times that, the
+projection P adds 8 sqrt(p) eps of it and multiplies it by |P|. The squares of all
+patches of a map add up to at most k^2 times those of the map, and those of the largest
+norms within 3 positions to 49 times as much. Together
 
     |error| <= eps-terms * sqrt(p) |P| k |map|.
 
@@ -38,7 +39,8 @@ where cosines are 1: an error d of the cosine there is one of sqrt(2 d).
 import numpy as np
 
 WINOGRAD_CHANNELS = 32
-WINOGRAD = 2000.0
+WINOGRAD = 100.0
+REACH = 3
 
 # Errors beyond this are no longer of first order, and nothing is compared.
 LARGEST_RELATIVE_ERROR = 0.1
@@ -49,20 +51,34 @@ def slope(settings):
     return {"exp": settings.beta, "poly": 2.0, "arccos1": 1.0}[settings.kernel]
 
 
-def cosine_error(layer, eps):
-    """Return by how much cosines of patches and anchors may be off."""
+def uses_winograd(layer):
+    """Whether the products of a layer may be Winograd's."""
     n_values = layer.anchors.shape[1]
-    error = 8 * n_values**0.5 + 16
-    side = layer.settings.patch_size
-    if side == 3 and n_values >= 9 * WINOGRAD_CHANNELS:
-        error += WINOGRAD
+    return layer.settings.patch_size == 3 and n_values >= 9 * WINOGRAD_CHANNELS
+
+
+def cosine_error(layer, eps, reach=2 * REACH + 1):
+    """Return by how much cosines of patches and anchors may be off.
+
+    Parameters
+    ----------
+    layer : Layer
+    eps : float
+    reach : float, default=7
+        The largest norms within ``REACH`` positions over the norms of patches, in the
+        mean of their squares.
+    """
+    error = 8 * layer.anchors.shape[1] ** 0.5 + 16
+    if uses_winograd(layer):
+        error += WINOGRAD * reach
     return error * eps
 
 
-def layer_error(layer, eps):
+def layer_error(layer, eps, reach=2 * REACH + 1):
     """Return by what part of the norms of the patches a layer's output may be off."""
     p = len(layer.anchors)
-    responses = np.expm1(min(slope(layer.settings) * cosine_error(layer, eps), 100))
+    error = slope(layer.settings) * cosine_error(layer, eps, reach)
+    responses = np.expm1(np.minimum(error, 100))
     relative = responses + (8 * p**0.5 + 33) * eps
     return relative * p**0.5 * np.linalg.norm(layer.projection, 2)
 

@@ -168,9 +168,6 @@ def random_images(rng, n, shape, *, kinds=KINDS):
 
 
 def computed(images):
-    """Return images as they are computed: float32 for uint8 and float32, else f8.
-
-    float32 of the other byte order is no type that scikit-learn keeps.
-    """
-    single = images.dtype in (np.dtype("f4"), np.dtype("u1"))
+    """Return images as they are computed: float32 for uint8 and float32, else f8."""
+    single = images.dtype.newbyteorder("=") in (np.dtype("f4"), np.dtype("u1"))
     return images.astype(np.float32 if single else np.float64)

@@ -1,7 +1,7 @@
 """Cases of the feature map alone: the engine of one layer, and CKNFeatures."""
 
 import numpy as np
-from bounds import gradient_bounds, is_comparable, layer_error, network_bound
+from bounds import REACH, gradient_bounds, is_comparable, layer_error, network_bound
 from checks import (
     check_copies,
     check_fitted,
@@ -21,6 +21,7 @@ from images import (
     random_images,
 )
 from parameters import network_parameters
+from scipy.ndimage import maximum_filter
 
 from sklearn_ckn import CKNFeatures
 from sklearn_ckn._blocks import image_scales
@@ -51,8 +52,12 @@ def random_layer(rng, shape):
     return Layer.from_anchors(settings, unit_rows(anchors))
 
 
-def pooled_norms(maps, settings):
-    """Return the pooled norms of the patches of maps, (n, H', W')."""
+def position_errors(maps, layer, eps):
+    """Return bounds of the errors of a layer's output at every position, (n, H', W').
+
+    Every position has the accuracy of the patches that are pooled there.
+    """
+    settings = layer.settings
     height, width = settings.response_shape(maps.shape[1:])
     pads = [settings.pad_axis(size) for size in maps.shape[1:3]]
     squares = np.pad((maps**2).sum(axis=3), ((0, 0), *pads))
@@ -60,10 +65,13 @@ def pooled_norms(maps, settings):
     norms = np.sqrt(
         sum(squares[:, i : i + height, j : j + width] for i in side for j in side)
     )
-    down, along = (
-        pooling_matrix(size, settings.subsampling) for size in (height, width)
-    )
-    return down @ norms @ along.T
+    window = 2 * REACH + 1
+    reach = maximum_filter(norms, (1, window, window), mode="constant")
+    reach = np.divide(reach, norms, out=np.ones_like(norms), where=norms > 0)
+    errors = norms * layer_error(layer, eps, reach)
+    stride = settings.subsampling
+    down, along = (pooling_matrix(size, stride) for size in (height, width))
+    return down @ errors @ along.T
 
 
 def check_engine(rng):
@@ -83,8 +91,7 @@ def check_engine(rng):
     require(np.isfinite(output).all(), "features are not finite")
     norms = np.sqrt((exact_images**2).sum(axis=(1, 2, 3)))
     if is_comparable([layer], eps):
-        # Every position has the accuracy of the patches that are pooled there.
-        bound = 2 * layer_error(layer, eps) * pooled_norms(exact_images, layer.settings)
+        bound = 2 * position_errors(exact_images, layer, eps)
         smallest = 1e-36 * np.linalg.norm(layer.projection, 2) * output.shape[-1]
         close(
             output.reshape(-1, output.shape[-1]),

@@ -211,14 +211,17 @@ def check_matrix(whitening, differences, n_pixels):
     mean = kept.mean()
     if mean == 0:
         return
-    if kept[0] <= 1e3 * m * EPS * kept[-1]:
+    # The eigenvalues are those of the moments of differences from the first pixel,
+    # which are larger, and have an absolute error of their rounding.
+    size = np.einsum("npm,npm->", differences, differences) / len(rows)
+    if kept[0] <= 1e3 * m * EPS * size:
         # What is absent cannot be told from what centring leaves out.
         return
     powers = (kept + whitening.reg * mean) ** -whitening.power
     expected = (vectors * powers) @ vectors.T
     # f(e) = (e + reg mean)^-power has the slope power (reg mean)^(-power - 1) at most;
     # times the logarithm of the dimension it is the Lipschitz constant for matrices.
-    error = 64 * m * EPS * kept[-1] * (whitening.power + 1)
+    error = 64 * m * EPS * size * (whitening.power + 1)
     steepness = (whitening.reg * mean) ** (-whitening.power - 1) + 1 / kept[-1]
     bound = error * steepness * (1 + np.log(m)) + 64 * m * EPS * powers.max()
     close(
