@@ -9,6 +9,11 @@ from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn_ckn._arrays import namespace, to_namespace
 from sklearn_ckn._layer import multiply_adds
 from sklearn_ckn._norms import powers_of_two
+from sklearn_ckn._threads import n_threads
+
+# Memory of a block: larger ones are no faster, if every thread has some images.
+BLOCK_BYTES = 2**27
+IMAGES_PER_THREAD = 16
 
 
 def block_slices(n_images, image_shape, layers, engine, dtype, *, n_copies=1):
@@ -36,9 +41,12 @@ def block_slices(n_images, image_shape, layers, engine, dtype, *, n_copies=1):
     image_bytes = engine.bytes_per_image(image_shape, layers, itemsize)
     image_bytes += itemsize * prod(image_shape)
     by_memory = get_chunk_n_rows(n_copies * image_bytes, max_n_rows=n_images)
+    enough = max(
+        BLOCK_BYTES // (n_copies * image_bytes), IMAGES_PER_THREAD * n_threads()
+    )
     work = n_copies * multiply_adds(image_shape, layers)
     by_work = engine.work_per_block // max(1, work)
-    step = max(1, min(by_memory, by_work))
+    step = max(1, min(by_memory, by_work, enough))
     return list(gen_batches(n_images, step))
 
 

@@ -29,6 +29,7 @@ from sklearn_ckn._memory import (
     is_enabled,
     resolve_memory,
 )
+from sklearn_ckn._output import PixelNamesMixin
 from sklearn_ckn._parameters import resolve_layers
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import CallbackSupportMixin, Task, start_task
@@ -48,6 +49,7 @@ from sklearn_ckn._typing import (
 
 class CKNFeatures(
     CallbackSupportMixin,
+    PixelNamesMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     VersionedEstimator,

@@ -70,9 +70,7 @@ def test_a_stride_beyond_the_map(subsampling):
         LayerSettings(5, 3, 1, "exp", 1.5, "same", 1e-3), anchors, layer.projection
     )
     responses = ArrayEngine().encode(images, [identity])
-    down, along = (
-        np.exp(-((np.arange(size) / subsampling) ** 2)) for size in (4, 6)
-    )
+    down, along = (np.exp(-((np.arange(size) / subsampling) ** 2)) for size in (4, 6))
     total = math.fsum(all_taps_unscaled(subsampling))
     expected = np.einsum("i,j,nijp->np", down / total, along / total, responses)
     # Kernel values and their products with a projection of norm 1 / sqrt(1e-3) at
