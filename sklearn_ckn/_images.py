@@ -24,6 +24,7 @@ _IMAGE_DTYPES = (
     np.float64,
     np.float32,
     np.float16,
+    *(np.dtype(f"{order}f{size}") for size in (4, 8) for order in "<>"),
     np.bool_,
     *(
         np.dtype(f"{order}{kind}{size}")
@@ -39,7 +40,8 @@ def compute_dtype(dtype):
 
     float32 for float32 and uint8, float64 for everything else.
     """
-    return np.dtype(np.float32 if dtype in (np.float32, np.uint8) else np.float64)
+    single = np.dtype(dtype).newbyteorder("=") in (np.float32, np.uint8)
+    return np.dtype(np.float32 if single else np.float64)
 
 
 @contextmanager
@@ -173,9 +175,12 @@ def validate_rows(
     """
     xp = namespace(X)
     if xp is np:
-        return validate_data(
-            estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
-        )
+        # scikit-learn looks at the sum first, which numbers near the largest make
+        # infinite in both directions.
+        with np.errstate(invalid="ignore"):
+            return validate_data(
+                estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
+            )
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
             f"Expected a 2D array with rows and columns, got one of shape {X.shape}."
