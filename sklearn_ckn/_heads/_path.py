@@ -23,8 +23,11 @@ LOSSES = {"linear_svm": SquaredHinge(), "logistic": Logistic()}
 # longer than the many small products take.
 SMALL_VALUES = 2**22
 
-# Alphas in a row that raise the held-out loss before the path ends.
+# A path of alphas of the head's own ends after so many in a row that do not lower the
+# least held-out loss by at least this part, or once the loss is below this part of
+# that of decisions of 0: smaller alphas then cost more and more and change nothing.
 PATIENCE = 2
+NEGLIGIBLE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -400,7 +403,7 @@ def follow_path(values, labels, targets, weights, head, alphas, splits):
     path : FoldPath
     """
     loss = LOSSES[head]
-    patience = PATIENCE if alphas is None else np.inf
+    stops = alphas is None
     alphas = GRIDS[head] if alphas is None else alphas
     xp = namespace(weights)
     problems = [
@@ -410,6 +413,11 @@ def follow_path(values, labels, targets, weights, head, alphas, splits):
     folds = [held_out for _, held_out in splits]
     held_out = xp.concatenate(folds)
     held_weights = weights[held_out] / weights[held_out].sum()
+
+    def held_out_loss(decisions):
+        return loss(decisions, targets[held_out], held_weights[:, np.newaxis])[0]
+
+    nothing = held_out_loss(xp.zeros((len(held_out), targets.shape[1])))
     accuracies, losses, decisions, thetas = [], [], [], []
     for alpha in alphas:
         predicted = [
@@ -420,10 +428,8 @@ def follow_path(values, labels, targets, weights, head, alphas, splits):
         thetas.append(problems[0].theta)
         correct = is_correct(decisions[-1], labels[held_out])
         accuracies.append(float(held_weights @ correct.astype(np.float64)))
-        losses.append(
-            loss(decisions[-1], targets[held_out], held_weights[:, np.newaxis])[0]
-        )
-        if len(losses) - 1 - int(np.argmin(losses)) >= patience:
+        losses.append(held_out_loss(decisions[-1]))
+        if stops and _is_at_end(losses, nothing):
             break
     return FoldPath(
         alphas[: len(losses)],
@@ -433,3 +439,22 @@ def follow_path(values, labels, targets, weights, head, alphas, splits):
         decisions,
         thetas,
     )
+
+
+def _is_at_end(losses, nothing):
+    """Return whether smaller alphas are not worth trying.
+
+    Parameters
+    ----------
+    losses : list of float
+        Held-out losses, of the largest alpha first.
+    nothing : float
+        The loss of decisions of 0.
+    """
+    least, waited = losses[0], 0
+    for loss in losses[1:]:
+        if loss < (1 - NEGLIGIBLE) * least:
+            least, waited = loss, 0
+        else:
+            waited += 1
+    return waited >= PATIENCE or losses[-1] < NEGLIGIBLE * nothing
