@@ -42,6 +42,30 @@ def first_copies(rows):
     return first
 
 
+def merge_copies(first, weights):
+    """Give the weights of equal rows to one of them.
+
+    Parameters
+    ----------
+    first : ndarray of shape (n,)
+        See ``first_copies``.
+    weights : ndarray of shape (n,)
+        0 leaves a row out.
+
+    Returns
+    -------
+    kept : ndarray of shape (k,), intp
+        Positions of the rows that stay.
+    weights : ndarray of shape (k,), float64
+        Sums of the weights of the rows that equal these.
+    """
+    positive = np.flatnonzero(weights > 0)
+    _, index, inverse = np.unique(
+        first[positive], return_index=True, return_inverse=True
+    )
+    return positive[index], np.bincount(inverse, weights[positive])
+
+
 def _alike(rows):
     """Return the positions of rows that agree with another one in a few values."""
     shape = rows.shape[1:]
