@@ -4,7 +4,6 @@ from hashlib import blake2b
 from math import prod
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
 
@@ -97,8 +96,10 @@ def row_digests(rows, chosen):
     digest : bytes
     """
     length = prod(rows.shape[1:])
-    for batch in gen_batches(len(chosen), max(1, BLOCK_VALUES // max(1, length))):
-        block = rows[to_namespace(chosen[batch], namespace(rows))]
+    step = max(1, BLOCK_VALUES // max(1, length))
+    for start in range(0, len(chosen), step):
+        batch = to_namespace(chosen[start : start + step], namespace(rows))
+        block = rows[batch]
         block = np.ascontiguousarray(to_numpy(block).reshape(-1, length)) + 0
         for row in block:
             yield blake2b(row, digest_size=DIGEST_BYTES).digest()
