@@ -7,8 +7,9 @@ norm, y is +1 for the sample's class and -1 for the others, and the loss is
 loss.
 """
 
+from sklearn_ckn._heads._affine import affine, fits
 from sklearn_ckn._heads._alphas import resolve_alphas
-from sklearn_ckn._heads._calibration import probabilities
+from sklearn_ckn._heads._calibration import log_probabilities, probabilities
 from sklearn_ckn._heads._path import (
     LOSSES,
     fit_classifier,
@@ -23,9 +24,12 @@ __all__ = [
     "LOSSES",
     "TRAINING_LOSSES",
     "StandardizedFeatures",
+    "affine",
     "fit_classifier",
     "fit_ridge_regressor",
+    "fits",
     "is_correct",
+    "log_probabilities",
     "one_vs_rest",
     "probabilities",
     "refit_head",

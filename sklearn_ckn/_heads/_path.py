@@ -1,7 +1,7 @@
 """Heads fitted along a path of alphas, of which held-out samples choose one."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from sklearn_ckn._heads._posterior import Posterior
 from sklearn_ckn._heads._ridge import RidgePath
 from sklearn_ckn._heads._spectrum import Spectrum
 from sklearn_ckn._heads._standardize import StandardizedFeatures
+from sklearn_ckn._heads._targets import CentredTargets
 from sklearn_ckn._threads import single_threaded_blas
 
 LOSSES = {"linear_svm": SquaredHinge(), "logistic": Logistic()}
@@ -33,9 +34,10 @@ class FittedHead:
 
     Attributes
     ----------
-    coef : ndarray of shape (m, d), dtype of the features
+    coef : ndarray of shape (m, d)
         In terms of the features as they came.
-    intercept : ndarray of shape (m,), dtype of the features
+    intercept : ndarray of shape (m,)
+        In the dtype of the features, or in float64 if float32 cannot hold them.
     alphas : ndarray of shape (A,)
         Those tried, from the largest.
     scores : ndarray of shape (A,)
@@ -127,6 +129,11 @@ def fit_classifier(
     Returns
     -------
     fitted : FittedHead
+
+    Raises
+    ------
+    ValueError
+        The weights are beyond the range of float64.
     """
     targets = one_vs_rest(labels, labels.max() + 1)
     weights = weights / weights.sum()
@@ -142,7 +149,7 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, n_held_out):
     alphas = GRIDS[head] if alphas is None else alphas
     if n_held_out:
         accuracies, best, factor = _choose_ridge(
-            values, labels, targets, weights, alphas, len(values) - n_held_out
+            features.values, labels, targets, weights, alphas, len(values) - n_held_out
         )
         path = RidgePath.from_features(features, targets, alphas[best : best + 1])
         coef, intercept = features.original_units(path.solve(0), path.intercept)
@@ -164,7 +171,7 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, n_held_out):
 def _choose_ridge(values, labels, targets, weights, alphas, n_train):
     """Fit the first rows and choose alpha by the others; see ``choose_alpha``."""
     path = RidgePath.from_features(
-        StandardizedFeatures.from_values(values[:n_train], weights[:n_train]),
+        StandardizedFeatures.from_values(values[:n_train], weights[:n_train], 0),
         targets[:n_train],
         alphas,
     )
@@ -184,7 +191,7 @@ def fit_ridge_regressor(values, targets, alphas=None, *, xp=np):
     ----------
     values : array of shape (n, d), float32 or float64
         Of the namespace ``xp``, or NumPy's.
-    targets : ndarray of shape (n, m), float64
+    targets : ndarray of shape (n, m), float32 or float64
     xp : module, default=numpy
         The namespace to compute with, ``numpy`` or ``cupy``.
     alphas : ndarray of shape (A,) or None
@@ -194,25 +201,34 @@ def fit_ridge_regressor(values, targets, alphas=None, *, xp=np):
     fitted : FittedHead
         The scores are leave-one-out R2, averaged over the targets.
     posterior : Posterior
+
+    Raises
+    ------
+    ValueError
+        The weights are beyond the range of float64.
     """
-    targets = xp.asarray(targets)
-    features = StandardizedFeatures.from_values(values, xp.ones(len(values)))
+    weights = xp.ones(len(values))
+    targets = CentredTargets.from_values(xp.asarray(targets), weights)
+    features = StandardizedFeatures.from_values(values, weights)
     alphas = GRIDS["ridge"] if alphas is None else alphas
-    path = RidgePath.from_features(features, targets, alphas)
+    path = RidgePath.from_features(features, targets.values, alphas)
 
     def statistic(rows, predictions):
-        return ((targets[rows, np.newaxis] - predictions) ** 2).sum(axis=0)
+        return ((targets.values[rows, np.newaxis] - predictions) ** 2).sum(axis=0)
 
     errors, leverages = path.summarize(statistic)
-    variation = ((targets - path.intercept) ** 2).sum(axis=0)
+    variation = (targets.values**2).sum(axis=0)
     # A constant target is predicted by its mean, whatever alpha.
     scores = 1 - (errors / xp.where(variation > 0, variation, np.inf)).mean(axis=1)
     scores = to_numpy(scores)
     best = int(scores.argmax())
     predictions = path.leave_one_out_of(best, leverages)
-    coef, intercept = features.original_units(path.solve(best), path.intercept)
+    coef, intercept = features.original_units(
+        path.solve(best), path.intercept + targets.mean, targets.exponents
+    )
     fitted = FittedHead(coef, intercept, alphas, scores, best)
-    return fitted, Posterior.from_path(path, best, predictions, leverages[:, best])
+    posterior = Posterior.from_path(path, best, predictions, leverages[:, best])
+    return fitted, replace(posterior, target_exponents=to_numpy(targets.exponents))
 
 
 class _Problem:
@@ -222,7 +238,7 @@ class _Problem:
         self._weights = weights[:, np.newaxis] / weights.sum()
         self._targets = targets
         self._loss = loss
-        self.features = StandardizedFeatures.from_values(values, weights)
+        self.features = StandardizedFeatures.from_values(values, weights, 0)
         self._products = Products(self.features)
         self.theta = self.features.xp.zeros((values.shape[1] + 1, targets.shape[1]))
 
@@ -237,11 +253,12 @@ class _Problem:
 def _fit_by_newton(values, labels, targets, weights, head, alphas, n_held_out):
     """Choose alpha on held-out folds, then fit all samples."""
     spectrum = None
+    ones = namespace(weights).ones(len(values))
+    original = StandardizedFeatures.from_values(values, ones)
+    values = original.values
     if values.shape[0] < values.shape[1]:
         # The solutions lie in the span of the samples: their coordinates there are
         # all that is needed, and fewer.
-        ones = namespace(weights).ones(len(values))
-        original = StandardizedFeatures.from_values(values, ones)
         spectrum = Spectrum.from_features(original)
         if spectrum.eigenvalues.size == 0:
             # Constant features have no coordinates.
@@ -259,14 +276,13 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas, n_held_out):
     problem = _Problem(values, targets, weights, LOSSES[head])
     problem.theta = folds.thetas[best]
     problem.minimize(folds.alphas[best])
-    coef, intercept = problem.features.original_units(
-        problem.theta[:-1].T, problem.theta[-1]
-    )
-    if spectrum is not None:
-        xp = original.xp
-        coef = spectrum.expand(xp.asarray(coef.T.astype(np.float64))).T
-        intercept = xp.asarray(intercept)
-        coef, intercept = original.original_units(coef, intercept)
+    coef, intercept = problem.theta[:-1].T, problem.theta[-1]
+    if spectrum is None:
+        original = replace(problem.features, exponent=original.exponent)
+    else:
+        coef, intercept = problem.features.of_values(coef, intercept)
+        coef = spectrum.expand(coef.T).T
+    coef, intercept = original.original_units(coef, intercept)
     return FittedHead(coef, intercept, folds.alphas, folds.accuracies, best, factor)
 
 
