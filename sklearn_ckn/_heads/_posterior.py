@@ -20,10 +20,11 @@ def _bounded_ldexp(values, exponents):
 class Posterior:
     """The Gaussian process whose mean is a ridge solution.
 
-    With x standardized, G = X^T X / n and the noise's variance s^2, a new target has
-    the variance s^2 (1 + 1/n + x^T (G + alpha I)^(-1) x / n) (Rasmussen and Williams,
-    Gaussian Processes for Machine Learning, 2006, eq. 2.9, and 1/n for the
-    intercept). The inverse is I / alpha - F F^T.
+    With x standardized, G = X^T diag(w) X / n and the noise's variance s^2, a new
+    target has the variance s^2 (1 + 1/n + x^T (G + alpha I)^(-1) x / n) (Rasmussen and
+    Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.9, and 1/n for the
+    intercept). The inverse is I / alpha - F F^T. A sample of weight w, of mean 1, is
+    a target with the noise s^2 / w.
 
     Attributes
     ----------
@@ -53,7 +54,7 @@ class Posterior:
     target_exponents: np.ndarray | int = 0
 
     @classmethod
-    def from_path(cls, path, best, predictions, leverages):
+    def from_path(cls, path, best, noise_variance):
         """Build the posterior of one of a path's solutions.
 
         Parameters
@@ -61,32 +62,26 @@ class Posterior:
         path : RidgePath
         best : int
             Which of the alphas.
-        predictions : array of shape (n, m)
-            Leave-one-out predictions.
-        leverages : array of shape (n,)
+        noise_variance : array of shape (m,)
 
         Returns
         -------
         posterior : Posterior
             Its arrays are NumPy's.
         """
-        xp = namespace(predictions)
         alpha = path.alphas[best]
         eigenvalues = path.spectrum.eigenvalues
         # 1 / alpha - 1 / (e + alpha)
         lost = eigenvalues / (alpha * (eigenvalues + alpha))
-        factor = path.spectrum.directions() * xp.sqrt(lost)
-        # e_i^2 / (1 - h_i), as the leave-one-out residual is e_i / (1 - h_i).
-        residuals = path.targets - predictions
-        rest = xp.maximum(1 - leverages, 0)
+        factor = path.spectrum.directions() * namespace(lost).sqrt(lost)
         features = path.spectrum.features
         return cls(
             to_numpy(features.mean),
             features.scale,
             to_numpy(factor),
             float(alpha),
-            len(residuals),
-            to_numpy(rest @ residuals**2 / len(residuals)),
+            len(path.targets),
+            to_numpy(noise_variance),
             features.exponent,
         )
 
