@@ -1,7 +1,7 @@
 """Heads fitted along a path of alphas, of which held-out samples choose one."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from sklearn_ckn._heads._posterior import Posterior
 from sklearn_ckn._heads._ridge import RidgePath
 from sklearn_ckn._heads._spectrum import Spectrum
 from sklearn_ckn._heads._standardize import StandardizedFeatures
+from sklearn_ckn._heads._targets import CentredTargets
 from sklearn_ckn._threads import single_threaded_blas
 
 LOSSES = {"linear_svm": SquaredHinge(), "logistic": Logistic()}
@@ -36,9 +37,10 @@ class FittedHead:
 
     Attributes
     ----------
-    coef : ndarray of shape (m, d), dtype of the features
+    coef : ndarray of shape (m, d)
         In terms of the features as they came.
-    intercept : ndarray of shape (m,), dtype of the features
+    intercept : ndarray of shape (m,)
+        In the dtype of the features, or in float64 if float32 cannot hold them.
     alphas : ndarray of shape (A,)
         Those tried, from the largest.
     scores : ndarray of shape (A,)
@@ -147,12 +149,22 @@ def fit_classifier(
     Returns
     -------
     fitted : FittedHead
+
+    Raises
+    ------
+    ValueError
+        The weights are beyond the range of float64.
     """
     targets = one_vs_rest(labels, labels.max() + 1)
     weights = weights / weights.sum()
     units = np.arange(len(labels)) if units is None else units
     if splits is None and head != "ridge":
-        splits = complements(held_out_folds(labels, units), len(labels))
+        if units.max() == 0:
+            # Equal features tell a head nothing but how frequent the classes are, so
+            # that none of the samples need be held out from it.
+            splits = [(np.arange(len(labels)),) * 2]
+        else:
+            splits = complements(held_out_folds(labels, units), len(labels))
     labels, targets, weights, units = map(xp.asarray, (labels, targets, weights, units))
     if splits is not None:
         splits = [tuple(map(xp.asarray, split)) for split in splits]
@@ -177,7 +189,7 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, units, splits):
     alphas = GRIDS[head] if alphas is None else alphas
     if splits is not None:
         accuracies, best, factor = _choose_ridge(
-            values, labels, targets, weights, alphas, units, splits
+            features.values, labels, targets, weights, alphas, units, splits
         )
         path = RidgePath.from_features(features, targets, alphas[best : best + 1])
         coef, intercept = features.original_units(path.solve(0), path.intercept)
@@ -205,7 +217,7 @@ def _choose_ridge(values, labels, targets, weights, alphas, units, splits):
     decisions = []
     for train, held_out in splits:
         training = _training_weights(weights, train)
-        features = StandardizedFeatures.from_values(values, training)
+        features = StandardizedFeatures.from_values(values, training, 0)
         path = RidgePath.from_features(features, targets, alphas)
         decisions.append(path.predict(held_out))
     xp = namespace(weights)
@@ -229,7 +241,7 @@ def fit_ridge_regressor(
     ----------
     values : array of shape (n, d), float32 or float64
         Of the namespace ``xp``, or NumPy's.
-    targets : ndarray of shape (n, m), float64
+    targets : ndarray of shape (n, m), float32 or float64
     alphas : ndarray of shape (A,) or None
     xp : module, default=numpy
         The namespace to compute with, ``numpy`` or ``cupy``.
@@ -241,24 +253,28 @@ def fit_ridge_regressor(
     fitted : FittedHead
         The scores are R2 on samples left out, averaged over the targets.
     posterior : Posterior
+
+    Raises
+    ------
+    ValueError
+        The weights are beyond the range of float64.
     """
     n = len(values)
     weights = np.ones(n) if weights is None else weights / weights.mean()
     units = np.arange(n) if units is None else units
     targets, weights, units = map(xp.asarray, (targets, weights, units))
+    centred = CentredTargets.from_values(targets, weights)
+    targets = centred.values
     features = StandardizedFeatures.from_values(values, weights)
     alphas = GRIDS["ridge"] if alphas is None else alphas
     if splits is not None:
         splits = [tuple(map(xp.asarray, split)) for split in splits]
-        mean = weights @ targets / n
         errors, variation, noise = _ridge_errors(
-            values, targets, weights, alphas, splits, mean
+            features.values, targets, weights, alphas, splits
         )
         scores, best = _choose_by_errors(errors, variation)
         path = RidgePath.from_features(features, targets, alphas[best : best + 1])
-        coef, intercept = features.original_units(path.solve(0), path.intercept)
-        fitted = FittedHead(coef, intercept, alphas, scores, best)
-        return fitted, Posterior.from_path(path, 0, noise[best])
+        return _fitted_regressor(path, 0, scores, noise[best], alphas, centred)
     path = RidgePath.from_features(features, targets, alphas, units)
 
     def statistic(rows, predictions):
@@ -266,13 +282,24 @@ def fit_ridge_regressor(
         return (weights[rows, np.newaxis, np.newaxis] * squares).sum(axis=0)
 
     errors, leverages = path.summarize(statistic)
-    variation = weights @ (targets - path.intercept) ** 2
+    variation = weights @ targets**2
     scores, best = _choose_by_errors(errors, variation)
     predictions = path.leave_one_out_of(best, leverages)
     noise = path.noise_variance(predictions, leverages[:, best])
-    coef, intercept = features.original_units(path.solve(best), path.intercept)
-    fitted = FittedHead(coef, intercept, alphas, scores, best)
-    return fitted, Posterior.from_path(path, best, noise)
+    return _fitted_regressor(path, best, scores, noise, alphas, centred)
+
+
+def _fitted_regressor(path, index, scores, noise, alphas, targets):
+    """Return a path's solution at one of its alphas, the best of all that were tried.
+
+    The path's targets are the values of ``targets``, and the noise is theirs.
+    """
+    coef, intercept = path.spectrum.features.original_units(
+        path.solve(index), path.intercept + targets.mean, targets.exponents
+    )
+    fitted = FittedHead(coef, intercept, alphas, scores, int(scores.argmax()))
+    posterior = Posterior.from_path(path, index, noise)
+    return fitted, replace(posterior, target_exponents=to_numpy(targets.exponents))
 
 
 def _choose_by_errors(errors, variation):
@@ -284,7 +311,7 @@ def _choose_by_errors(errors, variation):
     return scores, int(scores.argmax())
 
 
-def _ridge_errors(values, targets, weights, alphas, splits, mean):
+def _ridge_errors(values, targets, weights, alphas, splits):
     """Predict the held-out rows of splits.
 
     Returns
@@ -292,7 +319,7 @@ def _ridge_errors(values, targets, weights, alphas, splits, mean):
     errors : array of shape (A, m)
         Weighted sums of squares.
     variation : array of shape (m,)
-        The same around ``mean``.
+        The same around the mean of all targets, which is 0.
     noise : array of shape (A, m)
         Variance of the targets around the regression function: the mean of the
         squares over what the weight of a sample and the uncertainty of the solution
@@ -301,10 +328,10 @@ def _ridge_errors(values, targets, weights, alphas, splits, mean):
     errors = variation = noise = 0
     for train, held_out in splits:
         training = _training_weights(weights, train)
-        features = StandardizedFeatures.from_values(values, training)
+        features = StandardizedFeatures.from_values(values, training, 0)
         path = RidgePath.from_features(features, targets, alphas)
         own, rows = targets[held_out], weights[held_out, np.newaxis]
-        variation = variation + (rows * (own - mean) ** 2).sum(axis=0)
+        variation = variation + (rows * own**2).sum(axis=0)
         squares = (own[:, np.newaxis] - path.predict(held_out)) ** 2
         squares *= rows[:, :, np.newaxis]
         errors = errors + squares.sum(axis=0)
@@ -320,7 +347,7 @@ class _Problem:
         self._weights = weights[:, np.newaxis] / weights.sum()
         self._targets = targets
         self._loss = loss
-        self.features = StandardizedFeatures.from_values(values, weights)
+        self.features = StandardizedFeatures.from_values(values, weights, 0)
         self._products = Products(self.features)
         self.theta = self.features.xp.zeros((values.shape[1] + 1, targets.shape[1]))
 
@@ -335,11 +362,12 @@ class _Problem:
 def _fit_by_newton(values, labels, targets, weights, head, alphas, units, splits):
     """Choose alpha on held-out folds, then fit all samples."""
     spectrum = None
+    ones = namespace(weights).ones(len(values))
+    original = StandardizedFeatures.from_values(values, ones)
+    values = original.values
     if values.shape[0] < values.shape[1]:
         # The solutions lie in the span of the samples: their coordinates there are
         # all that is needed, and fewer.
-        ones = namespace(weights).ones(len(values))
-        original = StandardizedFeatures.from_values(values, ones)
         spectrum = Spectrum.from_features(original)
         if spectrum.eigenvalues.size == 0:
             # Constant features have no coordinates.
@@ -357,14 +385,13 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas, units, splits
     problem = _Problem(values, targets, weights, LOSSES[head])
     problem.theta = folds.thetas[best]
     problem.minimize(folds.alphas[best])
-    coef, intercept = problem.features.original_units(
-        problem.theta[:-1].T, problem.theta[-1]
-    )
-    if spectrum is not None:
-        xp = original.xp
-        coef = spectrum.expand(xp.asarray(coef.T.astype(np.float64))).T
-        intercept = xp.asarray(intercept)
-        coef, intercept = original.original_units(coef, intercept)
+    coef, intercept = problem.theta[:-1].T, problem.theta[-1]
+    if spectrum is None:
+        original = replace(problem.features, exponent=original.exponent)
+    else:
+        coef, intercept = problem.features.of_values(coef, intercept)
+        coef = spectrum.expand(coef.T).T
+    coef, intercept = original.original_units(coef, intercept)
     return FittedHead(coef, intercept, folds.alphas, folds.accuracies, best, factor)
 
 
