@@ -13,6 +13,7 @@ from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._decisions import DecisionsMixin
 from sklearn_ckn._heads import (
     LOSSES,
+    affine,
     fit_classifier,
     fit_ridge_regressor,
     resolve_alphas,
@@ -243,7 +244,7 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         """
         check_is_fitted(self)
         X = validate_rows(self, X, reset=False)
-        decisions = _linear(X, self.coef_, self.intercept_)
+        decisions = affine(X, self.coef_, self.intercept_, X.dtype)
         return decisions.ravel() if len(self.classes_) == 2 else decisions
 
 
@@ -255,14 +256,6 @@ def _set_alphas(estimator, fitted, left_out_one):
         vars(estimator).pop(name, None)
     name = "loo_score_" if left_out_one else "validation_score_"
     setattr(estimator, name, fitted.scores)
-
-
-def _linear(X, coef, intercept):
-    """Return X coef^T + intercept, in the dtype and the namespace of X."""
-    xp = namespace(X)
-    products = X @ xp.asarray(coef.astype(X.dtype, copy=False)).T
-    products += xp.asarray(intercept.astype(X.dtype, copy=False))
-    return products
 
 
 class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
@@ -378,7 +371,9 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
             X, y = validate_rows(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
-            targets = y.reshape(len(y), -1).astype(np.float64)
+            targets = y.reshape(len(y), -1)
+            if targets.dtype != np.float32:
+                targets = targets.astype(np.float64)
             samples = prepare_samples(
                 X,
                 targets,
@@ -398,7 +393,7 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
                 splits=samples.splits,
             )
             self.coef_, self.intercept_ = fitted.coef, fitted.intercept
-            self.noise_variance_ = self._posterior.noise_variance
+            self.noise_variance_ = self._posterior.original_noise_variance
             if y.ndim == 1:
                 self.coef_ = self.coef_[0]
                 self.intercept_ = self.intercept_[0]
@@ -442,7 +437,11 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         """
         check_is_fitted(self)
         X = validate_rows(self, X, reset=False)
-        mean = to_numpy(_linear(X, self.coef_, np.asarray(self.intercept_)))
+        coef, intercept = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
+        dtype = X.dtype if self._posterior.targets_fit(X.dtype) else np.float64
+        mean = to_numpy(affine(X, coef, intercept, dtype))
+        if self.coef_.ndim == 1:
+            mean = mean[:, 0]
         if not return_std:
             return mean
         deviation = self._posterior.deviation(X)

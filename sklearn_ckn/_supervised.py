@@ -596,9 +596,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         """
         alphas = resolve_alphas(self.alpha)
         if scale is not None and (isinstance(self.alpha, Real) or not data.n_held_out):
-            weights = xp.asarray(data.weights)
-            measured = StandardizedFeatures.from_values(features, weights).scale
-            alphas = np.array([self.training_alpha_ * (scale / measured) ** 2])
+            seen = StandardizedFeatures.from_values(features, xp.asarray(data.weights))
+            ratio = scale / seen.original_scale
+            alphas = np.array([self.training_alpha_ * ratio**2])
         train, held_out = np.split(np.arange(len(data.labels)), [data.n_train])
         with single_threaded_blas:
             return self._new_head()._fit_features(

@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
+from sklearn_ckn._heads import fit_classifier, fit_ridge_regressor
 from sklearn_ckn._heads._calibration import fit_factor
-from sklearn_ckn._heads._path import fit_classifier, fit_ridge_regressor
 from sklearn_ckn._heads._ridge import RidgePath
 from sklearn_ckn._heads._standardize import StandardizedFeatures
 

@@ -7,8 +7,8 @@ from scipy.stats import chi2
 
 from sklearn_ckn import SphericalKMeans
 from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._k_means import k_means_plusplus, spherical_k_means
 from sklearn_ckn._norms import powers_of_two, row_norms, unit_rows
-from sklearn_ckn._spherical_kmeans import k_means_plusplus, spherical_k_means
 
 
 def random_points(n=300, length=5, seed=0, dtype="f8"):
@@ -145,12 +145,12 @@ def test_points_that_are_their_own_centers_stop_at_once(dtype):
 def test_empty_clusters_take_the_worst_represented_point(monkeypatch):
     points = unit_rows(np.array([[1, 0.01], [1, 0], [1, -0.01], [0.5, 1], [-1, 0.2]]))
 
-    def bad_seeds(points, n_clusters, random_state, engine):
+    def bad_seeds(points, n_clusters, random_state, engine, weights):
         # Three equal seeds: two of the clusters are empty.
         seeds = np.array([1, 1, 1])
         return seeds, *engine.nearest_anchors(points, points[seeds])
 
-    monkeypatch.setattr("sklearn_ckn._spherical_kmeans.k_means_plusplus", bad_seeds)
+    monkeypatch.setattr("sklearn_ckn._k_means.k_means_plusplus", bad_seeds)
     _, labels, inertia, _ = cluster(points, 3)
     assert labels[0] == labels[1] == labels[2]
     assert len(set(labels)) == 3

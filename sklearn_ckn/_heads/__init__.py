@@ -7,8 +7,9 @@ norm, y is +1 for the sample's class and -1 for the others, and the loss is
 loss.
 """
 
+from sklearn_ckn._heads._affine import affine, fits
 from sklearn_ckn._heads._alphas import resolve_alphas
-from sklearn_ckn._heads._calibration import probabilities
+from sklearn_ckn._heads._calibration import log_probabilities, probabilities
 from sklearn_ckn._heads._folds import (
     complements,
     group_folds,
@@ -19,11 +20,11 @@ from sklearn_ckn._heads._folds import (
 from sklearn_ckn._heads._path import (
     LOSSES,
     fit_classifier,
-    fit_ridge_regressor,
     is_correct,
     one_vs_rest,
 )
 from sklearn_ckn._heads._refit import TRAINING_LOSSES, refit_head
+from sklearn_ckn._heads._regression import fit_ridge_regressor
 from sklearn_ckn._heads._samples import Samples
 from sklearn_ckn._heads._standardize import StandardizedFeatures
 
@@ -32,13 +33,16 @@ __all__ = [
     "TRAINING_LOSSES",
     "Samples",
     "StandardizedFeatures",
+    "affine",
     "complements",
     "fit_classifier",
     "fit_ridge_regressor",
+    "fits",
     "group_folds",
     "held_out_folds",
     "is_correct",
     "keep_classes",
+    "log_probabilities",
     "most_frequent_labels",
     "one_vs_rest",
     "probabilities",

@@ -41,7 +41,7 @@ class Products:
     def decisions(self, theta):
         """Return X theta, (n, m) in float64."""
         features = self.features
-        coef = theta[:-1] / features.scale
+        coef = theta[:-1] / features.column_scales[:, np.newaxis]
         products = features.products(coef.astype(features.dtype))
         return products + (theta[-1] - features.mean @ coef)
 
@@ -51,7 +51,8 @@ class Products:
         total = slopes.sum(axis=0)
         xp = features.xp
         products = features.raw_transposed_product(slopes.astype(features.dtype))
-        products = (products - xp.outer(features.mean, total)) / features.scale
+        products -= xp.outer(features.mean, total)
+        products = products / features.column_scales[:, np.newaxis]
         return xp.vstack([products, total])
 
     @cached_property
@@ -87,17 +88,22 @@ class Preconditioner:
     samples have curvature (an SVM's support vectors) it is inverted through the
     matrix of their inner products, by Woodbury's identity; elsewhere D_c is replaced
     by its mean, so that one Cholesky factor of the Gram matrix serves all classes.
+    Where none has any (every margin is met) the block is alpha I, and nothing pulls
+    at the intercept.
     """
 
     def __init__(self, products, curvatures, alpha):
         self._features = products.features
         self._alpha = alpha
-        self._few, self._many = {}, []
+        self._few, self._many, self._none = {}, [], []
         for column, curvature in enumerate(curvatures.T):
+            largest = float(curvature.max())
             chosen = namespace(curvature).flatnonzero(
-                curvature >= NEGLIGIBLE_CURVATURE * curvature.max()
+                curvature >= NEGLIGIBLE_CURVATURE * largest
             )
-            if 2 * len(chosen) <= self._features.shape[1]:
+            if largest == 0:
+                self._none.append(column)
+            elif 2 * len(chosen) <= self._features.shape[1]:
                 self._few[column] = self._factor_few(chosen, curvature[chosen])
             else:
                 self._many.append(column)
@@ -131,6 +137,8 @@ class Preconditioner:
     def __call__(self, residual):
         """Return the preconditioned residual, (d + 1, m)."""
         result = namespace(residual).empty_like(residual)
+        if self._none:
+            result[:, self._none] = residual[:, self._none] / self._alpha
         for column, parts in self._few.items():
             result[:, column] = self._apply_few(residual[:, column], *parts)
         if self._many:
