@@ -106,17 +106,22 @@ def random_weights(rng, estimator, n):
 
 
 def class_weight(rng, y):
-    """Return a value of the parameter ``class_weight``, and weights of the samples."""
+    """Return a value of the parameter ``class_weight``."""
+    classes = np.unique(y)
+    values = rng.uniform(0.1, 5, size=len(classes)).tolist()
+    weights = dict(zip(classes.tolist(), values, strict=True))
+    return [None, None, "balanced", weights][rng.integers(4)]
+
+
+def total_weights(y, class_weight, sample_weight=None):
+    """Return the weights of the samples in the objective, but for their scale."""
+    weights = np.ones(len(y)) if sample_weight is None else sample_weight
     classes, labels = np.unique(y, return_inverse=True)
-    kind = int(rng.integers(4))
-    if kind == 0:
-        counts = np.bincount(labels)
-        return "balanced", len(y) / (len(classes) * counts[labels])
-    if kind == 1:
-        values = rng.uniform(0.1, 5, size=len(classes))
-        weights = dict(zip(classes.tolist(), values.tolist(), strict=True))
-        return weights, values[labels]
-    return None, np.ones(len(y))
+    if class_weight is None:
+        return weights
+    if class_weight == "balanced":
+        return weights / np.bincount(labels, weights)[labels]
+    return weights * np.array([class_weight[name] for name in classes.tolist()])[labels]
 
 
 def one_vs_rest(y):
@@ -162,7 +167,7 @@ def check_linear_path_classifier(rng):
     X, kind = random_rows(rng)
     y = random_labels(rng, len(X))
     head = str(rng.choice(["ridge", "linear_svm", "logistic"]))
-    given, weights = class_weight(rng, y)
+    given = class_weight(rng, y)
     alpha = random_alpha(rng)
     classifier = LinearPathClassifier(head, alpha=alpha, class_weight=given)
     options = random_weights(rng, classifier, len(X))
@@ -170,7 +175,7 @@ def check_linear_path_classifier(rng):
     def fit(estimator):
         return estimator.fit(X, y, **options)
 
-    weights = weights * options.get("sample_weight", 1)
+    weights = total_weights(y, given, **options)
     with watched_warnings() as caught:
         fit(classifier)
         check_fitted(classifier)
@@ -286,7 +291,7 @@ def check_ckn_classifier(rng):
     """Check features by the oracle and the head by its objective."""
     images, X, parameters, kind = _images_and_parameters(rng, 6, 25)
     y = random_labels(rng, len(images))
-    given, weights = class_weight(rng, y)
+    given = class_weight(rng, y)
     head = str(rng.choice(["ridge", "linear_svm", "logistic"]))
     classifier = CKNClassifier(
         **parameters, head=head, alpha=random_alpha(rng), class_weight=given
@@ -296,7 +301,7 @@ def check_ckn_classifier(rng):
     def fit(estimator):
         return estimator.fit(X, y, **options)
 
-    weights = weights * options.get("sample_weight", 1)
+    weights = total_weights(y, given, **options)
     with watched_warnings() as caught:
         fit(classifier)
         check_fitted(classifier)
@@ -353,7 +358,7 @@ def check_supervised(rng):
         **parameters,
         head=str(rng.choice(["ridge", "linear_svm", "logistic"])),
         alpha=random_alpha(rng),
-        class_weight=class_weight(rng, y)[0],
+        class_weight=class_weight(rng, y),
         learn_beta=bool(rng.integers(2)),
         n_epochs=n_epochs,
         batch_size=int(rng.integers(1, 30)),
