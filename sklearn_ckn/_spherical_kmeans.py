@@ -173,7 +173,8 @@ class SphericalKMeans(
             # Sums of the largest weights could be beyond the range of float64.
             unit = float(weights.max())
             kept, weights = _distinct_rows(X, weights / unit * directed)
-            own = points if len(kept) == len(X) else points[engine.xp.asarray(kept)]
+            is_whole = np.array_equal(kept, np.arange(len(X)))
+            own = points if is_whole else points[engine.xp.asarray(kept)]
             centers, labels, inertia, self.n_iter_ = self._best_run(
                 own, weights, engine
             )

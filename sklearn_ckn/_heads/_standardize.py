@@ -275,6 +275,7 @@ class StandardizedFeatures:
             to_numpy(coef),
             to_numpy(intercept),
             self.dtype,
+            self.scale,
             to_numpy(target_exponents) - self.exponent,
             to_numpy(target_exponents),
         )
