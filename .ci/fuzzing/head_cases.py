@@ -278,12 +278,10 @@ def check_decisions(model, X, images):
     expected = (features.astype("f8") @ coef.T + intercept).reshape(actual.shape)
     eps = np.finfo(features.dtype).eps
     # A product of d terms, of rounded weights and an intercept.
-    with np.errstate(over="ignore"):
-        norms = np.linalg.norm(features.astype("f8"), axis=1) * np.linalg.norm(coef)
-    if not np.isfinite(norms).all():
-        # Squares of numbers near the largest are infinite.
-        return
-    bound = 2 * (features.shape[1] + 8) * eps * (norms + np.linalg.norm(intercept))
+    largest = np.abs(features).max() or 1.0
+    sizes = np.abs(features.astype("f8") / largest) @ np.abs(coef * largest).T
+    norms = np.linalg.norm(sizes, axis=1)
+    bound = 2 * (features.shape[1] + 8) * eps * (norms + np.abs(intercept).max())
     close(actual, expected, bound + 1e-37, "decisions")
 
 

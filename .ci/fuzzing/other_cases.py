@@ -195,37 +195,41 @@ def check_patch_whitening(rng):
 
 
 def check_matrix(whitening, differences, n_pixels):
-    """Compare the whitening matrix with a function of the exact second moments."""
-    n, n_positions, m = differences.shape
-    centred = differences.reshape(n, n_positions, n_pixels, -1)
+    """Compare the whitening matrix with a function of the exact second moments.
+
+    Parameters
+    ----------
+    whitening : PatchWhitening
+        Fitted.
+    differences : ndarray of shape (n, n_positions, m), float64
+        Patches minus their first pixels, or as they are if they have one pixel.
+    n_pixels : int
+    """
+    rows = differences.reshape(-1, differences.shape[2])
+    m = rows.shape[1]
+    basis = np.eye(m)
     if n_pixels > 1:
-        centred = centred - centred.mean(axis=2, keepdims=True)
-    rows = centred.reshape(n * n_positions, m)
-    moments = rows.T @ rows / len(rows)
-    n_components = m - m // n_pixels if n_pixels > 1 else m
-    eigenvalues, vectors = np.linalg.eigh(moments)
-    kept, vectors = (
-        np.maximum(eigenvalues[-n_components:], 0),
-        vectors[:, -n_components:],
+        # Orthonormal columns, of which the first is the constant patch.
+        columns = np.column_stack([np.ones(n_pixels), np.eye(n_pixels)[:, 1:]])
+        centred = np.linalg.qr(columns)[0][:, 1:]
+        basis = np.kron(centred, np.eye(m // n_pixels))
+    eigenvalues, vectors = np.linalg.eigh(basis.T @ (rows.T @ rows) @ basis / len(rows))
+    eigenvalues, vectors = np.maximum(eigenvalues, 0), basis @ vectors
+    mean = eigenvalues.mean()
+    # The moments of the differences are larger, and what rounds.
+    size = np.einsum("ij,ij->", rows, rows) / len(rows)
+    if mean <= 1e3 * m * EPS * size:
+        return
+    expected = (vectors * (eigenvalues + whitening.reg * mean) ** -whitening.power) @ (
+        vectors.T
     )
-    mean = kept.mean()
-    if mean == 0:
-        return
-    # The eigenvalues are those of the moments of differences from the first pixel,
-    # which are larger, and have an absolute error of their rounding.
-    size = np.einsum("npm,npm->", differences, differences) / len(rows)
-    if kept[0] <= 1e3 * m * EPS * size:
-        # What is absent cannot be told from what centring leaves out.
-        return
-    powers = (kept + whitening.reg * mean) ** -whitening.power
-    expected = (vectors * powers) @ vectors.T
     # f(e) = (e + reg mean)^-power has the slope power (reg mean)^(-power - 1) at most;
     # times the logarithm of the dimension it is the Lipschitz constant for matrices.
-    error = 64 * m * EPS * size * (whitening.power + 1)
-    steepness = (whitening.reg * mean) ** (-whitening.power - 1) + 1 / kept[-1]
-    bound = error * steepness * (1 + np.log(m)) + 64 * m * EPS * powers.max()
+    largest = (whitening.reg * mean) ** -whitening.power
+    steepness = whitening.power * largest / (whitening.reg * mean)
+    error = 64 * m * EPS * (size * steepness * (1 + np.log(m)) + largest)
     close(
-        whitening.whitening_[np.newaxis], expected[np.newaxis], bound * m**0.5, "matrix"
+        whitening.whitening_[np.newaxis], expected[np.newaxis], error * m**0.5, "matrix"
     )
 
 
