@@ -172,6 +172,23 @@ def test_float32_leave_one_out_is_that_of_float64():
     assert scores[1].coef_.dtype == np.float32
 
 
+def test_dual_solutions_in_float32_cancel_as_in_float64():
+    # Smooth curves, whose second moments fall by orders: weights of the smallest alphas
+    # are sums of dual coefficients that are a million times larger.
+    centers = np.sort(np.random.RandomState(0).uniform(2, 9, size=9))[:, np.newaxis]
+    curves = np.exp(-(((np.arange(12) - centers) / 6) ** 2)).astype("f4")
+    targets = np.random.RandomState(1).randn(9)
+    single, double = (
+        RidgePathRegressor(1e-10).fit(curves.astype(dtype), targets)
+        for dtype in ("f4", "f8")
+    )
+    sizes = np.abs(curves) @ np.abs(double.coef_) + np.abs(double.intercept_)
+    actual = curves.astype("f8") @ single.coef_ + single.intercept_
+    # Weights and intercept are rounded to float32 in the end, half of eps each.
+    error = np.abs(actual - double.predict(curves.astype("f8")))
+    assert (error <= np.finfo("f4").eps * sizes).all()
+
+
 @pytest.mark.parametrize(("n", "d"), SHAPES)
 def test_standard_deviations_are_those_of_the_gaussian_process(n, d):
     features, _, _ = make_problem(n, d)
