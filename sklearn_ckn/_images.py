@@ -175,8 +175,8 @@ def validate_rows(
     """
     xp = namespace(X)
     if xp is np:
-        # scikit-learn looks at the sum first, which numbers near the largest make
-        # infinite in both directions.
+        # scikit-learn first looks for NaN in a sum, where the largest numbers of both
+        # signs meet as infinities.
         with np.errstate(invalid="ignore"):
             return validate_data(
                 estimator, X, y, reset=reset, dtype=list(dtypes), **y_options

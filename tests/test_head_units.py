@@ -8,6 +8,7 @@ from sklearn_ckn import CKNRegressor, LinearPathClassifier, RidgePathRegressor
 from sklearn_ckn._heads import refit_head
 from sklearn_ckn._heads._affine import affine, stored_affine
 from sklearn_ckn._heads._newton import Preconditioner, Products
+from sklearn_ckn._heads._spectrum import Spectrum
 from sklearn_ckn._heads._standardize import StandardizedFeatures
 
 HEADS = ["ridge", "linear_svm", "logistic"]
@@ -191,6 +192,29 @@ def test_features_that_are_constant_but_for_rounding(head, dtype, shape, steps):
     # The share of the second class; without one of n samples, its decision moves by
     # up to 2 / n away from its class, which the temperature takes for doubt.
     assert_allclose(classifier.predict_proba(features)[:, 1], 1 / 3, atol=0.1)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+def test_equal_rows_have_equal_coordinates_but_for_rounding(dtype):
+    rng = np.random.RandomState(0)
+    for n_equal in range(2, 12):
+        rows = rng.standard_normal((4, 300)).astype(dtype)
+        features = rows[np.r_[np.zeros(n_equal, dtype=int), 1, 2, 3]]
+        weights = np.ones(len(features))
+        spectrum = Spectrum.from_features(
+            StandardizedFeatures.from_values(features, weights)
+        )
+        weights[n_equal:] = 0
+        fold = StandardizedFeatures.from_values(
+            spectrum.coordinates(), weights, errors=spectrum.coordinate_errors()
+        )
+        assert not fold.varying.any()
+        # Different ones do differ.
+        weights[:] = 1
+        whole = StandardizedFeatures.from_values(
+            spectrum.coordinates(), weights, errors=spectrum.coordinate_errors()
+        )
+        assert whole.varying.all()
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -20,11 +20,15 @@ MAX_CG_ITER = 200
 # most 2 alpha f TOLERANCE it is within this part of its minimum.
 TOLERANCE = 1e-4
 
+# Precision of Newton's directions. Rough ones cost least while full steps succeed;
+# after that they lead back and forth between two sets of samples inside their margins.
+ROUGH, FINE = 1e-1, 1e-3
+
 # A full step is taken if it gains this part of what the derivative promises.
 SUFFICIENT = 1e-4
 
 # Shorter steps are found up to this part of the full step, and of themselves.
-SMALLEST_STEP = 1e-15
+SMALLEST_STEP = 1e-30
 STEP_PRECISION = 1e-2
 
 # Samples whose curvature is below this part of the largest are left out of the
@@ -235,7 +239,8 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         The gradient is not small enough after MAX_ITER iterations, or where
         rounding hides any further descent.
     """
-    penalty = namespace(theta).full((len(theta), 1), float(alpha))
+    xp = namespace(theta)
+    penalty = xp.full((len(theta), 1), float(alpha))
     penalty[-1] = 0
 
     def evaluate(theta, decisions):
@@ -249,6 +254,12 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
 
     decisions = products.decisions(theta)
     value, slopes, curvature = evaluate(theta, decisions)
+    precision = ROUGH
+    nothing = xp.zeros_like(theta), xp.zeros_like(decisions)
+    if not value <= evaluate(*nothing)[0]:
+        # Where a start from elsewhere is far off, losses have no curvature to go by.
+        theta, decisions = nothing
+        value, slopes, curvature = evaluate(theta, decisions)
     for _ in range(MAX_ITER):
         gradient = products.transposed(slopes) + penalty * theta
         if _inner(gradient, gradient) <= 2 * alpha * value * TOLERANCE:
@@ -259,13 +270,14 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
             return products.transposed(moves) + penalty * direction
 
         precondition = Preconditioner(products, loss.diagonal(curvature), alpha)
-        direction = conjugate_gradients(multiply, precondition, -gradient, 0.1)
+        direction = conjugate_gradients(multiply, precondition, -gradient, precision)
         moves = products.decisions(direction)
         # Along Newton's direction the objective falls by half of this.
         decrease = -_inner(gradient, direction)
         new_theta, new_decisions = theta + direction, decisions + moves
         new_value, slopes, curvature = evaluate(new_theta, new_decisions)
         if not new_value <= value - SUFFICIENT * decrease:
+            precision = max(precision / 10, FINE)
             step = _minimize_along(
                 partial(derivative, theta, decisions, direction, moves)
             )
