@@ -14,13 +14,9 @@ from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._training._augment import augment_images
 from sklearn_ckn._training._network import TrainedNetwork
-from sklearn_ckn._training._objective import Head, batch_gradients
-from sklearn_ckn._training._optimizer import SphereOptimizer, scheduled_rate
-
-# Step of the head between its refits. With features of mean square norm 1 the
-# curvature of every loss is at most 1, on average over the batches.
-HEAD_RATE = 0.5
-
+from sklearn_ckn._training._head import Head
+from sklearn_ckn._training._objective import Objective
+from sklearn_ckn._training._optimizer import SphereOptimizer, scheduled_rate, warm_up
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -125,7 +121,9 @@ class TrainingLoop:
         self._dtype = compute_dtype(data.images.dtype)
         xp = engine.xp
         self._targets, self._weights = map(xp.asarray, (data.targets, data.weights))
-        self._loss = TRAINING_LOSSES[options.head]
+        self._objective = Objective(
+            TRAINING_LOSSES[options.head], engine, flip_average=options.flip_average
+        )
 
     def start(self, network, features, number=0, scale=None):
         """Fit the head on a network's features; return it as an epoch.
@@ -167,22 +165,21 @@ class TrainingLoop:
         for i, rows in enumerate(np.array_split(order, n_batches)):
             progress = (n_done + i / n_batches) / options.n_epochs
             rate = scheduled_rate(options.learning_rate, options.schedule, progress)
+            rate *= warm_up(n_done * n_batches + i, options.n_epochs * n_batches)
             images = self._take(rows)
             places = self._engine.xp.asarray(rows)
-            gradients = batch_gradients(
+            weights = self._weights[places, np.newaxis] / len(rows)
+            gradients = self._objective.gradients(
                 network,
                 head,
-                self._loss,
                 augment_images(options.augment, images, self._rng),
                 self._targets[places],
-                self._weights[places, np.newaxis] / len(rows),
-                self._engine,
-                flip_average=options.flip_average,
+                weights,
             )
             if not gradients.are_finite:
                 raise FloatingPointError("the loss of a batch or its gradient")
             network = optimizer.step(network, gradients, rate)
-            head = head.moved(gradients.theta, options.alpha, HEAD_RATE)
+            head = gradients.response.moved_head(weights, options.alpha)
             yield gradients.value, network, head, rate
 
     def _take(self, rows):
@@ -237,7 +234,8 @@ class TrainingLoop:
         head = Head(theta, mean, scale)
         score = np.nan
         if n < len(data.images):
-            decisions = to_numpy(head.decisions(self._engine.xp.asarray(features[n:])))
+            rows = head.standardize(self._engine.xp.asarray(features[n:]))
+            decisions = to_numpy(head.decisions(rows))
             correct = is_correct(decisions, data.labels[n:])
             score = float(np.average(correct, weights=data.weights[n:]))
         return Epoch(

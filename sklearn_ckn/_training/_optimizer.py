@@ -16,6 +16,22 @@ SQUARES_MOMENTUM = 0.99
 DROPS = (60 / 105, 85 / 105, 100 / 105)
 
 
+# Steps in which the rate rises, as many as the running mean of the squares reaches
+# back, and no more than this part of the training.
+WARM_UP_STEPS = 100
+WARM_UP_PART = 0.25
+
+
+def warm_up(n_done, n_steps):
+    """Return the part of the rate to take after ``n_done`` of ``n_steps`` steps.
+
+    The first steps have hardly anything to average over: they all are of the full
+    rate, whatever little their gradients agree on (Ma and Yarats, AAAI 2021).
+    """
+    n_rising = min(WARM_UP_STEPS, WARM_UP_PART * n_steps)
+    return min(1.0, (n_done + 1) / n_rising)
+
+
 def scheduled_rate(rate, schedule, progress):
     """Return the rate after a part ``progress`` of the training, between 0 and 1."""
     if schedule == "cosine":
