@@ -13,8 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._classifier import CKNClassifier
+from sklearn_ckn._copies import first_copies
 from sklearn_ckn._engine import get_engine
 from sklearn_ckn._heads import StandardizedFeatures, one_vs_rest, resolve_alphas
+from sklearn_ckn._held_out import held_out_units
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
@@ -341,7 +343,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         return cls(**{**PRESETS[name], **parameters})
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Learn the start, then train network and head.
 
         Parameters
@@ -351,6 +353,9 @@ class SupervisedCKNClassifier(CKNClassifier):
             float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
+        groups : array-like of shape (n,) or None, default=None
+            Numbers or strings: images of one group are held out together, by
+            ``early_stopping`` too. None stands for images that are equal.
 
         Returns
         -------
@@ -372,7 +377,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         """
         task = start_task(self, self.n_epochs + 3, X, y)
         with keep_fitted_on_error(self):
-            failure = self._fit(X, y, task)
+            failure = self._fit(X, y, groups, task)
         if failure is not None:
             raise FloatingPointError(
                 f"Training stopped in epoch {self.history_['epoch'][-1] + 1}: "
@@ -383,7 +388,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         task.end()
         return self
 
-    def _fit(self, X, y, task):
+    def _fit(self, X, y, groups, task):
         """Set the fitted attributes; return an error that came after the start."""
         resolve_alphas(self.alpha)
         goes_on = self.warm_start and hasattr(self, "features_")
@@ -392,6 +397,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         rng = check_random_state(self.random_state)
         images, y = check_images(self, X, y, reset=True)
         self.classes_, labels, weights = encode_labels(y, self.class_weight)
+        copies = first_copies(images)
+        units = held_out_units(groups, copies)
+        groups = None if groups is None else units
+        self._check_held_out(labels, units, groups)
         if goes_on:
             self._check_warm_start(before, images)
             with task.subtask("encode start"):
@@ -402,17 +411,20 @@ class SupervisedCKNClassifier(CKNClassifier):
         if not goes_on:
             with task.subtask("fit head"):
                 start_head = fit_in_memory(
-                    lambda values, xp: self._new_head()._fit(values, y, xp),
+                    lambda values, xp: self._new_head()._fit(
+                        values, y, xp, groups=groups, copies=copies
+                    ),
                     features,
                     engine,
                 )
         features = features.pop()
         train, held_out = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
-            train, held_out = split_rows(labels, self.validation_fraction, rng)
+            train, held_out = split_rows(labels, self.validation_fraction, rng, units)
         if len(held_out):
             order = np.concatenate([train, held_out])
-            labels, weights = labels[order], weights[order]
+            labels, weights, copies = labels[order], weights[order], copies[order]
+            groups = None if groups is None else groups[order]
             images = images[namespace(images).asarray(order)]
             features = features[namespace(features).asarray(order)]
         if engine.has_room_for(images.nbytes):
@@ -424,6 +436,8 @@ class SupervisedCKNClassifier(CKNClassifier):
             one_vs_rest(labels, len(self.classes_)),
             weights / weights[: len(train)].mean(),
             len(train),
+            copies,
+            groups,
         )
         self._choose_training_alpha(start_head, before)
         loop = TrainingLoop(data, self._options(), engine, rng)
@@ -582,13 +596,19 @@ class SupervisedCKNClassifier(CKNClassifier):
         """
         alphas = resolve_alphas(self.alpha)
         if scale is not None and (isinstance(self.alpha, Real) or not data.n_held_out):
-            weights = xp.asarray(data.weights)
-            measured = StandardizedFeatures.from_values(features, weights).scale
-            alphas = np.array([self.training_alpha_ * (scale / measured) ** 2])
-        labels = self.classes_[data.labels]
+            seen = StandardizedFeatures.from_values(features, xp.asarray(data.weights))
+            ratio = scale / seen.original_scale
+            alphas = np.array([self.training_alpha_ * ratio**2])
+        train, held_out = np.split(np.arange(len(data.labels)), [data.n_train])
         with single_threaded_blas:
             return self._new_head()._fit_features(
-                features, labels, alphas, xp, data.n_held_out
+                features,
+                self.classes_[data.labels],
+                alphas,
+                xp,
+                cv=[(train, held_out)] if len(held_out) else None,
+                groups=data.groups,
+                copies=data.copies,
             )
 
     def _keep(self, loop, data, start, best, start_head, start_score, xp):

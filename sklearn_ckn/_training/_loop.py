@@ -33,6 +33,10 @@ class TrainingSet:
     weights : ndarray of shape (n,)
         Of mean 1 over the training part.
     n_train : int
+    copies : ndarray of shape (n,)
+        See ``first_copies``.
+    groups : ndarray of shape (n,) or None
+        As the user gave them.
     """
 
     images: np.ndarray
@@ -40,6 +44,8 @@ class TrainingSet:
     targets: np.ndarray
     weights: np.ndarray
     n_train: int
+    copies: np.ndarray
+    groups: np.ndarray | None
 
     @property
     def n_held_out(self):
