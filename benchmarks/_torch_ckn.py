@@ -55,7 +55,9 @@ class TorchLayer(torch.nn.Module):
         maps = torch.tensor(np.ascontiguousarray(maps)).float()
         self.anchors = torch.nn.Parameter(maps)
         self.padding = settings.pad_axis(0)
-        taps = torch.tensor(pooling_taps(settings.subsampling)).float()
+        # All taps: a convolution pads the map with zeros for them.
+        taps = pooling_taps(settings.subsampling, settings.subsampling + 1)
+        taps = torch.tensor(taps).float()
         self.make_buffers(taps)
 
     def make_buffers(self, taps):

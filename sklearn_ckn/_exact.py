@@ -18,8 +18,9 @@ from sklearn_ckn._engine.array_steps import SMALLEST_NORM, unfold
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._images import check_image_pair
 from sklearn_ckn._kernels import kernel_values
-from sklearn_ckn._layer import LayerSettings, pooling_matrix
+from sklearn_ckn._layer import pooling_matrix
 from sklearn_ckn._norms import row_norms, unit_rows
+from sklearn_ckn._pair_layer import PairLayer
 from sklearn_ckn._parameters import resolve_layers
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._typing import (
@@ -39,76 +40,6 @@ BLOCK_VALUES = 2**18
 
 # The matrix may take this many times scikit-learn's ``working_memory``.
 MAX_RESULT = 16
-
-
-@dataclass(frozen=True)
-class _PairLayer:
-    """One layer as it acts on the inner products between the maps of two images.
-
-    Attributes
-    ----------
-    settings : LayerSettings
-    map_size : tuple of int
-        Height and width of the maps that come in.
-    pooling : tuple of ndarray
-        Pooling of the positions along the height and along the width.
-    """
-
-    settings: LayerSettings
-    map_size: tuple
-    pooling: tuple
-
-    @property
-    def n_positions(self):
-        """Number of patches of a map."""
-        return prod(self.settings.response_shape(self.map_size))
-
-    @property
-    def padding(self):
-        """Zeros before and after the rows and the columns of a map."""
-        return [self.settings.pad_axis(size) for size in self.map_size]
-
-    def patch_products(self, products):
-        """Turn inner products of pixels into those of the patches around them.
-
-        Parameters
-        ----------
-        products : ndarray of shape (n_pairs, pixels, pixels)
-
-        Returns
-        -------
-        sums : ndarray of shape (n_pairs, n_positions, n_positions)
-            Sums over the offsets of a patch, which both images share.
-        """
-        n_pairs = len(products)
-        products = products.reshape(n_pairs, *self.map_size, *self.map_size)
-        padded = np.pad(products, ((0, 0), *self.padding, *self.padding))
-        height, width = self.settings.response_shape(self.map_size)
-        offsets = range(1, self.settings.patch_size)
-        rows = padded[:, :height, :, :height].copy()
-        for i in offsets:
-            rows += padded[:, i : i + height, :, i : i + height]
-        sums = rows[:, :, :width, :, :width].copy()
-        for i in offsets:
-            sums += rows[:, :, i : i + width, :, i : i + width]
-        return sums.reshape(n_pairs, self.n_positions, self.n_positions)
-
-    def pool(self, products):
-        """Return P K P^T for each pair's K of ``products``, with P the pooling."""
-        if self.settings.subsampling == 1:
-            return products
-        for _ in range(2):
-            products = self._pool_left(products).transpose(0, 2, 1)
-        return products
-
-    def _pool_left(self, products):
-        """Return P K, pooled along one axis of the map after the other."""
-        n_pairs, _, n_right = products.shape
-        down, along = self.pooling
-        height, width = down.shape[1], along.shape[1]
-        rows = down @ products.reshape(n_pairs, height, width * n_right)
-        columns = along @ rows.reshape(n_pairs * len(down), width, n_right)
-        return columns.reshape(n_pairs, len(down) * len(along), n_right)
 
 
 @dataclass(frozen=True)
@@ -178,7 +109,7 @@ def _map_products(left, right, layers):
     ----------
     left, right : _ImageSet
         The first and the second images of the pairs.
-    layers : list of _PairLayer
+    layers : list of PairLayer
         The layers that the images go through, at least one.
 
     Returns
@@ -285,10 +216,19 @@ def _run_blocks(task, n_items, *, pair_values, n_jobs):
     in_memory = get_chunk_n_rows(8 * pair_values, max_n_rows=n_items)
     n_workers = min(effective_n_jobs(n_jobs), in_memory)
     step = max(1, min(BLOCK_VALUES // pair_values, in_memory // n_workers))
+    parts = list(gen_batches(n_items, step))
+    if len(parts) == 1:
+        task(parts[0])
+        return
     # Threads, for the blocks are written into one array.
     Parallel(n_jobs=n_workers, require="sharedmem")(
-        delayed(task)(part) for part in gen_batches(n_items, step)
+        delayed(task)(part) for part in parts
     )
+
+
+def _is_row(X):
+    """Whether X is one row of numbers, as scikit-learn gives to kernel functions."""
+    return isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "buif"
 
 
 _SHARED_PARAMETERS = (
@@ -378,8 +318,9 @@ def ckn_kernel(
 
     Returns
     -------
-    K : ndarray of shape (n_X, n_Y), float64
-        Without Y, symmetric to the bit.
+    K : ndarray of shape (n_X, n_Y), float64, or float
+        Without Y, symmetric to the bit. A number where X and Y are two arrays of shape
+        (H*W*C,), single rows.
 
     Raises
     ------
@@ -390,6 +331,16 @@ def ckn_kernel(
     See Also
     --------
     CKNFeatures : Features whose inner products approximate this kernel.
+
+    Notes
+    -----
+    :class:`~sklearn.svm.SVC` gives a kernel function all rows at once.
+    :class:`~sklearn.kernel_ridge.KernelRidge`,
+    :class:`~sklearn.kernel_approximation.Nystroem` and others that go through
+    :func:`~sklearn.metrics.pairwise.pairwise_kernels` call it once for every pair of
+    rows, which for small images takes some forty times as long as the matrix, since
+    each call checks and prepares its two images anew: compute the matrix and pass
+    ``kernel="precomputed"`` where there is time to save.
 
     References
     ----------
@@ -410,6 +361,9 @@ def ckn_kernel(
     >>> svm.fit(X[:100], y[:100]).predict(X[100:105])
     array([4, 0, 5, 3, 6])
     """
+    is_pair_of_rows = _is_row(X) and _is_row(Y)
+    if is_pair_of_rows:
+        X, Y = np.asarray(X)[np.newaxis], np.asarray(Y)[np.newaxis]
     left, right = check_image_pair(X, Y, image_shape, "ckn_kernel")
     image_shape = left.shape[1:]
     parameters = {
@@ -425,7 +379,7 @@ def ckn_kernel(
     for settings in resolve_layers(parameters, image_shape):
         sizes = settings.response_shape(map_shape)
         pooling = tuple(pooling_matrix(size, settings.subsampling) for size in sizes)
-        layers.append(_PairLayer(settings, map_shape[:2], pooling))
+        layers.append(PairLayer(settings, map_shape[:2], pooling))
         map_shape = settings.output_shape(map_shape)
     pair_values = _values_per_pair(image_shape, layers)
     _check_memory(len(left), len(right), pair_values)
@@ -439,4 +393,5 @@ def ckn_kernel(
             if right is left
             else _ImageSet.from_images(right, layers, run_blocks)
         )
-        return _kernel_matrix(left_set, right_set, layers, run_blocks)
+        K = _kernel_matrix(left_set, right_set, layers, run_blocks)
+    return K[0, 0] if is_pair_of_rows else K

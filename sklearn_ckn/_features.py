@@ -29,6 +29,7 @@ from sklearn_ckn._memory import (
     is_enabled,
     resolve_memory,
 )
+from sklearn_ckn._output import PixelNamesMixin
 from sklearn_ckn._parameters import resolve_layers
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import CallbackSupportMixin, Task, start_task
@@ -48,6 +49,7 @@ from sklearn_ckn._typing import (
 
 class CKNFeatures(
     CallbackSupportMixin,
+    PixelNamesMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     VersionedEstimator,
@@ -264,6 +266,14 @@ class CKNFeatures(
             engine = get_engine(self.device, X)
             images = check_images(self, X, reset=True)
             self._fit_images(images, engine, task)
+        task.end()
+        return self
+
+    @fit_context
+    def _fit_validated(self, images, engine):
+        """Fit on images that another estimator has validated, and names set by it."""
+        task = start_task(self, None, images)
+        self._fit_images(images, engine, task)
         task.end()
         return self
 

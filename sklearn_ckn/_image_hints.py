@@ -4,19 +4,15 @@ import warnings
 
 import numpy as np
 
+# What the two axes of a picture are, where nothing else tells them from channels: so
+# many pixels along the shorter one, and so many times as many along the longer.
+MIN_PICTURE = 16
+MAX_ELONGATION = 2
 
-def stack_images(X):
-    """Return X as an array; images in an array or a series of objects as one array.
 
-    Raises
-    ------
-    ValueError
-        X is ragged, or the images differ in shape.
-    """
-    array = np.asarray(X)
-    if array.dtype != object or array.ndim != 1 or not len(array):
-        return array
-    return np.asarray(list(array)) if np.ndim(array[0]) > 1 else array
+def is_frame(X):
+    """Whether X is a data frame, of pandas, polars or the like."""
+    return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
 def refuse_strings(array, name, X_name):
@@ -30,13 +26,34 @@ def refuse_strings(array, name, X_name):
 
 
 def describe_shapes(images):
-    """Return two different shapes of images in words, or nothing."""
+    """Return two different shapes of images in words, or nothing.
+
+    Parameters
+    ----------
+    images : iterable of images, or a frame with one column of them
+    """
+    if is_frame(images):
+        images = images[images.columns[0]]
     try:
         shapes = [np.shape(image) for image in images]
     except (TypeError, ValueError):
         return ""
     other = next((shape for shape in shapes if shape != shapes[0]), None)
     return "" if other is None else f", such as {shapes[0]} and {other}"
+
+
+def describe_image_columns(X):
+    """Return what to do if X is a frame of images and other columns, or nothing."""
+    names = list(X.columns) if is_frame(X) else []
+    for name in names:
+        first = next(iter(X[name]), None)
+        if np.ndim(first) > 0:
+            return (
+                f"X is a frame of {len(names)} columns, of which {name!r} holds "
+                f"images: pass X[{name!r}] alone, or take the columns apart with "
+                "sklearn.compose.ColumnTransformer."
+            )
+    return ""
 
 
 def explain_mismatch(given, fitted):
@@ -76,8 +93,7 @@ def warn_of_channels(images, stacklevel):
         As of ``warnings.warn``.
     """
     height, width, n_channels = images.shape[1:]
-    # Heights of 1 are signals, which may have many channels.
-    if n_channels > 4 and (height == 3 or (height in (1, 4) and width == n_channels)):
+    if _has_channels_first(height, width, n_channels):
         warnings.warn(
             f"X holds images of {height} x {width} pixels with {n_channels} channels. "
             f"If they are images of {width} x {n_channels} pixels with their channels "
@@ -94,6 +110,30 @@ def warn_of_channels(images, stacklevel):
             UserWarning,
             stacklevel=stacklevel,
         )
+
+
+def _has_channels_first(height, width, n_channels):
+    """Whether (H, W, C) images rather are (C, H, W) of some bands.
+
+    They are if more than four channels would make no picture, and
+
+    - the last two axes are equal, as height and width of square images are, and the
+      first one differs: a coincidence where channels come last; or
+    - the first axis is the shortest and has the length 3 of red, green and blue; or
+    - the first axis is the shortest, of 2 or more, and the others make a picture of 16
+      pixels or more that is at most twice as long as wide.
+
+    A height of 1 with other lengths is left alone: signals have any number of
+    channels. So are maps whose height is not the shortest axis, such as patches of
+    hyperspectral images, boards of games and the maps of networks.
+    """
+    if n_channels <= 4:
+        return False
+    short, long = sorted((width, n_channels))
+    if short == long:
+        return height != short
+    is_picture = short >= MIN_PICTURE and long <= MAX_ELONGATION * short
+    return 1 < height < short and (height == 3 or is_picture)
 
 
 def _is_opaque(images):

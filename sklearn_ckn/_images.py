@@ -6,24 +6,40 @@ from math import prod
 from numbers import Integral
 
 import numpy as np
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
-from sklearn_ckn._arrays import namespace, to_numpy
+from sklearn_ckn._arrays import check_current_device, namespace, to_numpy
 from sklearn_ckn._image_hints import (
-    describe_shapes,
+    describe_image_columns,
     explain_mismatch,
-    refuse_strings,
-    stack_images,
     warn_of_channels,
+)
+from sklearn_ckn._image_layouts import as_rows, read_images
+from sklearn_ckn._norms import BLOCK_VALUES
+
+# What images may be stored in: the blocks that are worked on are converted, not the
+# whole of them. In either order of bytes, which files have. Others become float64.
+_IMAGE_DTYPES = (
+    np.float64,
+    np.float32,
+    np.float16,
+    np.bool_,
+    *(
+        np.dtype(f"{order}{kind}{size}")
+        for kind in "iu"
+        for size in (1, 2, 4, 8)
+        for order in "<>"
+    ),
 )
 
 
 def compute_dtype(dtype):
     """Return the dtype that images of ``dtype`` are computed in.
 
-    float64 stays; float32 and uint8 become float32.
+    float32 for float32 and uint8, float64 for everything else.
     """
-    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    return np.dtype(np.float32 if dtype in (np.float32, np.uint8) else np.float64)
 
 
 @contextmanager
@@ -36,6 +52,19 @@ def keep_fitted_on_error(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def _is_finite_half(rows):
+    """Whether rows are an array of float16 without NaN and infinity.
+
+    scikit-learn would look for them in an array of booleans, half as large as X.
+    """
+    if getattr(rows, "dtype", None) != np.float16 or rows.ndim != 2:
+        return False
+    step = max(1, BLOCK_VALUES // max(1, rows.shape[1]))
+    return all(
+        bool(np.isfinite(rows[part]).all()) for part in gen_batches(len(rows), step)
+    )
 
 
 def _stated_shape(image_shape):
@@ -52,34 +81,6 @@ def _stated_shape(image_shape):
     return shape if len(shape) == 3 else (*shape, 1)
 
 
-def _as_rows(X, name, X_name):
-    """Return X with images flattened to rows, and their shape or None for rows.
-
-    Anything that is not an array of three or four axes, or an array of arrays, is
-    returned as it is, for scikit-learn to judge.
-    """
-    if hasattr(X, "columns") or hasattr(X, "tocsr"):
-        return X, None
-    try:
-        array = X if namespace(X) is not np else stack_images(X)
-    except ValueError as error:
-        raise ValueError(
-            f"The images given to {name} differ in shape{describe_shapes(X)}, or are "
-            f"no numbers: {X_name} must be rows (n, H*W*C), (n, H, W) or (n, H, W, C). "
-            "Crop or resize the images to one shape, and give all the same channels."
-        ) from error
-    refuse_strings(array, name, X_name)
-    if array.ndim > 4:
-        raise ValueError(
-            f"Found array with dim {array.ndim}, while {name} expects rows (n, H*W*C), "
-            "images (n, H, W) or images (n, H, W, C)."
-        )
-    if array.ndim < 3:
-        return X, None
-    shape = (*array.shape[1:], 1)[:3]
-    return array.reshape(array.shape[0], prod(shape)), shape
-
-
 def _check_stated(shape, image_shape):
     """Raise unless the shape that images come in is the one that is stated."""
     if shape is None or image_shape is None:
@@ -92,7 +93,10 @@ def _check_stated(shape, image_shape):
 
 
 def _check_fitted(X, shape, estimator, name):
-    """Raise unless images, or rows with ``shape`` None, are like those of the fit."""
+    """Raise unless images, or rows with ``shape`` None, are like those of the fit.
+
+    X is what ``read_images`` returned.
+    """
     fitted = estimator.image_shape_
     hint = explain_mismatch(getattr(X, "shape", ()), fitted)
     if shape not in (None, fitted):
@@ -151,7 +155,8 @@ def validate_rows(
     dtypes : tuple of dtype
         Those that stay; others become the first.
     **y_options
-        Of :func:`sklearn.utils.check_X_y`: ``multi_output``, ``y_numeric``.
+        Of :func:`sklearn.utils.check_X_y`: ``multi_output``, ``y_numeric``,
+        ``ensure_all_finite``.
 
     Returns
     -------
@@ -162,7 +167,8 @@ def validate_rows(
     Raises
     ------
     ValueError
-        X or y is not as described, or holds NaN or infinity.
+        X or y is not as described, or holds NaN or infinity; X is on another GPU
+        than the current one.
     TypeError
         X is sparse.
     """
@@ -171,6 +177,7 @@ def validate_rows(
         return validate_data(
             estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
         )
+    check_current_device(X)
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
             f"Expected a 2D array with rows and columns, got one of shape {X.shape}."
@@ -214,7 +221,7 @@ def check_image_pair(X, Y, image_shape, name):
     TypeError
         X or Y is sparse.
     """
-    rows, shape = _as_rows(X, name, "X")
+    rows, shape = as_rows(read_images(X, name))
     _check_stated(shape, image_shape)
     rows = check_array(rows, dtype=np.float64, estimator=name, input_name="X")
     if shape is None:
@@ -222,7 +229,7 @@ def check_image_pair(X, Y, image_shape, name):
     left = _to_images(rows, shape, image_shape, "X")
     if Y is None or Y is X:
         return left, left
-    rows, other = _as_rows(Y, name, "Y")
+    rows, other = as_rows(read_images(Y, name, "Y"))
     if other not in (None, shape):
         raise ValueError(
             f"X holds images of shape {shape} and Y images of shape {other}: crop or "
@@ -253,8 +260,9 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
 
     Returns
     -------
-    images : array of shape (n, H, W, C); uint8, float32 or float64
-        A view of X where its layout allows; on a GPU where X is.
+    images : array of shape (n, H, W, C); real numbers of up to 64 bits
+        A view of X where its layout allows, in X's dtype, which ``compute_dtype``
+        turns into that of the computation; on a GPU where X is.
     y : ndarray of shape (n,) or (n, n_targets)
         Only if y was given.
 
@@ -267,19 +275,27 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
         X is sparse.
     """
     name = type(estimator).__name__
-    rows, shape = _as_rows(X, name, "X")
+    X = read_images(X, name)
+    rows, shape = as_rows(X)
     if reset:
         _check_stated(shape, estimator.image_shape)
     else:
         _check_fitted(X, shape, estimator, name)
-    validated = validate_rows(
-        estimator,
-        rows,
-        y,
-        reset=reset,
-        dtypes=(np.float64, np.float32, np.uint8),
-        **y_options,
-    )
+    try:
+        validated = validate_rows(
+            estimator,
+            rows,
+            y,
+            reset=reset,
+            dtypes=_IMAGE_DTYPES,
+            ensure_all_finite=not _is_finite_half(rows),
+            **y_options,
+        )
+    except ValueError as error:
+        remedy = describe_image_columns(X)
+        if not remedy:
+            raise
+        raise ValueError(remedy) from error
     given_y = not (isinstance(y, str) and y == "no_validation")
     rows, y = validated if given_y else (validated, None)
     if not reset:
@@ -290,21 +306,3 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
     if reset and estimator.image_shape is None:
         warn_of_channels(images, stacklevel=5)
     return (images, y) if given_y else images
-
-
-def restore_layout(images, X):
-    """Return images in the layout of the X that ``check_images`` made them from.
-
-    Parameters
-    ----------
-    images : array of shape (n, H, W, C)
-    X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-
-    Returns
-    -------
-    images : array of the shape of X
-        A view where possible.
-    """
-    # What has no shape, or one axis of objects, is converted once more.
-    shape = getattr(X, "shape", ())
-    return images.reshape(shape if len(shape) > 1 else stack_images(X).shape)

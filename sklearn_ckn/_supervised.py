@@ -20,9 +20,9 @@ from sklearn_ckn._held_out import held_out_units
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
+from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._parameters import resolve_layers
 from sklearn_ckn._progress import start_task
-from sklearn_ckn._room import fit_in_memory
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._training._augment import NAMES as AUGMENTATIONS
 from sklearn_ckn._training._loop import TrainingLoop, TrainingOptions, TrainingSet
@@ -406,7 +406,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             with task.subtask("encode start"):
                 features = [self.features_._encode(images, engine, engine.xp)]
         else:
-            features = self._fit_network(X, images, engine, task)
+            features = self._fit_network(images, engine, task)
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):

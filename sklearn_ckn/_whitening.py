@@ -17,19 +17,23 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._arrays import namespace, to_numpy
+from sklearn_ckn._image_layouts import read_images
 from sklearn_ckn._images import (
     check_images,
     compute_dtype,
     keep_fitted_on_error,
-    restore_layout,
 )
 from sklearn_ckn._norms import BLOCK_VALUES, GPU_BLOCK_VALUES
+from sklearn_ckn._output import PixelNamesMixin, wrap_rows_only
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._typing import FloatArray, ImageShape, fit_context
 
 
-class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator):
+@wrap_rows_only
+class PatchWhitening(
+    PixelNamesMixin, OneToOneFeatureMixin, TransformerMixin, VersionedEstimator
+):
     """Centre and whiten the patches of images, and put the images together again.
 
     Each patch loses the mean of each of its channels and is multiplied by
@@ -205,8 +209,9 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
         Returns
         -------
         whitened : array of the shape of X
-            float64 for float64 images, float32 for uint8 and float32. An array of
-            CuPy if X is one, computed where X is.
+            float32 for uint8 and float32 images, float64 for others. An array of
+            CuPy if X is one, computed where X is. Rows come in the container that
+            ``set_output`` asks for; images, which no data frame holds, as an array.
 
         Raises
         ------
@@ -214,6 +219,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
             X is not as described.
         """
         check_is_fitted(self)
+        X = read_images(X, type(self).__name__)
         images = check_images(self, X, reset=False)
         dtype = compute_dtype(images.dtype)
         xp = namespace(images)
@@ -229,7 +235,7 @@ class PatchWhitening(OneToOneFeatureMixin, TransformerMixin, VersionedEstimator)
                 products = matrix[:, -patches.shape[1] :] @ patches
                 sums = _add_patches(products, planes.shape, self.patch_shape_)
                 xp.divide(sums, counts, out=whitened[part].transpose(0, 3, 1, 2))
-        return restore_layout(whitened, X)
+        return whitened.reshape(X.shape)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.cluster import SpectralClustering
+from sklearn.decomposition import KernelPCA
+from sklearn.kernel_approximation import Nystroem
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVC
 
 from sklearn_ckn import CKNFeatures, ckn_kernel
@@ -312,6 +316,54 @@ def test_rows_without_shape_warn_once():
     assert len(record) == 1
     assert record[0].filename == __file__
     assert_array_equal(K, ckn_kernel(rows, rows[:2], image_shape=(1, 1, 60)))
+
+
+def test_a_pair_of_rows():
+    images = make_images()
+    rows = images.reshape(4, -1)
+    # Another object than the images, so that every pair is computed in its order.
+    K = ckn_kernel(images, images.copy())
+    for i, row in enumerate(rows):
+        for j, other in enumerate(rows):
+            value = ckn_kernel(row, other, image_shape=(6, 5, 2))
+            assert np.ndim(value) == 0
+            assert value == K[i, j]
+    with pytest.warns(UserWarning, match="image of one pixel"):
+        value = ckn_kernel(rows[0], rows[1])
+    assert value == ckn_kernel(rows, image_shape=(1, 1, 60))[0, 1]
+    for X, Y in [(rows[0], None), (rows[0], rows), (rows, rows[0])]:
+        with pytest.raises(ValueError, match="1D array"):
+            ckn_kernel(X, Y, image_shape=(6, 5, 2))
+
+
+@pytest.mark.parametrize("name", ["ridge", "nystroem", "pca", "clusters"])
+def test_methods_that_call_the_kernel_for_each_pair(name, digits):
+    X = digits[0][:12].reshape(12, -1).astype(float)
+    y = digits[1][:12]
+    kernel = partial(ckn_kernel, image_shape=(8, 8), n_layers=1)
+    make = {
+        "ridge": lambda kernel: KernelRidge(kernel=kernel),
+        "nystroem": lambda kernel: Nystroem(
+            kernel=kernel, n_components=12, random_state=0
+        ),
+        "pca": lambda kernel: KernelPCA(
+            3, kernel=kernel, eigen_solver="dense", random_state=0
+        ),
+        "clusters": lambda kernel: SpectralClustering(
+            3, affinity=kernel, random_state=0, assign_labels="cluster_qr"
+        ),
+    }[name]
+    called = make(kernel).fit(X, y)
+    known = make("precomputed").fit(kernel(X), y)
+    if name == "clusters":
+        assert_array_equal(called.labels_, known.labels_)
+        return
+    method = "predict" if name == "ridge" else "transform"
+    actual, expected = getattr(called, method)(X), getattr(known, method)(kernel(X))
+    # Values of the kernel differ by rounding where two images change places, which
+    # what follows enlarges by no more than the matrix's condition number.
+    assert np.linalg.cond(kernel(X)) < 1e4
+    assert abs(actual - expected).max() < 1e4 * 1e-14 * abs(expected).max()
 
 
 def test_support_vector_machine(digits):

@@ -87,12 +87,57 @@ def test_remedies_for_other_shapes(images, given, remedy):
     assert_array_equal(classifier.predict(remedy(given)), expected)
 
 
+@pytest.mark.parametrize("images", [IMAGES, IMAGES[..., 0]], ids=["colour", "grey"])
+def test_one_image_that_is_no_array(images):
+    image = pytest.importorskip("PIL.Image")
+    classifier = make().fit(images, LABELS)
+    for given in (images[0].tolist(), image.fromarray(images[0])):
+        with pytest.raises(ValueError, match=r"one image: pass X\[np.newaxis\]"):
+            classifier.predict(given)
+
+
 def test_another_shape_has_no_remedy():
     with pytest.raises(ValueError, match=r"of shape \(7, 6, 3\)\.$"):
         make().fit(IMAGES, LABELS).predict(IMAGES[:, :5])
 
 
-@pytest.mark.parametrize("shape", [(3, 8, 6), (1, 6, 6), (4, 6, 6)])
+# Bands first: any number of them before square images; three before any; and others
+# before pictures of 16 pixels or more that are not too long.
+BANDS_FIRST = [
+    *((n_bands, 6, 6) for n_bands in (1, 2, 3, 4, 5, 7, 8, 13)),
+    (13, 64, 64),
+    (200, 9, 9),
+    (3, 8, 6),
+    (3, 20, 90),
+    (2, 32, 24),
+    (5, 40, 48),
+    (13, 32, 16),
+    (4, 16, 17),
+]
+# Channels last, or too uncertain: signals; what any picture may be with four channels;
+# hyperspectral patches, boards and maps, whose height is not the shortest axis; small
+# or long strips.
+CHANNELS_LAST = [
+    (1, 20, 8),
+    (1, 100, 64),
+    (8, 8, 3),
+    (4, 8, 4),
+    (2, 9, 2),
+    (8, 8, 6),
+    (9, 9, 200),
+    (8, 8, 12),
+    (19, 19, 17),
+    (3, 3, 256),
+    (3, 8, 3),
+    (6, 6, 6),
+    (4, 8, 6),
+    (5, 100, 16),
+    (5, 12, 10),
+    (20, 12, 16),
+]
+
+
+@pytest.mark.parametrize("shape", BANDS_FIRST)
 def test_channels_first_warn(shape):
     images = np.random.RandomState(0).rand(12, *shape)
     with pytest.warns(UserWarning, match=r"pass X\.transpose\(0, 2, 3, 1\)") as record:
@@ -103,7 +148,7 @@ def test_channels_first_warn(shape):
     make(image_shape=shape).fit(images, LABELS)
 
 
-@pytest.mark.parametrize("shape", [(1, 20, 8), (8, 8, 6), (3, 8, 3), (4, 8, 6)])
+@pytest.mark.parametrize("shape", CHANNELS_LAST)
 def test_channels_last_do_not_warn(shape):
     CKNFeatures(3, random_state=0).fit(np.random.RandomState(0).rand(12, *shape))
 

@@ -245,7 +245,9 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         projection=projection,
         real_projection=real_projection,
         wide=wide,
-        taps=pooling_taps(settings.subsampling),
+        taps=pooling_taps(
+            settings.subsampling, max(settings.response_shape(image_shape))
+        ),
         subsampling=settings.subsampling,
         pooled_shape=settings.output_shape(image_shape)[:2],
         kernel=KERNELS.index(settings.kernel),

@@ -131,9 +131,10 @@ class BatchResponse:
 
         With the intercepts at their minimum, the second derivative in the weights is
         at most X^T D X + alpha I, where X are the features minus any mean, as that of
-        the batch. Its largest eigenvalue is no more than its trace, the mean square norm,
-        plus alpha: a step of one over this lowers the loss of the batch, whatever
-        the features have become since the last refit. The mean decision stays.
+        the batch. Its largest eigenvalue is no more than its trace, the mean square
+        norm, plus alpha: a step of one over this lowers the loss of the batch,
+        whatever the features have become since the last refit. The mean decision
+        stays.
 
         Parameters
         ----------

@@ -13,10 +13,11 @@ from sklearn_ckn._images import compute_dtype
 from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._training._augment import augment_images
-from sklearn_ckn._training._network import TrainedNetwork
 from sklearn_ckn._training._head import Head
+from sklearn_ckn._training._network import TrainedNetwork
 from sklearn_ckn._training._objective import Objective
 from sklearn_ckn._training._optimizer import SphereOptimizer, scheduled_rate, warm_up
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -168,11 +169,11 @@ class TrainingLoop:
         options, data = self._options, self._data
         order = self._rng.permutation(data.n_train)
         n_batches = max(1, round(data.n_train / options.batch_size))
-        for i, rows in enumerate(np.array_split(order, n_batches)):
+        batches = np.array_split(order, n_batches)
+        for i, (rows, images) in enumerate(self._take(batches)):
             progress = (n_done + i / n_batches) / options.n_epochs
             rate = scheduled_rate(options.learning_rate, options.schedule, progress)
             rate *= warm_up(n_done * n_batches + i, options.n_epochs * n_batches)
-            images = self._take(rows)
             places = self._engine.xp.asarray(rows)
             weights = self._weights[places, np.newaxis] / len(rows)
             gradients = self._objective.gradients(
@@ -188,11 +189,15 @@ class TrainingLoop:
             head = gradients.response.moved_head(weights, options.alpha)
             yield gradients.value, network, head, rate
 
-    def _take(self, rows):
-        """Return a batch of images, of the engine's namespace and the dtype."""
+    def _take(self, batches):
+        """Yield batches, given by their rows, with images where the engine computes.
+
+        While one is worked on, the next one is copied.
+        """
         images = self._data.images
-        images = images[namespace(images).asarray(rows)]
-        return self._engine.xp.asarray(images).astype(self._dtype)
+        blocks = (images[namespace(images).asarray(rows)] for rows in batches)
+        for rows, block in zip(batches, self._engine.upload(blocks), strict=True):
+            yield rows, block.astype(self._dtype, copy=False)
 
     def encode(self, network):
         """Return the features of all images, (n, d).

@@ -1,12 +1,12 @@
 """The objective of a batch of images and its gradients, by back-propagation."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from sklearn_ckn._arrays import namespace
-from sklearn_ckn._blocks import encode_each, image_scales
+from sklearn_ckn._blocks import encode_blocks, image_scales
 from sklearn_ckn._layer import LayerGradients
 from sklearn_ckn._training._head import BatchResponse
 
@@ -80,12 +80,12 @@ class Objective:
         self._loss = loss
         self._engine = engine
         self._flip_average = flip_average
-        self._n_copies = 1 + flip_average
-        # What did not fit into memory once would not fit in the next batch either.
-        self._most_rows = np.inf
 
     def gradients(self, network, head, images, targets, weights):
         """Compute the loss of a batch and its gradients.
+
+        All features are known before any slope is: where memory holds the tape of a
+        part of the batch only, its images take the way forward a second time.
 
         Parameters
         ----------
@@ -108,74 +108,94 @@ class Objective:
             A single image takes more memory than there is.
         """
         layers = network.layers(images.dtype)
-        n_rows = self._engine.tape_rows(images.shape[1:], layers, images.dtype.itemsize)
-        n_rows = max(1, n_rows // self._n_copies)
-        while True:
-            n_rows = min(n_rows, len(images), self._most_rows)
-            try:
-                response, totals = self._add_parts(
-                    n_rows, layers, head, images, targets, weights
-                )
-                break
-            except MemoryError:
-                if n_rows == 1:
-                    raise
-            self._most_rows = n_rows // 2
-            self._engine.release_memory()
-        return BatchGradients(*network.gradients(totals), response)
-
-    def _add_parts(self, n_rows, layers, head, images, targets, weights):
-        """Return BatchResponse and LayerGradients, with ``n_rows`` images at once.
-
-        All features are known before any slope is: the tape of the first part is
-        kept, the other parts take their way a second time.
-        """
-        first, *others = gen_batches(len(images), n_rows)
-        forward = self._forward(images[first], layers)
-        rows = [head.standardize(forward.features)]
-        for part in others:
-            (maps,) = encode_each(
-                [images[part]],
-                layers,
-                self._engine,
-                images.dtype,
-                xp=self._engine.xp,
-                flip_average=self._flip_average,
-            )
-            rows.append(head.standardize(maps.reshape(len(maps), -1)))
-        rows = self._engine.xp.concatenate(rows) if others else rows[0]
+        batch = _Batch(images, layers, self._engine, self._flip_average)
+        rows = [
+            head.standardize(features) for features in batch.each(batch.features_of)
+        ]
+        rows = namespace(images).concatenate(rows) if len(rows) > 1 else rows[0]
         response = head.respond(rows, targets, weights, self._loss)
         slopes = response.head.backward(response.slopes)
-        totals = self._backward(forward, layers, slopes[first], head.scale)
-        del forward
-        for part in others:
-            gradients = self._backward(
-                self._forward(images[part], layers), layers, slopes[part], head.scale
-            )
-            totals = [_add(*pair) for pair in zip(totals, gradients, strict=True)]
-        return response, totals
+        totals = None
+        for gradients in batch.each(partial(batch.gradients_of, slopes, head.scale)):
+            if totals is None:
+                totals = gradients
+            else:
+                totals = [_add(*pair) for pair in zip(totals, gradients, strict=True)]
+        return BatchGradients(*network.gradients(totals), response)
 
-    def _forward(self, images, layers):
-        """Return the Pass of some images."""
-        n_copies, n = self._n_copies, len(images)
+
+class _Batch:
+    """A batch on its way through a network and back, in parts that fit into memory."""
+
+    def __init__(self, images, layers, engine, flip_average):
+        self._images = images
+        self._layers = layers
+        self._engine = engine
+        self._flip_average = flip_average
+        self._whole = None
+
+    def each(self, compute):
+        """Yield what ``compute`` returns for slices of rows."""
+        image_bytes = self._engine.tape_bytes_per_image(
+            self._images.shape[1:], self._layers, self._images.dtype.itemsize
+        )
+        parts = self._engine.tape_budget.in_parts(
+            len(self._images),
+            (1 + self._flip_average) * image_bytes,
+            partial(map, compute),
+            self._engine,
+        )
+        for _, result in parts:
+            yield result
+
+    def features_of(self, rows):
+        """Return the features of some images; of all, their way back is kept."""
+        if rows == slice(0, len(self._images)):
+            self._whole = self._forward(rows)
+            return self._whole.features
+        images = self._images[rows]
+        parts = encode_blocks(
+            images,
+            self._layers,
+            self._engine,
+            images.dtype,
+            xp=self._engine.xp,
+            flip_average=self._flip_average,
+        )
+        # A block is valid until the next one is asked for.
+        features = [maps.reshape(len(maps), -1).copy() for _, maps in parts]
+        return self._engine.xp.concatenate(features)
+
+    def gradients_of(self, slopes, feature_scale, rows):
+        """Return the LayerGradients of some images.
+
+        ``slopes`` are those in the standardized features of all images.
+        """
+        # Whoever tries again finds nothing that still takes memory.
+        forward, self._whole = self._whole, None
+        if forward is None:
+            forward = self._forward(rows)
+        slopes = slopes[rows]
+        if self._flip_average:
+            slopes = self._engine.xp.concatenate([slopes, slopes]) / 2
+        # One quotient, in float64: both may be as small as the unit of the images.
+        factors = forward.inverse.astype(np.float64) / feature_scale
+        slopes = (slopes.reshape(forward.shape) * factors).astype(self._images.dtype)
+        gradients, _ = self._engine.encode_backward(forward.tape, self._layers, slopes)
+        return gradients
+
+    def _forward(self, rows):
+        images = self._images[rows]
+        n = len(images)
+        n_copies = 1 + self._flip_average
         if self._flip_average:
             images = self._engine.xp.concatenate([images, images[:, :, ::-1]])
         scale, inverse = image_scales(images)
-        maps, tape = self._engine.encode_with_tape(images * scale, layers)
+        maps, tape = self._engine.encode_with_tape(images * scale, self._layers)
         # Halved before the sum, which so does not overflow.
         maps *= inverse / n_copies
         features = maps.reshape(n_copies, n, -1).sum(axis=0)
         return Pass(features, maps.shape, tape, inverse)
-
-    def _backward(self, forward, layers, slopes, feature_scale):
-        """Return the LayerGradients of a Pass, with slopes in standardized features."""
-        if self._flip_average:
-            slopes = self._engine.xp.concatenate([slopes, slopes]) / 2
-        # One quotient, in float64: both may be as small as the images' unit.
-        factors = forward.inverse.astype(np.float64) / feature_scale
-        slopes = (slopes.reshape(forward.shape) * factors).astype(forward.inverse.dtype)
-        gradients, _ = self._engine.encode_backward(forward.tape, layers, slopes)
-        return gradients
 
 
 def _add(left, right):
