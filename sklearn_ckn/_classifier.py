@@ -254,7 +254,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
     def _check_held_out(self, labels, units, groups):
         """Raise before long work where the head could hold nothing out."""
-        if groups is not None or self.head != "ridge":
+        holds_out = groups is not None or self.head != "ridge"
+        # Equal images need none: see ``fit_classifier``.
+        if holds_out and units.max() > 0:
             held_out_folds(labels, units)
 
     @property

@@ -4,7 +4,6 @@ from hashlib import blake2b
 from math import prod
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
 
@@ -42,6 +41,30 @@ def first_copies(rows):
     return first
 
 
+def merge_copies(first, weights):
+    """Give the weights of equal rows to one of them.
+
+    Parameters
+    ----------
+    first : ndarray of shape (n,)
+        See ``first_copies``.
+    weights : ndarray of shape (n,)
+        0 leaves a row out.
+
+    Returns
+    -------
+    kept : ndarray of shape (k,), intp
+        Positions of the rows that stay.
+    weights : ndarray of shape (k,), float64
+        Sums of the weights of the rows that equal these.
+    """
+    positive = np.flatnonzero(weights > 0)
+    _, index, inverse = np.unique(
+        first[positive], return_index=True, return_inverse=True
+    )
+    return positive[index], np.bincount(inverse, weights[positive])
+
+
 def _alike(rows):
     """Return the positions of rows that agree with another one in a few values."""
     shape = rows.shape[1:]
@@ -73,8 +96,10 @@ def row_digests(rows, chosen):
     digest : bytes
     """
     length = prod(rows.shape[1:])
-    for batch in gen_batches(len(chosen), max(1, BLOCK_VALUES // max(1, length))):
-        block = rows[to_namespace(chosen[batch], namespace(rows))]
+    step = max(1, BLOCK_VALUES // max(1, length))
+    for start in range(0, len(chosen), step):
+        batch = to_namespace(chosen[start : start + step], namespace(rows))
+        block = rows[batch]
         block = np.ascontiguousarray(to_numpy(block).reshape(-1, length)) + 0
         for row in block:
             yield blake2b(row, digest_size=DIGEST_BYTES).digest()

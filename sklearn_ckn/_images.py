@@ -174,9 +174,12 @@ def validate_rows(
     """
     xp = namespace(X)
     if xp is np:
-        return validate_data(
-            estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
-        )
+        # scikit-learn first looks for NaN in a sum, where the largest numbers of both
+        # signs meet as infinities.
+        with np.errstate(invalid="ignore"):
+            return validate_data(
+                estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
+            )
     check_current_device(X)
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(

@@ -21,7 +21,7 @@ def encode_labels(y, class_weight, sample_weight=None):
     labels : ndarray of shape (n,), int
         Positions in ``classes``; 0 for samples of weight 0.
     weights : ndarray of shape (n,), float64
-        The weights of the samples times those of their classes.
+        The weights of the samples, over the largest, times those of their classes.
 
     Raises
     ------
@@ -29,7 +29,9 @@ def encode_labels(y, class_weight, sample_weight=None):
         y holds no labels, or one class only; a class has no positive weight.
     """
     check_classification_targets(y)
-    weights = np.ones(len(y)) if sample_weight is None else sample_weight
+    weights = np.ones(len(y))
+    if sample_weight is not None:
+        weights = sample_weight / sample_weight.max()
     is_there = weights > 0
     classes, own = np.unique(y[is_there], return_inverse=True)
     if len(classes) < 2:

@@ -9,7 +9,7 @@ from sklearn_ckn._arrays import to_numpy
 
 
 def check_sample_weight(sample_weight, n_samples):
-    """Return sample weights as an array whose largest is 1.
+    """Return sample weights as an array.
 
     Parameters
     ----------
@@ -53,8 +53,7 @@ def check_sample_weight(sample_weight, n_samples):
         raise ValueError(
             "sample_weight must hold a positive number: all weights are zero."
         )
-    weights = weights / largest
-    return np.where(weights < np.finfo(np.float64).eps ** 2, 0.0, weights)
+    return np.where(weights < largest * np.finfo(np.float64).eps ** 2, 0.0, weights)
 
 
 def check_groups(groups, n_samples):

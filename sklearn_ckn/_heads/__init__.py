@@ -20,11 +20,11 @@ from sklearn_ckn._heads._folds import (
 from sklearn_ckn._heads._path import (
     LOSSES,
     fit_classifier,
-    fit_ridge_regressor,
     is_correct,
     one_vs_rest,
 )
 from sklearn_ckn._heads._refit import TRAINING_LOSSES, refit_head
+from sklearn_ckn._heads._regression import fit_ridge_regressor
 from sklearn_ckn._heads._samples import Samples
 from sklearn_ckn._heads._standardize import StandardizedFeatures
 

@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 SUFFICIENT = 1e-4
 
 # Shorter steps are found up to this part of the full step, and of themselves.
-SMALLEST_STEP = 1e-15
+SMALLEST_STEP = 1e-30
 STEP_PRECISION = 1e-2
 
 # Samples whose curvature is below this part of the largest are left out of the
@@ -235,7 +235,8 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         The gradient is not small enough after MAX_ITER iterations, or where
         rounding hides any further descent.
     """
-    penalty = namespace(theta).full((len(theta), 1), float(alpha))
+    xp = namespace(theta)
+    penalty = xp.full((len(theta), 1), float(alpha))
     penalty[-1] = 0
 
     def evaluate(theta, decisions):
@@ -249,6 +250,11 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
 
     decisions = products.decisions(theta)
     value, slopes, curvature = evaluate(theta, decisions)
+    nothing = xp.zeros_like(theta), xp.zeros_like(decisions)
+    if not value <= evaluate(*nothing)[0]:
+        # Where a start from elsewhere is far off, losses have no curvature to go by.
+        theta, decisions = nothing
+        value, slopes, curvature = evaluate(theta, decisions)
     for _ in range(MAX_ITER):
         gradient = products.transposed(slopes) + penalty * theta
         if _inner(gradient, gradient) <= 2 * alpha * value * TOLERANCE:

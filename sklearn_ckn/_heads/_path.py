@@ -11,11 +11,9 @@ from sklearn_ckn._heads._calibration import fit_factor
 from sklearn_ckn._heads._folds import complements, held_out_folds
 from sklearn_ckn._heads._losses import Logistic, SquaredHinge
 from sklearn_ckn._heads._newton import Products, minimize_loss
-from sklearn_ckn._heads._posterior import Posterior
 from sklearn_ckn._heads._ridge import RidgePath
 from sklearn_ckn._heads._spectrum import Spectrum
 from sklearn_ckn._heads._standardize import StandardizedFeatures
-from sklearn_ckn._heads._targets import CentredTargets
 from sklearn_ckn._threads import single_threaded_blas
 
 LOSSES = {"linear_svm": SquaredHinge(), "logistic": Logistic()}
@@ -24,8 +22,11 @@ LOSSES = {"linear_svm": SquaredHinge(), "logistic": Logistic()}
 # longer than the many small products take.
 SMALL_VALUES = 2**22
 
-# Alphas in a row that raise the held-out loss before the path ends.
+# A path of alphas of the head's own ends after so many in a row that do not lower the
+# least held-out loss by at least this part, or once the loss is below this part of
+# that of decisions of 0: smaller alphas then cost more and more and change nothing.
 PATIENCE = 2
+NEGLIGIBLE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def fit_classifier(
         return fit(features, labels, targets, weights, head, alphas, units, splits)
 
 
-def _training_weights(weights, train):
+def training_weights(weights, train):
     """Return weights of which those beside the rows ``train`` are 0.
 
     Rows are so left out of a training without a copy of the others.
@@ -213,7 +214,7 @@ def _choose_ridge(values, labels, targets, weights, alphas, units, splits):
     """Choose alpha by the held-out rows of splits; see ``choose_alpha``."""
     decisions = []
     for train, held_out in splits:
-        training = _training_weights(weights, train)
+        training = training_weights(weights, train)
         features = StandardizedFeatures.from_values(values, training, 0)
         path = RidgePath.from_features(features, targets, alphas)
         decisions.append(path.predict(held_out))
@@ -227,114 +228,6 @@ def _choose_ridge(values, labels, targets, weights, alphas, units, splits):
         accuracies, lambda i: decisions[:, i], labels, weights, units[held_out]
     )
     return accuracies, best, factor
-
-
-def fit_ridge_regressor(
-    values, targets, alphas=None, *, xp=np, weights=None, units=None, splits=None
-):
-    """Fit ridge on real targets.
-
-    Parameters
-    ----------
-    values : array of shape (n, d), float32 or float64
-        Of the namespace ``xp``, or NumPy's.
-    targets : ndarray of shape (n, m), float32 or float64
-    alphas : ndarray of shape (A,) or None
-    xp : module, default=numpy
-        The namespace to compute with, ``numpy`` or ``cupy``.
-    weights, units, splits
-        See ``fit_classifier``; without weights all samples have the same.
-
-    Returns
-    -------
-    fitted : FittedHead
-        The scores are R2 on samples left out, averaged over the targets.
-    posterior : Posterior
-
-    Raises
-    ------
-    ValueError
-        The weights are beyond the range of float64.
-    """
-    n = len(values)
-    weights = np.ones(n) if weights is None else weights / weights.mean()
-    units = np.arange(n) if units is None else units
-    targets, weights, units = map(xp.asarray, (targets, weights, units))
-    centred = CentredTargets.from_values(targets, weights)
-    targets = centred.values
-    features = StandardizedFeatures.from_values(values, weights)
-    alphas = GRIDS["ridge"] if alphas is None else alphas
-    if splits is not None:
-        splits = [tuple(map(xp.asarray, split)) for split in splits]
-        errors, variation, noise = _ridge_errors(
-            features.values, targets, weights, alphas, splits
-        )
-        scores, best = _choose_by_errors(errors, variation)
-        path = RidgePath.from_features(features, targets, alphas[best : best + 1])
-        return _fitted_regressor(path, 0, scores, noise[best], alphas, centred)
-    path = RidgePath.from_features(features, targets, alphas, units)
-
-    def statistic(rows, predictions):
-        squares = (targets[rows, np.newaxis] - predictions) ** 2
-        return (weights[rows, np.newaxis, np.newaxis] * squares).sum(axis=0)
-
-    errors, leverages = path.summarize(statistic)
-    variation = weights @ targets**2
-    scores, best = _choose_by_errors(errors, variation)
-    predictions = path.leave_one_out_of(best, leverages)
-    noise = path.noise_variance(predictions, leverages[:, best])
-    return _fitted_regressor(path, best, scores, noise, alphas, centred)
-
-
-def _fitted_regressor(path, index, scores, noise, alphas, targets):
-    """Return a path's solution at one of its alphas, the best of all that were tried.
-
-    The path's targets are the values of ``targets``, and the noise is theirs.
-    """
-    coef, intercept = path.spectrum.features.original_units(
-        path.solve(index), path.intercept + targets.mean, targets.exponents
-    )
-    fitted = FittedHead(coef, intercept, alphas, scores, int(scores.argmax()))
-    posterior = Posterior.from_path(path, index, noise)
-    return fitted, replace(posterior, target_exponents=to_numpy(targets.exponents))
-
-
-def _choose_by_errors(errors, variation):
-    """Return R2 of each alpha, from sums of squares (A, m) and (m,), and the best."""
-    xp = namespace(errors)
-    # A constant target is predicted by its mean, whatever alpha.
-    scores = 1 - (errors / xp.where(variation > 0, variation, np.inf)).mean(axis=1)
-    scores = to_numpy(scores)
-    return scores, int(scores.argmax())
-
-
-def _ridge_errors(values, targets, weights, alphas, splits):
-    """Predict the held-out rows of splits.
-
-    Returns
-    -------
-    errors : array of shape (A, m)
-        Weighted sums of squares.
-    variation : array of shape (m,)
-        The same around the mean of all targets, which is 0.
-    noise : array of shape (A, m)
-        Variance of the targets around the regression function: the mean of the
-        squares over what the weight of a sample and the uncertainty of the solution
-        make of it.
-    """
-    errors = variation = noise = 0
-    for train, held_out in splits:
-        training = _training_weights(weights, train)
-        features = StandardizedFeatures.from_values(values, training, 0)
-        path = RidgePath.from_features(features, targets, alphas)
-        own, rows = targets[held_out], weights[held_out, np.newaxis]
-        variation = variation + (rows * own**2).sum(axis=0)
-        squares = (own[:, np.newaxis] - path.predict(held_out)) ** 2
-        squares *= rows[:, :, np.newaxis]
-        errors = errors + squares.sum(axis=0)
-        growth = 1 + rows / training.sum() * (1 + path.spreads(held_out))
-        noise = noise + (squares / growth[:, :, np.newaxis]).sum(axis=0)
-    return errors, variation, noise / sum(len(rows) for _, rows in splits)
 
 
 class _Problem:
@@ -427,16 +320,21 @@ def follow_path(values, labels, targets, weights, head, alphas, splits):
     path : FoldPath
     """
     loss = LOSSES[head]
-    patience = PATIENCE if alphas is None else np.inf
+    stops = alphas is None
     alphas = GRIDS[head] if alphas is None else alphas
     xp = namespace(weights)
     problems = [
-        _Problem(values, targets, _training_weights(weights, train), loss)
+        _Problem(values, targets, training_weights(weights, train), loss)
         for train, _ in splits
     ]
     folds = [held_out for _, held_out in splits]
     held_out = xp.concatenate(folds)
     held_weights = weights[held_out] / weights[held_out].sum()
+
+    def held_out_loss(decisions):
+        return loss(decisions, targets[held_out], held_weights[:, np.newaxis])[0]
+
+    nothing = held_out_loss(xp.zeros((len(held_out), targets.shape[1])))
     accuracies, losses, decisions, thetas = [], [], [], []
     for alpha in alphas:
         predicted = [
@@ -447,10 +345,8 @@ def follow_path(values, labels, targets, weights, head, alphas, splits):
         thetas.append(problems[0].theta)
         correct = is_correct(decisions[-1], labels[held_out])
         accuracies.append(float(held_weights @ correct.astype(np.float64)))
-        losses.append(
-            loss(decisions[-1], targets[held_out], held_weights[:, np.newaxis])[0]
-        )
-        if len(losses) - 1 - int(np.argmin(losses)) >= patience:
+        losses.append(held_out_loss(decisions[-1]))
+        if stops and _is_at_end(losses, nothing):
             break
     return FoldPath(
         alphas[: len(losses)],
@@ -460,3 +356,22 @@ def follow_path(values, labels, targets, weights, head, alphas, splits):
         decisions,
         thetas,
     )
+
+
+def _is_at_end(losses, nothing):
+    """Return whether smaller alphas are not worth trying.
+
+    Parameters
+    ----------
+    losses : list of float
+        Held-out losses, of the largest alpha first.
+    nothing : float
+        The loss of decisions of 0.
+    """
+    least, waited = losses[0], 0
+    for loss in losses[1:]:
+        if loss < (1 - NEGLIGIBLE) * least:
+            least, waited = loss, 0
+        else:
+            waited += 1
+    return waited >= PATIENCE or losses[-1] < NEGLIGIBLE * nothing

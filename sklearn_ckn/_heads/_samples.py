@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._arrays import namespace, to_namespace
-from sklearn_ckn._copies import first_copies
+from sklearn_ckn._copies import first_copies, merge_copies
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,17 @@ class Samples:
         copies = first_copies(values) if copies is None else copies
         parts = _parts(splits or [], n)
         keys = [copies, answers, parts] + ([] if groups is None else [groups])
-        positive = np.flatnonzero(weights > 0)
         # Counts and codes are exact in float64.
-        first = first_copies(np.column_stack(keys)[positive].astype(np.float64))
-        first, inverse = np.unique(first, return_inverse=True)
-        kept = positive[first]
+        first = first_copies(np.column_stack(keys).astype(np.float64))
+        # Sums of the largest weights could be beyond the range of float64.
+        kept, weights = merge_copies(first, weights / weights.max())
         _, units = np.unique(
             (copies if groups is None else groups)[kept], return_inverse=True
         )
         return cls(
             values if len(kept) == n else values[_index(kept, values)],
             answers[kept],
-            np.bincount(inverse, weights[positive]),
+            weights,
             units,
             None if splits is None else _splits(parts[kept]),
         )

@@ -109,7 +109,7 @@ class StandardizedFeatures:
         rest /= n
         mean += rest
         variances = xp.maximum(squares / n - rest**2, 0)
-        varying = ~is_constant(variances, mean, values.dtype)
+        varying = ~is_constant(variances, mean, values.dtype, exponent)
         scale = float((variances * varying).sum()) ** 0.5
         scale = scale or float(xp.linalg.norm(mean)) or 1.0
         return cls(values, weights, mean, scale, varying, exponent)
@@ -226,11 +226,12 @@ class StandardizedFeatures:
         """Return X^T right, (d, m), for a ``right`` of shape (n, m), in float64.
 
         Dual coefficients are of the order 1 / alpha and cancel in this product,
-        which float32 would not survive.
+        which features standardized in float32 would not survive.
         """
         total = self.xp.zeros((self.shape[1], right.shape[1]))
-        for rows, block in self.row_blocks():
-            total += block.T.astype(np.float64) @ right[rows]
+        for rows in blocks(*self.shape):
+            block = self.standardize(self.rows(rows).astype(np.float64))
+            total += block.T @ right[rows]
         return total
 
     def of_values(self, coef, intercept):
