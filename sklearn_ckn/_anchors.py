@@ -7,9 +7,9 @@ from sklearn.utils import gen_batches
 from sklearn.utils.random import sample_without_replacement
 
 from sklearn_ckn._arrays import namespace
-from sklearn_ckn._blocks import block_slices, encode_each
+from sklearn_ckn._blocks import encode_blocks
 from sklearn_ckn._layer import map_shapes
-from sklearn_ckn._norms import cache_blocks, unit_rows
+from sklearn_ckn._norms import cache_blocks, square_sums, unit_rows
 from sklearn_ckn._progress import Task
 
 # Patches of more than one pixel are near-constant, and dropped, where the distance
@@ -73,11 +73,8 @@ def sample_patches(
     patches = engine.xp.empty(
         (len(places), settings.patch_length(map_shape)), dtype=dtype
     )
-    slices = block_slices(len(sampled), images.shape[1:], layers, engine, dtype)
-    sampled = namespace(images).asarray(sampled)
-    parts = (images[sampled[part]] for part in slices)
-    blocks = encode_each(parts, layers, engine, dtype, xp=engine.xp)
-    for part, maps in (task or Task()).each("block", zip(slices, blocks, strict=True)):
+    blocks = encode_blocks(images, layers, engine, dtype, xp=engine.xp, chosen=sampled)
+    for part, maps in (task or Task()).each("block", blocks):
         chosen = slice(*np.searchsorted(owners, [part.start, part.stop]))
         patches[chosen] = engine.gather_patches(
             maps,
@@ -168,5 +165,5 @@ def nystrom_residual(points, layer, engine):
         maps = engine.encode(
             images.reshape(n_images, 1, PATCHES_PER_IMAGE, block.shape[1]), [single]
         )
-        captured += float(engine.xp.einsum("nhwp,nhwp->", maps, maps, dtype=np.float64))
+        captured += float(square_sums(maps.reshape(-1, maps.shape[-1])).sum())
     return min(max(1 - captured / len(sample), 0.0), 1.0)

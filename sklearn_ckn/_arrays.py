@@ -36,6 +36,33 @@ def special_functions(xp):
     return import_module("scipy.special" if xp is np else "cupyx.scipy.special")
 
 
+def check_current_device(array):
+    """Raise a ValueError if an array is on another GPU than CuPy's current one."""
+    cupy = namespace(array)
+    if cupy is np or array.device.id == cupy.cuda.Device().id:
+        return
+    raise ValueError(
+        f"X is on GPU {array.device.id}, and CuPy computes on GPU "
+        f"{cupy.cuda.Device().id}: compute where X is, within "
+        f'"with cupy.cuda.Device({array.device.id}):".'
+    )
+
+
+def _raising_errors():
+    """Let cuSOLVER's failures raise LinAlgError, which CuPy else ignores."""
+    return import_module("cupyx").errstate(linalg="raise")
+
+
+def _check_finite(array):
+    """Return an array of CuPy; raise LinAlgError where a decomposition failed."""
+    if not bool(namespace(array).isfinite(array).all()):
+        raise np.linalg.LinAlgError(
+            "a decomposition by cuSOLVER is not finite: the matrix holds NaN or "
+            "infinity, or is singular to rounding"
+        )
+    return array
+
+
 def eigh(matrix, **options):
     """Decompose a symmetric matrix, of which the lower triangle is read.
 
@@ -51,11 +78,18 @@ def eigh(matrix, **options):
         Ascending.
     eigenvectors : array of shape (n, n)
         In the columns.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        The decomposition failed.
     """
     xp = namespace(matrix)
     if xp is np:
         return scipy.linalg.eigh(matrix, lower=True, **options)
-    return xp.linalg.eigh(matrix)
+    with _raising_errors():
+        eigenvalues, eigenvectors = xp.linalg.eigh(matrix)
+    return _check_finite(eigenvalues), eigenvectors
 
 
 def cholesky_solver(matrix):
@@ -70,6 +104,11 @@ def cholesky_solver(matrix):
     -------
     solve : callable
         From a right-hand side of shape (n,) or (n, m) to the solution.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        The matrix is not positive definite.
     """
     xp = namespace(matrix)
     if xp is np:
@@ -77,7 +116,10 @@ def cholesky_solver(matrix):
             matrix, lower=True, overwrite_a=True, check_finite=False
         )
         return lambda right: scipy.linalg.cho_solve(factor, right, check_finite=False)
-    lower = xp.linalg.cholesky(matrix)
+    with _raising_errors():
+        lower = xp.linalg.cholesky(matrix)
+    # What is wrong anywhere in a factor reaches its diagonal.
+    _check_finite(lower.diagonal())
     solve_triangular = import_module("cupyx.scipy.linalg").solve_triangular
 
     def solve(right):

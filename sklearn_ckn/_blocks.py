@@ -3,51 +3,11 @@
 from math import prod
 
 import numpy as np
-from sklearn.utils import gen_batches
-from sklearn.utils._chunking import get_chunk_n_rows
 
-from sklearn_ckn._arrays import namespace, to_namespace
-from sklearn_ckn._layer import multiply_adds
+from sklearn_ckn._arrays import namespace
+from sklearn_ckn._layer import map_shapes, multiply_adds
+from sklearn_ckn._memory_limits import Budget
 from sklearn_ckn._norms import powers_of_two
-from sklearn_ckn._threads import n_threads
-
-# Memory of a block: larger ones are no faster, if every thread has some images.
-BLOCK_BYTES = 2**27
-IMAGES_PER_THREAD = 16
-
-
-def block_slices(n_images, image_shape, layers, engine, dtype, *, n_copies=1):
-    """Divide images into blocks that fit scikit-learn's ``working_memory``.
-
-    Parameters
-    ----------
-    n_images : int
-    image_shape : tuple of int
-        (H, W, C).
-    layers : list of Layer
-        Layers that the images are to go through; may be empty.
-    engine : CPUEngine or ArrayEngine
-    dtype : dtype
-        float32 or float64, in which the images are computed.
-    n_copies : int, default=1
-        How many times each image is computed.
-
-    Returns
-    -------
-    slices : list of slice
-    """
-    itemsize = np.dtype(dtype).itemsize
-    # Beside what the engine takes, the images in ``dtype`` before their scaling.
-    image_bytes = engine.bytes_per_image(image_shape, layers, itemsize)
-    image_bytes += itemsize * prod(image_shape)
-    by_memory = get_chunk_n_rows(n_copies * image_bytes, max_n_rows=n_images)
-    enough = max(
-        BLOCK_BYTES // (n_copies * image_bytes), IMAGES_PER_THREAD * n_threads()
-    )
-    work = n_copies * multiply_adds(image_shape, layers)
-    by_work = engine.work_per_block // max(1, work)
-    step = max(1, min(by_memory, by_work, enough))
-    return list(gen_batches(n_images, step))
 
 
 def image_scales(images):
@@ -69,12 +29,7 @@ def image_scales(images):
 
 
 def encode_block(images, layers, engine, dtype):
-    """Map one block of images through layers.
-
-    The images are first multiplied by powers of two that bring each one's largest
-    absolute value between 1/2 and 1, and the maps multiplied back: the network is
-    positively homogeneous, so nothing changes but that no intermediate result
-    overflows or vanishes, however large or small the images' unit.
+    """Map images through layers, as one array.
 
     Parameters
     ----------
@@ -91,12 +46,21 @@ def encode_block(images, layers, engine, dtype):
     maps : array of shape (n, H', W', p), ``dtype``
         Of the namespace of the images.
     """
-    maps = _encode(engine.xp.asarray(images), layers, engine, dtype)
-    return to_namespace(maps, namespace(images))
+    xp = namespace(images)
+    maps = xp.empty((len(images), *map_shapes(images.shape[1:], layers)[-1]), dtype)
+    for rows, part in encode_blocks(images, layers, engine, dtype, xp=xp):
+        maps[rows] = part
+    return maps
 
 
 def _encode(images, layers, engine, dtype):
-    """Do the work of ``encode_block`` on arrays of the engine's namespace."""
+    """Map one block of images of the engine's namespace.
+
+    The images are first multiplied by powers of two that bring each one's largest
+    absolute value between 1/2 and 1, and the maps multiplied back: the network is
+    positively homogeneous, so nothing changes but that no intermediate result
+    overflows or vanishes, however large or small the images' unit.
+    """
     images = engine.xp.ascontiguousarray(images, dtype=dtype)
     if not layers:
         return images
@@ -115,12 +79,14 @@ def _encode_average(images, layers, engine, dtype):
     return maps
 
 
-def encode_each(blocks, layers, engine, dtype, *, xp, flip_average=False):
-    """Map blocks of images through layers, one after the other.
+def encode_blocks(
+    images, layers, engine, dtype, *, xp, flip_average=False, chosen=None
+):
+    """Map images through layers, in blocks that fit into memory.
 
     Parameters
     ----------
-    blocks : iterable of array of shape (n, H, W, C), any real dtype
+    images : array of shape (n, H, W, C), any real dtype
         NumPy's, or of the engine's namespace.
     layers, engine, dtype
         See ``encode_block``.
@@ -128,35 +94,50 @@ def encode_each(blocks, layers, engine, dtype, *, xp, flip_average=False):
         Namespace of the maps.
     flip_average : bool, default=False
         Whether to average the maps of an image and of its mirror image.
+    chosen : ndarray of shape (m,), intp, or None, default=None
+        Positions of the images to be mapped; None maps them all.
 
-    Returns
-    -------
-    maps : iterator of array of shape (n, H', W', p), ``dtype``
-        Each is valid until the next one is asked for.
+    Yields
+    ------
+    rows : slice
+        Of the images, or of ``chosen``.
+    maps : array of shape (block size, H', W', p), ``dtype``
+        Valid until the next one is asked for.
+
+    Raises
+    ------
+    MemoryError
+        A single image takes more memory than there is.
     """
     encode = _encode_average if flip_average else _encode
-    maps = (encode(block, layers, engine, dtype) for block in engine.upload(blocks))
-    return engine.download(maps) if xp is np else maps
+    if chosen is not None:
+        chosen = namespace(images).asarray(chosen)
 
+    def compute(slices):
+        blocks = (images[rows if chosen is None else chosen[rows]] for rows in slices)
+        maps = (encode(each, layers, engine, dtype) for each in engine.upload(blocks))
+        return engine.download(maps) if xp is np else maps
 
-def encode_blocks(images, layers, engine, dtype, *, xp, flip_average=False):
-    """Map images through layers, a block at a time.
-
-    Parameters
-    ----------
-    images : array of shape (n, H, W, C), any real dtype
-        NumPy's, or of the engine's namespace.
-    layers, engine, dtype, xp, flip_average
-        See ``encode_each``.
-
-    Returns
-    -------
-    blocks : iterator of (slice, array)
-        The images of each block and their maps.
-    """
-    slices = block_slices(
-        len(images), images.shape[1:], layers, engine, dtype, n_copies=1 + flip_average
+    shape, itemsize = images.shape[1:], np.dtype(dtype).itemsize
+    n_copies = 1 + flip_average
+    # Beside what the engine takes, the images in ``dtype`` before their scaling.
+    image_bytes = n_copies * (
+        engine.bytes_per_image(shape, layers, itemsize) + itemsize * prod(shape)
     )
-    parts = (images[part] for part in slices)
-    maps = encode_each(parts, layers, engine, dtype, xp=xp, flip_average=flip_average)
-    return zip(slices, maps, strict=True)
+    on_the_way = max(
+        images.dtype.itemsize * prod(shape),
+        itemsize * prod(map_shapes(shape, layers)[-1]),
+    )
+    work = n_copies * multiply_adds(shape, layers)
+    at_most = min(
+        engine.work_per_block // max(1, work),
+        engine.transfer_bytes // on_the_way,
+        engine.enough_images(image_bytes),
+    )
+    return Budget(engine.block_bytes).in_parts(
+        len(images if chosen is None else chosen),
+        image_bytes,
+        compute,
+        engine,
+        at_most=max(1, at_most),
+    )

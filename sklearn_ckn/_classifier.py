@@ -13,9 +13,9 @@ from sklearn_ckn._held_out import held_out_units
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import HEAD_CONSTRAINTS, LinearPathClassifier
+from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
-from sklearn_ckn._room import fit_in_memory
 from sklearn_ckn._typing import (
     Alpha,
     ClassWeight,
@@ -237,7 +237,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             # Of images, since the features of equal ones may be rounded otherwise.
             copies = first_copies(images)
             self._check_held_out(labels, held_out_units(groups, copies), groups)
-            features = self._fit_network(X, images, engine, task)
+            features = self._fit_network(images, engine, task)
             self.head_ = LinearPathClassifier(
                 self.head, alpha=self.alpha, class_weight=self.class_weight
             )

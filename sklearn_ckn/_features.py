@@ -269,6 +269,14 @@ class CKNFeatures(
         task.end()
         return self
 
+    @fit_context
+    def _fit_validated(self, images, engine):
+        """Fit on images that another estimator has validated, and names set by it."""
+        task = start_task(self, None, images)
+        self._fit_images(images, engine, task)
+        task.end()
+        return self
+
     def _fit_images(self, images, engine, task):
         """Learn from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape[1:]

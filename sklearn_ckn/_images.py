@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
-from sklearn_ckn._arrays import namespace, to_numpy
+from sklearn_ckn._arrays import check_current_device, namespace, to_numpy
 from sklearn_ckn._image_hints import (
     describe_image_columns,
     explain_mismatch,
@@ -169,7 +169,8 @@ def validate_rows(
     Raises
     ------
     ValueError
-        X or y is not as described, or holds NaN or infinity.
+        X or y is not as described, or holds NaN or infinity; X is on another GPU
+        than the current one.
     TypeError
         X is sparse.
     """
@@ -181,6 +182,7 @@ def validate_rows(
             return validate_data(
                 estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
             )
+    check_current_device(X)
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
             f"Expected a 2D array with rows and columns, got one of shape {X.shape}."

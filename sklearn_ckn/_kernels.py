@@ -99,9 +99,12 @@ class InverseSquareRoot:
 
     def value(self):
         """Return (K + regularization I)^(-1/2), (p, p), symmetric to the bit."""
-        half = self.eigenvectors * namespace(self.roots).sqrt(1 / self.roots)
-        # A matrix times its own transpose: BLAS computes one triangle and mirrors it.
-        return half @ half.T
+        xp = namespace(self.roots)
+        half = self.eigenvectors * xp.sqrt(1 / self.roots)
+        # A matrix times its own transpose: NumPy's BLAS computes one triangle and
+        # mirrors it, cuBLAS computes both.
+        product = half @ half.T
+        return product if xp is np else (product + product.T) / 2
 
     def backward(self, slopes):
         """Turn the gradient G in the inverse square root into that in the matrix K.

@@ -1,15 +1,17 @@
 """How one layer learns its anchors from images, or from what was learned before."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from sklearn_ckn._anchors import nystrom_residual, sample_patches, unit_patches
 from sklearn_ckn._arrays import to_numpy
+from sklearn_ckn._engine import CPUEngine
 from sklearn_ckn._k_means import spherical_k_means
 from sklearn_ckn._layer import Layer
 from sklearn_ckn._memory import DataKey
+from sklearn_ckn._memory_limits import is_out_of_memory, warn_of_the_cpu
 
 
 class LayerPatches:
@@ -140,7 +142,25 @@ class LayerLearner:
         Returns
         -------
         learned : LearnedLayer
+
+        Warns
+        -----
+        UserWarning
+            The CPU learns the layer, for which the memory of the GPU is too small.
         """
+        try:
+            return self._learn(settings, layers, seeds, task)
+        except Exception as error:
+            if self.engine.xp is np or not is_out_of_memory(error):
+                raise
+            reason = str(error)
+        self.engine.release_memory()
+        warn_of_the_cpu("A layer is learned", reason, stacklevel=6)
+        on_cpu = replace(self, images=to_numpy(self.images), engine=CPUEngine())
+        return on_cpu._learn(settings, layers, seeds, task)
+
+    def _learn(self, settings, layers, seeds, task):
+        """Do the work of ``__call__`` on the engine."""
         sampling = {
             "images": self.images,
             "layers": [layer.astype(self.dtype) for layer in layers],

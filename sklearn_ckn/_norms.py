@@ -1,4 +1,4 @@
-"""Norms and unit vectors that no unit of measurement makes overflow or vanish."""
+"""Row norms and unit rows that neither overflow nor vanish, whatever the unit."""
 
 import numpy as np
 from sklearn.utils import gen_batches
@@ -9,8 +9,8 @@ from sklearn_ckn._arrays import namespace
 BLOCK_VALUES = 2**17
 
 # The same for arrays on a GPU, whose operations all go through memory: enough for
-# every multiprocessor, and small beside the memory.
-GPU_BLOCK_VALUES = 2**26
+# every multiprocessor, and with its temporary arrays small beside the memory.
+GPU_BLOCK_VALUES = 2**24
 
 
 def powers_of_two(largest):
@@ -42,10 +42,18 @@ def cache_blocks(rows):
     return gen_batches(len(rows), max(1, n_values // rows.shape[1]))
 
 
+def square_sums(rows):
+    """Return the sums of the squares of each row, added in float64."""
+    xp = namespace(rows)
+    if xp is np:
+        return np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+    # CuPy's einsum would turn both operands into arrays of float64, this makes one.
+    return xp.square(rows, dtype=np.float64).sum(axis=1)
+
+
 def row_norms(rows):
     """Return the norms of rows, accumulated and given in float64."""
-    xp = namespace(rows)
-    return xp.sqrt(xp.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    return namespace(rows).sqrt(square_sums(rows))
 
 
 def unit_rows(rows):

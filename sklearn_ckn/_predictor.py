@@ -19,17 +19,20 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     image_shape_: tuple[int, int, int]
     n_iter_: int
 
-    def _fit_network(self, X, images, engine, task):
+    def _fit_network(self, images, engine, task):
         """Learn ``features_`` and return the features of the images, in a list.
 
-        X is what ``fit`` was given: its column names, if it has any, are the
-        features' too. Two subtasks of ``task``. The list is for ``fit_in_memory``.
+        The images are validated; what that has set is the features' too. Two subtasks
+        of ``task``. The list is for ``fit_in_memory``.
         """
         parameters = {name: getattr(self, name) for name in CKNFeatures().get_params()}
         self.image_shape_ = parameters["image_shape"] = images.shape[1:]
         self.features_ = CKNFeatures(**parameters)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(self.features_, name, getattr(self, name))
         with task.fit_by(self.features_, "fit features"):
-            self.features_.fit(X)
+            self.features_._fit_validated(images, engine)
         self.n_iter_ = self.features_.n_iter_
         with task.subtask("transform training images", None) as step:
             return [self.features_._encode_training(images, engine, step)]

@@ -11,9 +11,9 @@ from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._heads import resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._linear import ALPHA_CONSTRAINT, RidgePathRegressor
+from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
-from sklearn_ckn._room import fit_in_memory
 from sklearn_ckn._sample_weight import check_groups
 from sklearn_ckn._typing import (
     Alpha,
@@ -202,7 +202,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             check_groups(groups, len(y))
             # Of images, since the features of equal ones may be rounded otherwise.
             copies = first_copies(images)
-            features = self._fit_network(X, images, engine, task)
+            features = self._fit_network(images, engine, task)
             with task.subtask("fit head"):
                 head = RidgePathRegressor(self.alpha)
                 self.head_ = fit_in_memory(

@@ -4,12 +4,14 @@ Its arrays do not mix with NumPy's and do not turn into them by themselves; new 
 hold rubbish; kernels are the CUDA source itself, run by ``cuda_on_cpu``. Copies on a
 stream of their own happen as late as events and synchronisation allow, and one that
 does not wait for the work before it is an error. Where the real CuPy is installed,
-calls must also fit the signatures of its functions.
+calls must also fit the signatures of its functions. Memory is counted, and runs out
+above ``Memory.limit``; failures of decompositions are as silent as cuSOLVER's.
 """
 
 import inspect
 import sys
 import types
+from contextlib import contextmanager
 from numbers import Number
 
 import numpy as np
@@ -36,6 +38,27 @@ class Clock:
     now = 0
 
 
+class Memory:
+    """What an array and its views hold: when it was used last, and how many bytes."""
+
+    limit = sys.maxsize
+    in_use = 0
+    peak = 0
+
+    def __init__(self, n_bytes):
+        self.n_bytes = 0
+        if Memory.in_use + n_bytes > Memory.limit:
+            raise OutOfMemoryError(f"Out of memory allocating {n_bytes} bytes")
+        self.n_bytes = n_bytes
+        Memory.in_use += n_bytes
+        Memory.peak = max(Memory.peak, Memory.in_use)
+        self.last_used = Clock.now
+        self.device = Device()
+
+    def __del__(self):
+        Memory.in_use -= self.n_bytes
+
+
 class OutOfMemoryError(MemoryError):
     """As CuPy's."""
 
@@ -51,8 +74,12 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
 
     def __init__(self, host, memory=None):
         self._host = host
-        # Shared by all views: when it was used last.
-        self._memory = [Clock.now] if memory is None else memory
+        # Shared by all views.
+        self._memory = Memory(host.nbytes) if memory is None else memory
+
+    @property
+    def device(self):
+        return self._memory.device
 
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
@@ -130,7 +157,7 @@ def unwrap(value):
     """Return what an argument holds, and count its use."""
     if isinstance(value, ndarray):
         Clock.now += 1
-        value._memory[0] = Clock.now
+        value._memory.last_used = Clock.now
         return value._host
     if isinstance(value, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
@@ -187,13 +214,60 @@ class Namespace(types.ModuleType):
         return call
 
 
+class Device:
+    """A GPU by its number; the current one without a number."""
+
+    current = 0
+    compute_capability = "90"
+
+    def __init__(self, device=None):
+        self.id = Device.current if device is None else device
+        self._before = []
+
+    def __enter__(self):
+        self._before.append(Device.current)
+        Device.current = self.id
+
+    def __exit__(self, *error):
+        Device.current = self._before.pop()
+
+
+class Linalg(Namespace):
+    """Decompositions, which return rubbish where NumPy's would raise."""
+
+    is_raising = False
+
+    def __getattr__(self, name):
+        function = super().__getattr__(name)
+
+        def call(matrix, *args, **kwargs):
+            try:
+                return function(matrix, *args, **kwargs)
+            except np.linalg.LinAlgError:
+                if Linalg.is_raising:
+                    raise
+                rubbish = ndarray(np.full(matrix.shape, 1e-3))
+                return (rubbish[0], rubbish) if name == "eigh" else rubbish
+
+        return call
+
+    @staticmethod
+    @contextmanager
+    def errstate(*, linalg):
+        before, Linalg.is_raising = Linalg.is_raising, linalg == "raise"
+        try:
+            yield
+        finally:
+            Linalg.is_raising = before
+
+
 class Event:
     """The work that a stream had been given when the event was recorded."""
 
     def __init__(self, disable_timing=False):
         self._stream, self._position, self._clock = None, 0, 0
 
-    def record(self, stream=None):
+    def record(self, stream):
         self._stream = stream
         self._position = len(stream.work) if isinstance(stream, Stream) else 0
         Clock.now += 1
@@ -232,7 +306,8 @@ class Stream:
         self._seen = max(self._seen, event._clock)
 
     def _check(self, array):
-        assert array._memory[0] <= self._seen, "a copy does not wait for work before it"
+        is_waited_for = array._memory.last_used <= self._seen
+        assert is_waited_for, "a copy does not wait for work before it"
 
     def read(self, array, out):
         self._check(array)
@@ -252,8 +327,10 @@ class Stream:
         self._sources = [each for each in self._sources if each[0] > position]
 
     def run(self, position):
-        for work in self.work[self._n_done : position]:
-            work()
+        for i in range(self._n_done, position):
+            self.work[i]()
+            # What is done holds no array.
+            self.work[i] = None
         self._n_done = max(self._n_done, position)
 
     def synchronize(self):
@@ -280,9 +357,9 @@ class RawModule:
 
 
 class Pool:
-    """CuPy's memory pool, of a size that tests choose."""
+    """CuPy's memory pool, of a size that tests choose, or that of pinned memory."""
 
-    def __init__(self, limit):
+    def __init__(self, limit=0):
         self.limit = limit
         self.n_freed = 0
 
@@ -305,9 +382,10 @@ def empty(shape, dtype=float, order="C"):
     return ndarray(np.full(shape, RUBBISH[dtype.kind], dtype, order=order))
 
 
-def empty_pinned(shape, dtype):
-    """Return a NumPy array of rubbish."""
-    return np.full(shape, RUBBISH[np.dtype(dtype).kind], dtype)
+def einsum(subscripts, *operands, dtype=None):
+    """Sum as CuPy does, which turns the operands into arrays of the dtype."""
+    operands = [each if dtype is None else each.astype(dtype) for each in operands]
+    return wrap(np.einsum(subscripts, *map(unwrap, operands)))
 
 
 def solve_triangular(matrix, right, trans=0, lower=False):
@@ -319,7 +397,9 @@ def solve_triangular(matrix, right, trans=0, lower=False):
     )
 
 
-def make_cupy(*, n_devices=1, free_bytes=2**33, limit=0, missing=()):
+def make_cupy(
+    *, n_devices=1, free_bytes=2**33, limit=0, missing=(), pinned_bytes=sys.maxsize
+):
     """Return modules by their names, to be put into ``sys.modules``.
 
     Parameters
@@ -332,6 +412,8 @@ def make_cupy(*, n_devices=1, free_bytes=2**33, limit=0, missing=()):
         Of the memory pool; 0 is none.
     missing : tuple of str
         Libraries of CUDA that are not found.
+    pinned_bytes : int
+        The largest array in pinned memory.
     """
 
     def count():
@@ -339,17 +421,28 @@ def make_cupy(*, n_devices=1, free_bytes=2**33, limit=0, missing=()):
             raise CUDARuntimeError(n_devices)
         return n_devices
 
+    def empty_pinned(shape, dtype):
+        array = np.full(shape, RUBBISH[np.dtype(dtype).kind], dtype)
+        if array.nbytes > pinned_bytes:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+        return array
+
     cupy = Namespace("cupy", np, real_cupy)
+    cupy.__version__ = "14.2.0"
     cupy.ndarray = ndarray
     cupy.empty = empty
+    cupy.einsum = einsum
     cupy.RawModule = RawModule
-    pool = Pool(limit)
+    pool, pinned_pool = Pool(limit), Pool()
     cupy.get_default_memory_pool = lambda: pool
-    cupy.linalg = Namespace("cupy.linalg", np.linalg, real_cupy and real_cupy.linalg)
+    cupy.get_default_pinned_memory_pool = lambda: pinned_pool
+    cupy.linalg = Linalg("cupy.linalg", np.linalg, real_cupy and real_cupy.linalg)
     runtime = types.SimpleNamespace(
         getDeviceCount=count,
         CUDARuntimeError=CUDARuntimeError,
         memGetInfo=lambda: (free_bytes, 2 * free_bytes),
+        getDeviceProperties=lambda device: {"name": b"Stand-in"},
+        runtimeGetVersion=lambda: 13000,
     )
     current = CurrentStream()
 
@@ -363,11 +456,13 @@ def make_cupy(*, n_devices=1, free_bytes=2**33, limit=0, missing=()):
 
     cupy.cuda = CUDA("cupy.cuda")
     cupy.cuda.runtime = runtime
+    cupy.cuda.Device = Device
     cupy.cuda.Event = Event
     cupy.cuda.Stream = Stream
     cupy.cuda.get_current_stream = lambda: current
     cupyx = types.ModuleType("cupyx")
     cupyx.empty_pinned = empty_pinned
+    cupyx.errstate = Linalg.errstate
     special = Namespace("cupyx.scipy.special", scipy.special, real_special)
     linalg = types.ModuleType("cupyx.scipy.linalg")
     linalg.solve_triangular = solve_triangular

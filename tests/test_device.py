@@ -7,7 +7,6 @@ import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn import config_context
 
 from sklearn_ckn import (
     CKNClassifier,
@@ -201,14 +200,14 @@ def test_features_that_the_gpu_has_no_room_for(name, cupy, monkeypatch):
     assert_same_results(expected, results(fit(name, device="cuda"), IMAGES))
 
 
-def test_many_blocks(cupy):
+def test_many_blocks(cupy, monkeypatch):
     model = fit("ridge", device="cuda")
     expected = results(model, IMAGES)
+    features = model.features_.transform(IMAGES)
     # Some images a block: copies of both directions are under way at once.
-    with config_context(working_memory=1e-2):
-        assert_same_results(expected, results(model, IMAGES))
-        features = model.features_.transform(IMAGES)
-    assert_allclose(features, model.features_.transform(IMAGES), rtol=1e-12)
+    monkeypatch.setattr("sklearn_ckn._engine.cuda.MAX_BLOCK_BYTES", 2**16)
+    assert_same_results(expected, results(model, IMAGES))
+    assert_allclose(model.features_.transform(IMAGES), features, rtol=1e-12)
 
 
 def test_memory_keeps_numpy_arrays(cupy, tmp_path):

@@ -94,7 +94,8 @@ def get_engine(device, X=None):
     try:
         return CUDAEngine(_import_cupy())
     except (ImportError, RuntimeError):
-        if device == "cuda":
+        # The CPU cannot compute with arrays that are on a GPU.
+        if device == "cuda" or namespace(X) is not np:
             raise
         return CPUEngine()
 
@@ -108,6 +109,8 @@ def get_prediction_engine(device, X):
     try:
         return get_engine(device, X)
     except (ImportError, RuntimeError) as error:
+        if namespace(X) is not np:
+            raise
         warnings.warn(
             f"{error} Until then this model computes on the CPU; set_params(device="
             '"auto") silences this warning.',

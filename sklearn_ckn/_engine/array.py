@@ -1,6 +1,7 @@
 """The array engine: matrix products around a layer's steps, for NumPy and CuPy."""
 
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn_ckn._engine.array_steps import ArraySteps, pad_maps
 from sklearn_ckn._engine.base import Engine, LastLayers
 from sklearn_ckn._engine.packing import MAX_PROJECTION_GAIN, RoundingGains
 from sklearn_ckn._layer import LayerGradients, map_shapes
+from sklearn_ckn._memory_limits import Budget
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,6 @@ class ArrayEngine(Engine):
         What is done around the matrix products.
     """
 
-    #: Memory of the patches and products of the images that are computed together.
-    scratch_bytes = 2**28
-
     def __init__(self, xp=np, steps=None):
         self.xp = xp
         self._steps = ArraySteps() if steps is None else steps
@@ -80,10 +79,13 @@ class ArrayEngine(Engine):
     def bytes_per_image(self, image_shape, layers, itemsize):
         """Return the memory that one more image in a call to ``encode`` takes.
 
-        Beside ``scratch_bytes``, which is there once.
+        That of its arrays in the widest layer, and of the images and maps around it:
+        beside the ones computed, those that are on their way between host and device.
         """
         shapes = map_shapes(image_shape, layers)
-        return itemsize * (prod(shapes[0]) + prod(shapes[-1]))
+        around = 2 * itemsize * (prod(shapes[0]) + prod(shapes[-1]))
+        sizes = self._layer_bytes(image_shape, layers, itemsize)
+        return around + max(map(sum, sizes), default=0)
 
     @staticmethod
     def _layer_bytes(image_shape, layers, itemsize):
@@ -99,57 +101,20 @@ class ArrayEngine(Engine):
                 np.dtype(np.float64).itemsize * prod(output),
             )
 
-    def tape_rows(self, image_shape, layers, itemsize):
-        """Return how many images go through forward and backward together."""
+    def tape_bytes_per_image(self, image_shape, layers, itemsize):
+        """Return what an image takes that goes forward and backward."""
         sizes = list(self._layer_bytes(image_shape, layers, itemsize))
         kept = sum(products + maps + 2 * output for products, _, maps, output in sizes)
         # On the way back a layer has its patches, their slopes and those of products.
         passing = max(products + 2 * patches for products, patches, *_ in sizes)
-        return max(1, self.tape_bytes // (kept + passing))
-
-    def in_parts(self, n_rows, rows_at_once, run):
-        """Call ``run`` on slices of rows; with half as many once memory runs out.
-
-        Raises
-        ------
-        MemoryError
-            A single row takes more memory than there is.
-        """
-        start = 0
-        while start < n_rows:
-            try:
-                run(slice(start, start + rows_at_once))
-            except MemoryError:
-                if rows_at_once == 1:
-                    raise
-            else:
-                start += rows_at_once
-                continue
-            # Only here are the arrays gone that the error's traceback holds.
-            self.release_memory()
-            rows_at_once = -(-min(rows_at_once, n_rows) // 2)
+        return kept + passing
 
     def encode(self, images, layers):
         """Map images through layers; see ``CPUEngine.encode``."""
-        images = self.xp.asarray(images)
-        if not layers:
-            return images
-        prepared = self._prepare(layers, images.dtype)
-        shape = images.shape[1:]
-        sizes = self._layer_bytes(shape, layers, images.dtype.itemsize)
-        rows_at_once = max(1, self.scratch_bytes // max(map(sum, sizes)))
-        output = self.xp.empty(
-            (len(images), *map_shapes(shape, layers)[-1]), images.dtype
-        )
-
-        def run(rows):
-            maps = images[rows]
-            for layer in prepared:
-                maps = self._encode_layer(maps, layer)[0]
-            output[rows] = maps
-
-        self.in_parts(len(images), rows_at_once, run)
-        return output
+        maps = self.xp.asarray(images)
+        for layer in self._prepare(layers, maps.dtype):
+            maps = self._encode_layer(maps, layer)[0]
+        return maps
 
     def _prepare(self, layers, dtype):
         """Return the layers prepared, from the last call if they are the same."""
@@ -252,13 +217,18 @@ class ArrayEngine(Engine):
         nearest = xp.empty(len(points), dtype=np.intp)
         similarity = xp.empty(len(points), dtype=points.dtype)
 
-        def run(rows):
+        def compute(rows):
             products = points[rows] @ anchors.T
-            nearest[rows] = products.argmax(axis=1)
-            similarity[rows] = products.max(axis=1)
+            return products.argmax(axis=1), products.max(axis=1)
 
-        row_bytes = points.dtype.itemsize * len(anchors)
-        self.in_parts(len(points), max(1, self.scratch_bytes // row_bytes), run)
+        parts = Budget(self.block_bytes).in_parts(
+            len(points),
+            points.dtype.itemsize * len(anchors),
+            partial(map, compute),
+            self,
+        )
+        for rows, (places, cosines) in parts:
+            nearest[rows], similarity[rows] = places, cosines
         return nearest, similarity
 
     def sum_groups(self, points, labels, n_groups):

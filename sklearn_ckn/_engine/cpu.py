@@ -78,8 +78,8 @@ class CPUEngine(Engine):
             default=sizes[0],
         )
 
-    def tape_rows(self, image_shape, layers, itemsize):
-        """Return how many images go through forward and backward together.
+    def tape_bytes_per_image(self, image_shape, layers, itemsize):
+        """Return what an image takes that goes forward and backward.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class CPUEngine(Engine):
         shapes = map_shapes(image_shape, layers)
         # a layer's maps before and after the projection, and the slopes in both
         values = prod(shapes[0]) + 4 * sum(map(prod, shapes[1:]))
-        return max(1, self.tape_bytes // (itemsize * values))
+        return itemsize * values
 
     def encode(self, images, layers):
         """Map images through layers.

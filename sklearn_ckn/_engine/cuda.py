@@ -1,5 +1,7 @@
 """The array engine on an NVIDIA GPU: its memory, and copies beside its work."""
 
+import os
+from functools import cached_property
 from importlib import import_module
 from itertools import cycle
 from math import prod
@@ -7,13 +9,13 @@ from math import prod
 from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cuda_steps import CudaSteps
 
-# Part of the free memory that patches and products may take, and that features of a
-# data set may take for good: heads need as much again.
-SCRATCH_SHARE = 1 / 4
+# Part of the free memory that a block of images may take while it is computed, and
+# that features of a data set may take for good: heads need as much again.
+BLOCK_SHARE = 1 / 4
 RESIDENT_SHARE = 1 / 3
 
 # Beyond this, more images at once make products no faster.
-MAX_SCRATCH_BYTES = 2**30
+MAX_BLOCK_BYTES = 2**30
 
 
 class _Slot:
@@ -31,7 +33,10 @@ class _Slot:
         self.copied.synchronize()
         n_bytes = prod(shape) * dtype.itemsize
         if self._pinned is None or self._pinned.nbytes < n_bytes:
-            self._pinned = import_module("cupyx").empty_pinned(n_bytes, "u1")
+            # CuPy keeps what was pinned, for requests of the very same size: with
+            # powers of two there are few.
+            size = 1 << max(n_bytes - 1, 0).bit_length()
+            self._pinned = import_module("cupyx").empty_pinned(size, "u1")
         return self._pinned[:n_bytes].view(dtype).reshape(shape)
 
     def device(self, shape, dtype):
@@ -40,7 +45,7 @@ class _Slot:
         if self._device is None or self._device.nbytes < n_bytes:
             self._device = self._cupy.empty(n_bytes, "u1")
             # The memory may be that of an array that queued work still reads.
-            self.used.record()
+            self.used.record(self._cupy.cuda.get_current_stream())
         return self._device[:n_bytes].view(dtype).reshape(shape)
 
 
@@ -58,13 +63,22 @@ class CUDAEngine(ArrayEngine):
 
     tape_bytes = 2**31
     work_per_block = 2_000_000_000_000
+    # Pinned memory is taken from the whole machine: four buffers of this size at most.
+    transfer_bytes = 2**26
 
     def __init__(self, cupy):
         super().__init__(cupy, CudaSteps(cupy))
         self._pool = cupy.get_default_memory_pool()
-        self.scratch_bytes = min(
-            MAX_SCRATCH_BYTES, int(SCRATCH_SHARE * self._free_bytes())
-        )
+        self.name = _processor_name(cupy)
+
+    @cached_property
+    def block_bytes(self):
+        """Bytes that a block of images or points may take while it is computed."""
+        return min(MAX_BLOCK_BYTES, int(BLOCK_SHARE * self._free_bytes()))
+
+    def enough_images(self, image_bytes):
+        """Return how many images of a block are enough for full speed."""
+        return max(1, MAX_BLOCK_BYTES // image_bytes)
 
     def _free_bytes(self):
         """Return what can be allocated: of the device, or of CuPy's limit if any."""
@@ -80,9 +94,10 @@ class CUDAEngine(ArrayEngine):
         return n_bytes <= RESIDENT_SHARE * self._free_bytes()
 
     def release_memory(self):
-        """Give the memory that CuPy keeps for later back to the device."""
+        """Give back what CuPy keeps for later: of the device, and pinned memory."""
         self._prepared.forget()
         self._pool.free_all_blocks()
+        self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
     def upload(self, blocks):
         """Yield NumPy arrays on the GPU, each copied while the last is worked on."""
@@ -143,6 +158,18 @@ class CUDAEngine(ArrayEngine):
                 yield _when_copied(*pending)
         finally:
             stream.synchronize()
+
+
+def _processor_name(cupy):
+    """Return what the rounding of results depends on: the GPU and the libraries."""
+    device = cupy.cuda.Device()
+    properties = cupy.cuda.runtime.getDeviceProperties(device.id)
+    # CuPy's switch to products of factors that are rounded to ten bits.
+    tf32 = " TF32" if os.environ.get("CUPY_TF32") == "1" else ""
+    return (
+        f"cuda {properties['name'].decode()} {device.compute_capability} "
+        f"cupy {cupy.__version__} runtime {cupy.cuda.runtime.runtimeGetVersion()}{tf32}"
+    )
 
 
 def _when_copied(slot, pinned, _):

@@ -20,6 +20,19 @@ LANES, GROUPS = 32, 4
 
 
 @cache
+def load_module(cupy, device, types):
+    """Return the kernels for a device and for the C names of the two types.
+
+    CuPy compiles them once and keeps them on disk; kept here is what is loaded, since
+    every call of an estimator has an engine of its own.
+    """
+    return cupy.RawModule(
+        code=source(),
+        options=("-std=c++17", f"-DSCALAR={types[0]}", f"-DSUM={types[1]}"),
+    )
+
+
+@cache
 def source():
     """Return the CUDA source of the kernels."""
     return (resources.files(__package__) / "steps.cu").read_text()
@@ -38,17 +51,12 @@ class CudaSteps:
 
     def __init__(self, cupy):
         self._cupy = cupy
-        self._modules = {}
 
     def _launch(self, name, grid, block, dtype, *arguments, sum_dtype=None):
-        """Launch a kernel; CuPy compiles it once and keeps it on disk."""
+        """Launch a kernel on the current device."""
         types = TYPES[dtype.char], TYPES[np.dtype(sum_dtype or dtype).char]
-        if types not in self._modules:
-            self._modules[types] = self._cupy.RawModule(
-                code=source(),
-                options=("-std=c++17", f"-DSCALAR={types[0]}", f"-DSUM={types[1]}"),
-            )
-        self._modules[types].get_function(name)((grid,), block, arguments)
+        module = load_module(self._cupy, self._cupy.cuda.Device().id, types)
+        module.get_function(name)((grid,), block, arguments)
 
     def _launch_elements(self, name, n_threads, dtype, *arguments, **options):
         """Launch a thread for each of ``n_threads`` elements, if there are any."""

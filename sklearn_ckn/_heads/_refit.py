@@ -28,7 +28,7 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
         Of the namespace of all others, or NumPy's.
     targets : array of shape (n, m)
     weights : array of shape (n,)
-        Their scale is divided out.
+        Their scale is divided out; 0 leaves a row out.
     head : {"ridge", "linear_svm", "logistic"}
     alpha : float
     scale : float or None
@@ -43,6 +43,8 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
         Of the features.
     scale : float
     objective : float
+    decisions : array of shape (n, m), float64
+        Of all rows.
     """
     features = StandardizedFeatures.from_values(values, weights)
     if scale is not None:
@@ -65,4 +67,5 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
         features.original_mean,
         features.original_scale,
         value + alpha / 2 * float((theta[:-1] ** 2).sum()),
+        decisions,
     )
