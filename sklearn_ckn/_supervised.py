@@ -161,7 +161,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         1 prints a line per layer and per epoch, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
         Seeds the start, the split, the order of the images and their changes. The same
-        seed gives the same network to the bit, with any number of threads.
+        seed gives the same network to the bit, with any number of threads, on the same
+        kind of processor.
 
     Attributes
     ----------

@@ -335,7 +335,12 @@ def check_ckn_regressor(rng):
         return estimator.fit(X, y, **options)
 
     with watched_warnings():
-        fit(regressor)
+        try:
+            fit(regressor)
+        except ValueError as error:
+            # Targets of one end of the range for images of the other.
+            require("range of float" in str(error), str(error))
+            return "refused"
         check_fitted(regressor)
         check_fitted(regressor.features_)
         check_deviations(regressor, X)
