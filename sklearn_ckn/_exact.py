@@ -164,7 +164,8 @@ def _kernel_matrix(left, right, layers, run_blocks):
         rows, columns = _pair_indices(part, n_left, n_right, symmetric)
         products = _map_products(left[rows], right[columns], layers)
         exponents = left.exponents[rows] + right.exponents[columns]
-        K[rows, columns] = np.ldexp(np.einsum("nuu->n", products), exponents)
+        with np.errstate(over="ignore", under="ignore"):
+            K[rows, columns] = np.ldexp(np.einsum("nuu->n", products), exponents)
         if symmetric:
             K[columns, rows] = K[rows, columns]
 
@@ -245,7 +246,7 @@ _SHARED_PARAMETERS = (
     {
         "X": ["array-like"],
         "Y": ["array-like", None],
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "n_layers": [Interval(Integral, 1, 1000, closed="both")],
         "n_jobs": [Integral, None],
         **{
             name: CKNFeatures._parameter_constraints[name]
@@ -293,7 +294,7 @@ def ckn_kernel(
         Images of the same shape, in any of the layouts. None stands for X and takes
         half the time.
     n_layers : int, default=2
-        Number of layers. The parameters marked "per layer" below take one value for
+        Number of layers, at most 1000. Parameters marked "per layer" take one value for
         all layers or a tuple with one for each.
     patch_size : int or tuple of int, default=3
         Side k of the patches in pixels of the layer's input; per layer.
@@ -325,7 +326,8 @@ def ckn_kernel(
     Raises
     ------
     ValueError
-        X, Y or a parameter is not as described; or two images need more memory than
+        X, Y or a parameter is not as described, or a value leaves the range of
+        float64; or two images need more memory than
         scikit-learn's ``working_memory``, or the matrix more than 16 times as much.
 
     See Also
@@ -394,4 +396,9 @@ def ckn_kernel(
             else _ImageSet.from_images(right, layers, run_blocks)
         )
         K = _kernel_matrix(left_set, right_set, layers, run_blocks)
+    if not np.isfinite(K).all():
+        raise ValueError(
+            "X or Y holds values so large that their kernel leaves the range of "
+            "float64: divide both by a constant."
+        )
     return K[0, 0] if is_pair_of_rows else K

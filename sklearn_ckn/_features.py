@@ -19,7 +19,12 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_ckn._arrays import namespace, to_namespace
 from sklearn_ckn._blocks import encode_blocks
 from sklearn_ckn._engine import DEVICES, get_engine, get_prediction_engine
-from sklearn_ckn._images import check_images, compute_dtype, keep_fitted_on_error
+from sklearn_ckn._images import (
+    check_images,
+    check_range,
+    compute_dtype,
+    keep_fitted_on_error,
+)
 from sklearn_ckn._kernels import KERNELS
 from sklearn_ckn._layer import map_shapes
 from sklearn_ckn._learning import LayerLearner
@@ -30,7 +35,7 @@ from sklearn_ckn._memory import (
     resolve_memory,
 )
 from sklearn_ckn._output import PixelNamesMixin
-from sklearn_ckn._parameters import resolve_layers
+from sklearn_ckn._parameters import finite_number, resolve_layers
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._progress import CallbackSupportMixin, Task, start_task
 from sklearn_ckn._typing import (
@@ -245,7 +250,8 @@ class CKNFeatures(
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. NumPy's, or an array of CuPy.
+            float32, everything else in float64. NumPy's, or an array of CuPy; lists,
+            series and a data frame with one column may hold the images or rows.
         y : None
             Ignored.
 
@@ -282,6 +288,7 @@ class CKNFeatures(
         """Learn from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape[1:]
         all_settings = resolve_layers(self.get_params(deep=False), self.image_shape_)
+        check_range(images, all_settings)
         # Drawn for all layers at once: no layer's seeds depend on what others do.
         seeds = check_random_state(self.random_state).randint(
             np.iinfo(np.int32).max, size=(len(all_settings), 2)
@@ -291,7 +298,7 @@ class CKNFeatures(
             compute_dtype(images.dtype),
             n_patches=self.n_patches,
             max_iter=self.max_iter,
-            tol=self.tol,
+            tol=finite_number("tol", self.tol),
             engine=engine,
             memory=resolve_memory(self.memory, self.random_state),
             verbose=self.verbose > 1,
@@ -331,7 +338,8 @@ class CKNFeatures(
         """Map images to their features.
 
         Memory stays at the output and a bounded amount, which follows
-        scikit-learn's ``working_memory``, where X is C-ordered or rows.
+        scikit-learn's ``working_memory``, where X is C-ordered or rows: integers and
+        booleans, in a memory-mapped file too, are converted block by block.
 
         Parameters
         ----------
@@ -342,13 +350,13 @@ class CKNFeatures(
         -------
         features : array of shape (n, H' * W' * p)
             The maps of the last layer, flattened in the order of
-            ``output_shape_``; float64 for float64 images, float32 for uint8 and
-            float32. An array of CuPy if X is one.
+            ``output_shape_``; float32 for uint8 and float32 images, float64 for
+            others. An array of CuPy if X is one.
 
         Raises
         ------
         ValueError
-            X is not as described.
+            X is not as described, or so large that features may be infinite.
         TypeError
             X is an array of CuPy, and ``device="cpu"``.
 
@@ -398,6 +406,7 @@ class CKNFeatures(
 
     def _feature_blocks(self, images, engine, xp):
         """Yield slices of validated images and their features, block by block."""
+        check_range(images, [layer.settings for layer in self._layers])
         dtype = compute_dtype(images.dtype)
         layers = [layer.astype(dtype) for layer in self._layers]
         blocks = encode_blocks(

@@ -65,9 +65,17 @@ def prepare_samples(X, y, labels, weights, *, cv=None, groups=None, copies=None)
     codes = check_groups(groups, len(y))
     splits = None
     if cv is not None:
-        splitter = check_cv(cv, y, classifier=labels is not None)
         rows = X if namespace(X) is np else np.zeros((len(y), 1))
-        splits = list(splitter.split(rows, y, groups))
+        try:
+            splitter = check_cv(cv, y, classifier=labels is not None)
+            splits = [
+                (np.asarray(train), np.asarray(held_out))
+                for train, held_out in splitter.split(rows, y, groups)
+            ]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"cv={cv!r} gives no splits of X: {error}") from error
+        if not splits:
+            raise ValueError(f"cv={cv!r} gives no splits of X.")
     samples = Samples.merge(
         X,
         y if labels is None else labels,

@@ -2,7 +2,7 @@
 
 import warnings
 from contextlib import contextmanager
-from math import prod
+from math import prod, sqrt
 from numbers import Integral
 
 import numpy as np
@@ -16,7 +16,9 @@ from sklearn_ckn._image_hints import (
     warn_of_channels,
 )
 from sklearn_ckn._image_layouts import as_rows, read_images
+from sklearn_ckn._labels import refuse_targets
 from sklearn_ckn._norms import BLOCK_VALUES
+from sklearn_ckn._parameters import plain_value
 
 # What images may be stored in: the blocks that are worked on are converted, not the
 # whole of them. In either order of bytes, which files have. Others become float64.
@@ -71,9 +73,14 @@ def _is_finite_half(rows):
 
 def _stated_shape(image_shape):
     """Check the parameter ``image_shape`` and return it as (H, W, C)."""
-    shape = tuple(image_shape)
-    if len(shape) not in (2, 3) or not all(
-        isinstance(size, Integral) and size >= 1 for size in shape
+    shape = plain_value("image_shape", image_shape)
+    if (
+        np.ndim(shape) != 1
+        or len(shape) not in (2, 3)
+        or not all(
+            isinstance(size, Integral) and not isinstance(size, bool) and size >= 1
+            for size in shape
+        )
     ):
         raise ValueError(
             "image_shape must be (height, width) or (height, width, channels), "
@@ -174,6 +181,8 @@ def validate_rows(
     TypeError
         X is sparse.
     """
+    if y is not None and not (isinstance(y, str) and y == "no_validation"):
+        refuse_targets(y, numeric=y_options.get("y_numeric", False))
     xp = namespace(X)
     if xp is np:
         # scikit-learn first looks for NaN in a sum, where the largest numbers of both
@@ -202,6 +211,12 @@ def validate_rows(
     return X, y
 
 
+def _check_rows(rows, name, X_name):
+    """Validate rows of a function as scikit-learn does; float64."""
+    with np.errstate(invalid="ignore"):
+        return check_array(rows, dtype=np.float64, estimator=name, input_name=X_name)
+
+
 def check_image_pair(X, Y, image_shape, name):
     """Validate the input of a function of two sets of images.
 
@@ -228,7 +243,7 @@ def check_image_pair(X, Y, image_shape, name):
     """
     rows, shape = as_rows(read_images(X, name))
     _check_stated(shape, image_shape)
-    rows = check_array(rows, dtype=np.float64, estimator=name, input_name="X")
+    rows = _check_rows(rows, name, "X")
     if shape is None:
         shape = _row_shape(image_shape, rows.shape[1], name)
     left = _to_images(rows, shape, image_shape, "X")
@@ -240,8 +255,37 @@ def check_image_pair(X, Y, image_shape, name):
             f"X holds images of shape {shape} and Y images of shape {other}: crop or "
             "resize them to one shape."
         )
-    rows = check_array(rows, dtype=np.float64, estimator=name, input_name="Y")
+    rows = _check_rows(rows, name, "Y")
     return left, _to_images(rows, shape, shape, "Y")
+
+
+def check_range(images, layers):
+    """Raise if features of images may leave the range of the dtype they are in.
+
+    A patch is at most as long as its pixels times the root of their number, and no
+    layer makes it longer.
+
+    Parameters
+    ----------
+    images : array of shape (n, H, W, C)
+    layers : list of LayerSettings
+
+    Raises
+    ------
+    ValueError
+        See above.
+    """
+    dtype = images.dtype
+    if dtype not in (np.float32, np.float64):
+        return
+    largest = max(float(images.max()), -float(images.min()))
+    growth = sqrt(images.shape[3]) * prod(layer.patch_size for layer in layers)
+    # Twice as much, for rounding.
+    if largest > float(np.finfo(dtype).max) / (2 * growth):
+        raise ValueError(
+            f"X holds values as large as {largest:.3g}, of which features may leave "
+            f"the range of {dtype}: divide X by a constant."
+        )
 
 
 def check_images(estimator, X, y="no_validation", *, reset, **y_options):

@@ -1,8 +1,67 @@
-"""Class labels, checked before any long work."""
+"""Class labels and targets, checked before any long work."""
 
 import numpy as np
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
+
+
+def _is_missing(value):
+    """Whether a value is None, NaN, NaT or pandas' NA."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:  # NA is neither true nor false.
+        return True
+    except ValueError:  # An array.
+        return False
+
+
+def refuse_targets(y, *, numeric):
+    """Raise for entries of y of which scikit-learn would not say what is wrong.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,) or (n, n_targets)
+    numeric : bool
+        Whether y must hold numbers, for a regression.
+
+    Raises
+    ------
+    ValueError
+        Values are missing, strings stand beside other values, or there are no numbers
+        for a regression.
+    """
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind != "O":
+        if numeric and dtype.kind in "mMV":
+            raise ValueError(f"y must hold numbers for a regression, got {dtype}.")
+        return
+    values = np.asarray(y, dtype=object)
+    if values.ndim == 0 or values.size == 0:
+        return
+    flat = values.ravel()
+    for i, value in enumerate(flat):
+        if _is_missing(value):
+            position = i * len(values) // len(flat)
+            raise ValueError(
+                f"Input y contains NaN or another missing value, {value!r} at "
+                f"position {position}: leave its sample out of X and y."
+            )
+    strings = [isinstance(value, str) for value in flat]
+    if any(strings) and not all(strings):
+        string, other = flat[strings.index(True)], flat[strings.index(False)]
+        raise ValueError(
+            f"y holds strings and other values, such as {string!r} and {other!r}: "
+            "give all of them one type."
+        )
+    if numeric:
+        try:
+            values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"y must hold numbers for a regression: {error}."
+            ) from error
 
 
 def encode_labels(y, class_weight, sample_weight=None):
@@ -28,7 +87,9 @@ def encode_labels(y, class_weight, sample_weight=None):
     ValueError
         y holds no labels, or one class only; a class has no positive weight.
     """
-    check_classification_targets(y)
+    # scikit-learn compares labels with integers, which the largest floats overflow.
+    with np.errstate(invalid="ignore"):
+        check_classification_targets(y)
     weights = np.ones(len(y))
     if sample_weight is not None:
         weights = sample_weight / sample_weight.max()

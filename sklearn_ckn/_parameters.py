@@ -1,33 +1,88 @@
 """Per-layer parameters: one value for all layers or one for each."""
 
-from math import ceil, inf
+import sys
+from collections.abc import Mapping, Set
+from math import ceil
 from numbers import Integral, Real
 
 from sklearn_ckn._kernels import KERNELS
 from sklearn_ckn._layer import LayerSettings
 
+# Numbers of the kernels in C are of 32 bits on a GPU; no array is so long.
+LARGEST_INTEGER = 2**31 - 1
 
-def _positive_integer(value):
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+# A larger beta turns the rounding of cosines in float64, 1e-16, into large changes. A
+# smaller one is as good as none, and training divides by it.
+SMALLEST_BETA, LARGEST_BETA = 1e-100, 1e12
+
+# Values of a patch: some thousands of them, as anchors or samples, fill the memory.
+LARGEST_PATCH = 2**22
 
 
-def _positive_real(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < inf
+def plain_value(name, value):
+    """Return a parameter as Python's own numbers and strings, or a list of them.
 
+    Raises
+    ------
+    ValueError
+        Sets and mappings have no order that layers or sizes could follow.
+    """
+    if isinstance(value, Set | Mapping | bytes):
+        raise ValueError(
+            f"{name} must be one value, or several in a tuple, a list or an array, got "
+            f"{value!r}."
+        )
+    # Arrays without axes, scalars of NumPy, and arrays of any length.
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def finite_number(name, value):
+    """Return a real parameter as a float.
+
+    Raises
+    ------
+    ValueError
+        It is infinite, or an integer beyond the floats.
+    """
+    value = plain_value(name, value)
+    if abs(value) > sys.float_info.max:
+        raise ValueError(f"{name} must be a finite number, got {value!r}.")
+    return float(value)
+
+
+def _integer(value):
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    return is_integer and 1 <= value <= LARGEST_INTEGER
+
+
+def _number(value):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and 0 < value <= sys.float_info.max
+
+
+def _one_of(*names):
+    return lambda value: isinstance(value, str) and value in names
+
+
+_AN_INTEGER = "an integer of at least 1 and below 2**31"
 
 #: For each parameter: whether a value is accepted, which ones are, and its type.
 _RULES = {
-    "n_anchors": (_positive_integer, "an integer of at least 1", int),
-    "patch_size": (_positive_integer, "an integer of at least 1", int),
+    "n_anchors": (_integer, _AN_INTEGER, int),
+    "patch_size": (_integer, _AN_INTEGER, int),
     "subsampling": (
-        lambda value: _positive_integer(value) or value == "auto",
-        'an integer of at least 1 or "auto"',
+        lambda value: _integer(value) or _one_of("auto")(value),
+        f'{_AN_INTEGER} or "auto"',
         int,
     ),
-    "kernel": (lambda value: value in KERNELS, f"one of {', '.join(KERNELS)}", str),
-    "beta": (_positive_real, "a positive number", float),
-    "padding": (lambda value: value in ("same", "valid"), '"same" or "valid"', str),
-    "nystrom_reg": (_positive_real, "a positive number", float),
+    "kernel": (_one_of(*KERNELS), f"one of {', '.join(KERNELS)}", str),
+    "beta": (
+        lambda value: _number(value) and SMALLEST_BETA <= value <= LARGEST_BETA,
+        f"a positive number between {SMALLEST_BETA} and {LARGEST_BETA}",
+        float,
+    ),
+    "padding": (_one_of("same", "valid"), '"same" or "valid"', str),
+    "nystrom_reg": (_number, "a positive number", float),
 }
 
 
@@ -85,6 +140,11 @@ def resolve_layers(parameters, image_shape):
     ValueError
         A value is out of range, or a tuple's length is not the number of layers.
     """
+    parameters = {
+        name: plain_value(name, parameters[name])
+        for name in (*_RULES, "n_layers")
+        if name in parameters
+    }
     n_layers, source = _number_of_layers(parameters)
     columns = {
         name: _per_layer(name, parameters[name], n_layers, source)
@@ -103,5 +163,12 @@ def resolve_layers(parameters, image_shape):
         for name in columns:
             layer[name] = _RULES[name][2](layer[name])
         settings.append(LayerSettings(**layer))
+        # Maps of the exact kernel have no channels.
+        if layer["patch_size"] ** 2 * (shape[2] or 1) > LARGEST_PATCH:
+            raise ValueError(
+                f"patch_size={layer['patch_size']} makes patches of more than "
+                f"{LARGEST_PATCH} values in layer {len(settings) - 1}: use smaller "
+                "patches."
+            )
         shape = settings[-1].output_shape(shape)
     return settings

@@ -21,6 +21,7 @@ from sklearn_ckn._engine import DEVICES, get_engine, get_prediction_engine
 from sklearn_ckn._images import keep_fitted_on_error, validate_rows
 from sklearn_ckn._k_means import spherical_k_means, sum_distances
 from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._parameters import finite_number
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._sample_weight import check_sample_weight
 from sklearn_ckn._typing import Device, FloatArray, RandomState, fit_context
@@ -205,7 +206,7 @@ class SphericalKMeans(
                 points,
                 self.n_clusters,
                 max_iter=self.max_iter,
-                tol=self.tol,
+                tol=finite_number("tol", self.tol),
                 random_state=random_state,
                 engine=engine,
                 weights=None if alike else engine.xp.asarray(weights),

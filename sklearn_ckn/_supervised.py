@@ -20,7 +20,7 @@ from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
 from sklearn_ckn._memory_limits import fit_in_memory
-from sklearn_ckn._parameters import resolve_layers
+from sklearn_ckn._parameters import finite_number, resolve_layers
 from sklearn_ckn._progress import start_task
 from sklearn_ckn._training._augment import NAMES as AUGMENTATIONS
 from sklearn_ckn._training._controller import Training, head_of_epoch
@@ -503,7 +503,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             alpha=self.training_alpha_,
             n_epochs=self.n_epochs,
             batch_size=self.batch_size,
-            learning_rate=rate,
+            learning_rate=finite_number("learning_rate", rate),
             schedule=self.schedule,
             learn_beta=self.learn_beta,
             augment=self.augment,

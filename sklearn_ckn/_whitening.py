@@ -1,30 +1,35 @@
 """PatchWhitening: images to images whose patches are centred and whitened."""
 
-from math import prod
 from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import eigh, helmert
+from scipy.linalg import eigh
 from sklearn.base import (
     OneToOneFeatureMixin,
     TransformerMixin,
 )
-from sklearn.utils import gen_batches
-from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._arrays import namespace, to_numpy
+from sklearn_ckn._arrays import namespace
 from sklearn_ckn._image_layouts import read_images
 from sklearn_ckn._images import (
     check_images,
     compute_dtype,
     keep_fitted_on_error,
 )
-from sklearn_ckn._norms import BLOCK_VALUES, GPU_BLOCK_VALUES
 from sklearn_ckn._output import PixelNamesMixin, wrap_rows_only
+from sklearn_ckn._parameters import finite_number
+from sklearn_ckn._patch_arrays import (
+    add_patches,
+    blocks_of_planes,
+    centred_basis,
+    gather_patches,
+    patches_per_pixel,
+    second_moments,
+)
 from sklearn_ckn._persistence import VersionedEstimator
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._typing import FloatArray, ImageShape, fit_context
@@ -72,7 +77,8 @@ class PatchWhitening(
     patch_shape_ : tuple of int
         (kh, kw, C), no larger than the image.
     eigenvalues_ : ndarray of shape (n_components,), float64
-        Second moments of centred patches along the components, in falling order;
+        Second moments of centred patches along the components, in falling order, 0 or
+        the largest number where they leave the range of float64;
         n_components is (kh * kw - 1) * C, the dimensions that centring leaves, or C
         for one-pixel patches.
     components_ : ndarray of shape (n_components, kh * kw * C), float64
@@ -156,8 +162,10 @@ class PatchWhitening(
         Raises
         ------
         ValueError
-            X or a parameter is not as described.
+            X or a parameter is not as described; the matrix leaves the range of
+            float64.
         """
+        reg = finite_number("reg", self.reg)
         with keep_fitted_on_error(self):
             images = check_images(self, X, reset=True)
             self.image_shape_ = images.shape[1:]
@@ -167,32 +175,51 @@ class PatchWhitening(
                 min(int(self.patch_size), width),
                 n_channels,
             )
-            basis = _centred_basis(self.patch_shape_)
+            basis = centred_basis(self.patch_shape_)
             # On one thread the moments are the same to the bit on every machine
             # size; and the products are too small for threads to gain anything.
             with single_threaded_blas:
-                moments = _second_moments(images, self.patch_shape_)
+                moments, exponent = second_moments(images, self.patch_shape_)
                 # The coordinates of a patch are those of its differences from the
                 # first pixel, to which the columns of that pixel do not matter.
                 from_differences = basis[:, -len(moments) :]
                 eigenvalues, vectors = eigh(
                     from_differences @ moments @ from_differences.T
                 )
-                self.eigenvalues_ = np.maximum(eigenvalues[::-1], 0)
+                eigenvalues = np.maximum(eigenvalues[::-1], 0)
                 self.components_ = vectors[:, ::-1].T @ basis
-                half = self.components_.T * np.sqrt(self._multipliers())
-                # A matrix times its own transpose is symmetric to the bit.
-                self.whitening_ = half @ half.T
+                self.whitening_ = self._whitening_matrix(eigenvalues, exponent, reg)
+            with np.errstate(over="ignore", under="ignore"):
+                eigenvalues = np.ldexp(eigenvalues, 2 * exponent)
+            self.eigenvalues_ = np.minimum(eigenvalues, np.finfo(np.float64).max)
         return self
 
-    def _multipliers(self):
-        """Return (e + reg mean(e))^(-power), or ones where all of e is zero."""
-        mean = self.eigenvalues_.mean()
+    def _whitening_matrix(self, eigenvalues, exponent, reg):
+        """Return U (e + reg mean(e))^(-power) U^T of eigenvalues e over 4^exponent.
+
+        Without (...)^(-power) where all of e is zero.
+        """
+        mean = eigenvalues.mean()
         if mean == 0:
-            return np.ones_like(self.eigenvalues_)
+            return self.components_.T @ self.components_
         # Divided first: reg times a tiny mean could underflow to zero.
-        relative = (self.eigenvalues_ / mean + self.reg) ** -self.power
-        return relative * mean**-self.power
+        multipliers = (eigenvalues / mean + reg) ** -self.power
+        multipliers *= mean**-self.power
+        # 4^(-power exponent), most of it a power of two, which is exact.
+        unit = -2 * self.power * exponent
+        multipliers *= 2 ** (unit - round(unit))
+        half = self.components_.T * np.sqrt(multipliers)
+        with np.errstate(over="ignore", under="ignore"):
+            # A matrix times its own transpose is symmetric to the bit.
+            matrix = np.ldexp(half @ half.T, round(unit))
+        largest = abs(matrix).max()
+        if not np.finfo(np.float64).tiny <= largest < np.inf:
+            raise ValueError(
+                "The whitening matrix leaves the range of float64: multiply X by a "
+                f"constant that brings it nearer to 1, or choose another reg than "
+                f"{reg!r}."
+            )
+        return matrix
 
     def transform(self, X: ArrayLike) -> FloatArray:
         """Whiten images.
@@ -216,187 +243,40 @@ class PatchWhitening(
         Raises
         ------
         ValueError
-            X is not as described.
+            X is not as described; results leave the range of their dtype.
         """
         check_is_fitted(self)
         X = read_images(X, type(self).__name__)
         images = check_images(self, X, reset=False)
         dtype = compute_dtype(images.dtype)
         xp = namespace(images)
-        matrix = xp.asarray(self.whitening_.astype(dtype))
-        counts = _patches_per_pixel(self.image_shape_, self.patch_shape_)
+        # Over a power of two as the images are: each product is then of about 1.
+        exponent = np.frexp(abs(self.whitening_).max())[1]
+        matrix = np.ldexp(self.whitening_, -exponent)
+        matrix = xp.asarray(matrix.astype(dtype))
+        counts = patches_per_pixel(self.image_shape_, self.patch_shape_)
         counts = xp.asarray(counts.astype(dtype))
         whitened = xp.empty(images.shape, dtype=dtype)
-        with single_threaded_blas:
-            for part, planes in _blocks_of_planes(images, self.patch_shape_, dtype):
-                patches = _gather_patches(planes, self.patch_shape_)
+        with single_threaded_blas, np.errstate(over="ignore", under="ignore"):
+            for part, planes, exponents in blocks_of_planes(
+                images, self.patch_shape_, dtype
+            ):
+                patches = gather_patches(planes, self.patch_shape_)
                 # The matrix maps flat patches to zero: differences from the first
                 # pixel, without its columns, give what patches would.
                 products = matrix[:, -patches.shape[1] :] @ patches
-                sums = _add_patches(products, planes.shape, self.patch_shape_)
-                xp.divide(sums, counts, out=whitened[part].transpose(0, 3, 1, 2))
+                sums = add_patches(products, planes.shape, self.patch_shape_)
+                sums /= counts
+                sums = xp.ldexp(sums, exponents + exponent)
+                if not bool(xp.isfinite(sums).all()):
+                    raise ValueError(
+                        "X holds values so large that whitened ones leave the range "
+                        f"of {dtype}: divide X by a constant."
+                    )
+                whitened[part] = sums.transpose(0, 2, 3, 1)
         return whitened.reshape(X.shape)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _centred_basis(patch_shape):
-    """Return an orthonormal basis of the centred patches.
-
-    Parameters
-    ----------
-    patch_shape : tuple of int
-        (kh, kw, C).
-
-    Returns
-    -------
-    basis : ndarray of shape ((kh * kw - 1) * C, kh * kw * C), float64
-        Of all patches, (C, C), where they have one pixel.
-    """
-    height, width, n_channels = patch_shape
-    n_pixels = height * width
-    pixels = helmert(n_pixels) if n_pixels > 1 else np.ones((1, 1))
-    return np.kron(pixels, np.eye(n_channels))
-
-
-def _n_positions(image_shape, patch_shape):
-    """Return how many patches fit along the height and the width of an image."""
-    return (
-        image_shape[0] - patch_shape[0] + 1,
-        image_shape[1] - patch_shape[1] + 1,
-    )
-
-
-def _patches_per_pixel(image_shape, patch_shape):
-    """Return in how many patches each pixel is, an array of shape (H, W)."""
-    rows, columns = (
-        np.convolve(np.ones(n_positions), np.ones(side))
-        for n_positions, side in zip(
-            _n_positions(image_shape, patch_shape), patch_shape[:2], strict=True
-        )
-    )
-    return np.outer(rows, columns)
-
-
-def _blocks_of_planes(images, patch_shape, dtype):
-    """Yield slices of images and these as (n, C, H, W) arrays of ``dtype``.
-
-    A block's patches stay in the cache, where they are several times faster to work
-    on than in memory, and within scikit-learn's ``working_memory``.
-    """
-    n_values = prod(patch_shape) * prod(_n_positions(images.shape[1:], patch_shape))
-    # Patches before and after whitening, and the image on both sides.
-    n_bytes = 2 * (n_values + prod(images.shape[1:])) * np.dtype(dtype).itemsize
-    by_memory = get_chunk_n_rows(n_bytes, max_n_rows=len(images))
-    xp = namespace(images)
-    by_cache = max(1, (BLOCK_VALUES if xp is np else GPU_BLOCK_VALUES) // n_values)
-    for part in gen_batches(len(images), min(by_memory, by_cache)):
-        planes = images[part].transpose(0, 3, 1, 2)
-        yield part, xp.ascontiguousarray(planes, dtype=dtype)
-
-
-def _windows(planes, patch_shape):
-    """Yield, for each pixel of a patch, a view of what it sees at all positions.
-
-    Parameters
-    ----------
-    planes : ndarray of shape (n, C, H, W)
-    patch_shape : tuple of int
-        (kh, kw, C).
-
-    Yields
-    ------
-    window : ndarray of shape (n, C, H - kh + 1, W - kw + 1)
-    """
-    height, width = _n_positions(planes.shape[2:], patch_shape)
-    for row in range(patch_shape[0]):
-        for column in range(patch_shape[1]):
-            yield planes[:, :, row : row + height, column : column + width]
-
-
-def _gather_patches(planes, patch_shape):
-    """Return the patches at all positions as differences from their first pixel.
-
-    What is flat is then zero exactly, and large values do not hide small contrasts.
-
-    Parameters
-    ----------
-    planes : ndarray of shape (n, C, H, W)
-    patch_shape : tuple of int
-        (kh, kw, C).
-
-    Returns
-    -------
-    patches : ndarray of shape (n, (kh * kw - 1) * C, n_positions)
-        Without the first pixel, which is zero. One-pixel patches are themselves,
-        (n, C, n_positions).
-    """
-    windows = list(_windows(planes, patch_shape))
-    if len(windows) == 1:
-        return planes.reshape(*planes.shape[:2], -1)
-    n, n_channels, *positions = windows[0].shape
-    xp = namespace(planes)
-    patches = xp.empty(
-        (n, len(windows) - 1, n_channels, *positions), dtype=planes.dtype
-    )
-    for index, window in enumerate(windows[1:]):
-        xp.subtract(window, windows[0], out=patches[:, index])
-    return patches.reshape(n, -1, prod(positions))
-
-
-def _add_patches(patches, planes_shape, patch_shape):
-    """Add patches up at the pixels that they came from.
-
-    Parameters
-    ----------
-    patches : ndarray of shape (n, kh * kw * C, n_positions)
-    planes_shape : tuple of int
-        (n, C, H, W).
-    patch_shape : tuple of int
-        (kh, kw, C).
-
-    Returns
-    -------
-    sums : ndarray of shape (n, C, H, W), dtype of ``patches``
-    """
-    xp = namespace(patches)
-    sums = xp.zeros(planes_shape, dtype=patches.dtype)
-    patches = xp.split(patches, prod(patch_shape[:2]), axis=1)
-    for window, pixels in zip(_windows(sums, patch_shape), patches, strict=True):
-        window += pixels.reshape(window.shape)
-    return sums
-
-
-def _second_moments(images, patch_shape):
-    """Return the mean over all patches of their products with themselves.
-
-    Everything is in float64, where the differences of uint8 images and their
-    products are exact, and is added image after image, so that the size of the
-    blocks does not matter.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n, H, W, C)
-    patch_shape : tuple of int
-        (kh, kw, C).
-
-    Returns
-    -------
-    moments : ndarray of shape (length, length), float64
-        Of what ``_gather_patches`` returns.
-    """
-    moments = 0.0
-    for _, planes in _blocks_of_planes(images, patch_shape, np.float64):
-        patches = _gather_patches(planes, patch_shape)
-        products = patches @ patches.transpose(0, 2, 1)
-        # A GPU adds the images of a block at once: one by one would take it longer
-        # than the products.
-        if namespace(products) is np:
-            for product in products:
-                moments += product
-        else:
-            moments = moments + products.sum(axis=0)
-    return to_numpy(moments) / (len(images) * patches.shape[2])

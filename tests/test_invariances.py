@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from threadpoolctl import threadpool_limits
 
-from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans
+from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans, ckn_kernel
 
 DTYPES = ("f4", "f8")
 
@@ -42,6 +42,44 @@ def test_powers_of_two_pass_through_exactly(dtype, power):
     expected = np.ldexp(features.transform(images), power)
     assert np.isfinite(expected).all()
     assert_array_equal(features.transform(np.ldexp(images, power)), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_images_near_the_largest_number(dtype):
+    """Features are right or refused; never infinite."""
+    images = make_images(dtype=dtype)
+    network = fit(images, flip_average=True)
+    expected = network.transform(images)
+    # Patches are up to 3 sqrt(3) times as long as a pixel, those of maps 3 times as
+    # long as theirs, and another factor of 2 is kept for rounding: 2^5 and some.
+    largest = np.finfo(dtype).maxexp - np.frexp(abs(images).max())[1]
+    below = np.ldexp(images, largest - 6)
+    assert_array_equal(network.transform(below), np.ldexp(expected, largest - 6))
+    assert_array_equal(
+        fit(below, flip_average=True).transform(below),
+        np.ldexp(expected, largest - 6),
+    )
+    above = np.ldexp(images, largest - 1)
+    classifier = CKNClassifier((4, 6), random_state=0)
+    labels = np.arange(len(images)) % 2
+    for call in (
+        network.transform,
+        fit,
+        lambda X: classifier.fit(images, labels).predict(X),
+        lambda X: classifier.fit(X, labels),
+    ):
+        with pytest.raises(
+            ValueError, match=r"X holds values as large as .*: divide X"
+        ):
+            call(above)
+
+
+def test_kernel_values_beyond_the_range():
+    images = make_images(dtype="f8")
+    expected = ckn_kernel(images)
+    assert_array_equal(ckn_kernel(np.ldexp(images, 500)), np.ldexp(expected, 1000))
+    with pytest.raises(ValueError, match="X or Y holds values so large"):
+        ckn_kernel(np.ldexp(images, 1000))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -194,6 +194,91 @@ def test_unit_of_the_images(power, factor):
     assert np.linalg.norm(whitened - expected) < 1e-12 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("power", [0, 0.1, 0.25, 0.5])
+@pytest.mark.parametrize("patch_size", [1, 3])
+@pytest.mark.parametrize("exponent", [-1000, -566, -40, 516, 1000])
+def test_units_at_the_ends_of_the_range(exponent, patch_size, power):
+    """Units whose squares overflow or vanish: powers of two, which change no digit."""
+    whitening = PatchWhitening(patch_size, power=power).fit(IMAGES)
+    expected = whitening.transform(IMAGES)
+    images = np.ldexp(IMAGES, exponent)
+    scaled = PatchWhitening(patch_size, power=power).fit(images)
+    assert_array_equal(scaled.components_, whitening.components_)
+    eigenvalues = [float(e) for e in whitening.eigenvalues_]
+    in_range = abs(2 * exponent) < 1000
+    assert np.isfinite(scaled.eigenvalues_).all()
+    if in_range:
+        assert_array_equal(scaled.eigenvalues_, np.ldexp(eigenvalues, 2 * exponent))
+    else:
+        limit = np.finfo(float).max if exponent > 0 else 0
+        assert_allclose(scaled.eigenvalues_, limit)
+    whitened = scaled.transform(images)
+    # The unit's power is rounded, as are the multipliers that it is in.
+    unit = exponent * (1 - 2 * power)
+    whitened = np.ldexp(whitened, -round(unit)) / 2 ** (unit - round(unit))
+    assert_allclose(whitened, expected, rtol=0, atol=1e-14 * abs(expected).max())
+    # Fitted matrices serve images of other units.
+    assert_allclose(
+        np.ldexp(scaled.transform(np.ldexp(IMAGES, exponent // 2)), exponent // 2),
+        scaled.transform(np.ldexp(IMAGES, 2 * (exponent // 2))),
+        rtol=1e-15,
+    )
+
+
+@pytest.mark.parametrize("power", [0, 0.25, 0.5])
+@pytest.mark.parametrize("exponent", [-120, -60, 60, 126])
+def test_units_in_float32(exponent, power):
+    images = IMAGES.astype(np.float32)
+    expected = PatchWhitening(power=power).fit_transform(images)
+    scaled = np.ldexp(images, exponent)
+    whitened = PatchWhitening(power=power).fit_transform(scaled)
+    assert whitened.dtype == np.float32
+    unit = exponent * (1 - 2 * power)
+    assert unit == int(unit)
+    # The matrix is rounded to float32, from numbers that differ in float64's last bits.
+    assert_allclose(
+        np.ldexp(whitened, -int(unit)), expected, atol=1e-6 * abs(expected).max()
+    )
+
+
+def test_denormal_images_in_float32():
+    images = np.random.RandomState(0).randint(1000, size=(9, 6, 5)) * 1.0
+    expected = PatchWhitening(power=0.5).fit_transform(images)
+    denormal = np.ldexp(images, -149).astype(np.float32)
+    assert 0 < denormal.max() < np.finfo(np.float32).tiny
+    whitened = PatchWhitening(power=0.5).fit_transform(denormal)
+    assert np.linalg.norm(whitened - expected) < 1e-6 * np.linalg.norm(expected)
+
+
+def test_a_flat_image_beside_others_of_another_unit():
+    """Flat images have no contrast: their values do not decide the unit."""
+    images = np.ldexp(IMAGES, -400)
+    expected = PatchWhitening().fit(images)
+    flat = np.full((3, 6, 5, 2), [1e300, -1e-300])
+    whitening = PatchWhitening().fit(np.concatenate([images, flat]))
+    # They count as patches of zeros.
+    ratio = len(images) / (len(images) + len(flat))
+    assert_allclose(
+        np.ldexp(whitening.eigenvalues_, 800),
+        ratio * np.ldexp(expected.eigenvalues_, 800),
+        rtol=1e-13,
+    )
+    assert_array_equal(whitening.transform(flat), 0)
+
+
+def test_results_beyond_the_range():
+    whitening = PatchWhitening(power=0.5).fit(np.ldexp(IMAGES, -100))
+    whitened = whitening.transform(np.ldexp(IMAGES, 900))
+    assert np.isfinite(whitened).all()
+    with pytest.raises(ValueError, match=r"X holds values so large.*float64"):
+        whitening.transform(np.ldexp(IMAGES, 1000))
+    with pytest.raises(ValueError, match=r"X holds values so large.*float32"):
+        whitening.transform(np.ldexp(IMAGES, 100).astype(np.float32))
+    with pytest.raises(ValueError, match="multiply X by a constant"):
+        # The rank of one image's patches is less than their length.
+        PatchWhitening(5, power=0.5, reg=1e-300).fit(np.ldexp(IMAGES[:1], -1018))
+
+
 def test_linear():
     whitening = PatchWhitening(power=0.4, reg=1e-3).fit(IMAGES)
     images = np.random.RandomState(3).randn(2, 6, 5, 2)

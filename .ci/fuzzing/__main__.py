@@ -19,6 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from checks import RefusedError
 from head_cases import (
     check_ckn_classifier,
     check_ckn_regressor,
@@ -88,6 +89,8 @@ def run_case(seed, number, only):
             outcome = check_refusals(rng, name)
         else:
             outcome = CASES[name][1](rng)
+    except RefusedError:
+        outcome = "refused"
     except Exception as error:
         return name, error
     finally:

@@ -188,7 +188,7 @@ def check_ckn_features(rng):
     X, extra = lay_out(rng, images, str(rng.choice(LAYOUTS)))
     network = CKNFeatures(**parameters, **extra)
     before = images.copy()
-    with watched_warnings():
+    with watched_warnings(kind):
         features = network.fit(X).transform(X)
         check_same(images, before, "X after fit")
         check_fitted(network)

@@ -152,8 +152,10 @@ def check_bad_parameter(rng, name):
             require(not never or takes(value), f"{what} is accepted")
             check_fitted(estimator)
             return None
+    # Many anchors are many channels of the next layer's patches.
+    named = f"{parameter}|patch_size" if parameter == "n_anchors" else parameter
     require(
-        re.search(rf"\b{parameter}\b", str(error)),
+        re.search(rf"\b({named})\b", str(error)),
         f"{what}: the error does not name it: {error}",
     )
     return "refused"
