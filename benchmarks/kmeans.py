@@ -11,8 +11,8 @@ import numpy as np
 from _timing import alternate
 
 from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._k_means import spherical_k_means
 from sklearn_ckn._norms import unit_rows
-from sklearn_ckn._spherical_kmeans import spherical_k_means
 
 
 def main():

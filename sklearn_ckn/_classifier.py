@@ -4,13 +4,15 @@ from typing import Self
 
 from numpy.typing import ArrayLike
 
+from sklearn_ckn._copies import first_copies
 from sklearn_ckn._decisions import DecisionsMixin
 from sklearn_ckn._engine import get_engine
 from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._heads import resolve_alphas
+from sklearn_ckn._heads import held_out_folds, resolve_alphas
+from sklearn_ckn._held_out import held_out_units
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
-from sklearn_ckn._linear import LinearPathClassifier
+from sklearn_ckn._linear import HEAD_CONSTRAINTS, LinearPathClassifier
 from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
@@ -81,7 +83,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     alpha : float, "auto" or array-like of float, default="auto"
         Regularization of the head, or candidates for it, of which samples held out of
         the head's training choose one: left out one by one with ``"ridge"``, in
-        folds with the others. The anchors have seen those images, without labels.
+        folds with the others, or with ``groups`` in ``fit``. The anchors have seen
+        those images, without labels.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
     device : {"cpu", "cuda", "auto"}, default="cpu"
@@ -107,9 +110,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
     loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out accuracy of each; only with ``head="ridge"``.
+        Leave-one-out accuracy of each; only with ``head="ridge"`` and no groups.
     validation_score_ : ndarray of shape (n_alphas,)
-        Accuracy of each on held-out folds; not with ``head="ridge"``.
+        Accuracy of each on held-out folds, where there is no ``loo_score_``.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int
@@ -127,6 +130,13 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     CKNRegressor : The same for real targets.
     LinearPathClassifier : The head alone, for other features.
 
+    Notes
+    -----
+    There are no sample weights: patches are drawn at random from the images, which
+    weights could not stand for. ``class_weight`` weights the classes of the head;
+    ``make_pipeline(CKNFeatures(...), LinearPathClassifier())`` takes weights for the
+    head alone.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -143,7 +153,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
     _parameter_constraints = {  # noqa: RUF012
         **CKNFeatures._parameter_constraints,
-        **LinearPathClassifier._parameter_constraints,
+        **HEAD_CONSTRAINTS,
     }
 
     def __init__(
@@ -190,7 +200,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         self.random_state = random_state
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Learn the network and the head.
 
         Parameters
@@ -200,6 +210,10 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
+        groups : array-like of shape (n,) or None, default=None
+            Numbers or strings: images of one group, such as shifted copies of one
+            image or pictures of one object, are held out together, in folds. None
+            stands for images that are equal.
 
         Returns
         -------
@@ -208,7 +222,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         Raises
         ------
         ValueError
-            X, y or a parameter is not as described.
+            X, y, the groups or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         TypeError
@@ -219,22 +233,31 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, y = check_images(self, X, y, reset=True)
-            self.classes_, _, _ = encode_labels(y, self.class_weight)
+            self.classes_, labels, _ = encode_labels(y, self.class_weight)
+            # Of images, since the features of equal ones may be rounded otherwise.
+            copies = first_copies(images)
+            self._check_held_out(labels, held_out_units(groups, copies), groups)
             features = self._fit_network(images, engine, task)
             self.head_ = LinearPathClassifier(
                 self.head, alpha=self.alpha, class_weight=self.class_weight
             )
             with task.subtask("fit head"):
                 fit_in_memory(
-                    lambda values, xp: self.head_._fit(values, y, xp), features, engine
+                    lambda values, xp: self.head_._fit(
+                        values, y, xp, groups=groups, copies=copies
+                    ),
+                    features,
+                    engine,
                 )
         task.end()
         return self
 
-    @property
-    def validation_score_(self) -> FloatArray:
-        """Held-out accuracy of each alpha."""
-        return self.head_.validation_score_
+    def _check_held_out(self, labels, units, groups):
+        """Raise before long work where the head could hold nothing out."""
+        holds_out = groups is not None or self.head != "ridge"
+        # Equal images need none: see ``fit_classifier``.
+        if holds_out and units.max() > 0:
+            held_out_folds(labels, units)
 
     @property
     def temperature_(self) -> float:

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 
-from sklearn_ckn._arrays import namespace, to_numpy
-from sklearn_ckn._heads import probabilities
+from sklearn_ckn._arrays import to_numpy
+from sklearn_ckn._heads import log_probabilities, probabilities
 from sklearn_ckn._typing import AnyArray, FloatArray
 
 
@@ -47,13 +47,13 @@ class DecisionsMixin(ClassifierMixin):
         probabilities : array of shape (n, n_classes), float64
             An array of CuPy if X is one.
         """
-        decisions = self.decision_function(X)
-        if decisions.ndim == 1:
-            decisions = decisions[:, np.newaxis]
-        return probabilities(decisions.astype(np.float64), 1 / self.temperature_)
+        return probabilities(self._decision_columns(X), 1 / self.temperature_)
 
     def predict_log_proba(self, X: ArrayLike) -> FloatArray:
         """Return the logarithms of the probabilities of the classes.
+
+        They come from the decisions, not from the probabilities, and so stay finite
+        where a probability is too small for float64.
 
         Parameters
         ----------
@@ -65,5 +65,9 @@ class DecisionsMixin(ClassifierMixin):
         log_probabilities : array of shape (n, n_classes), float64
             An array of CuPy if X is one.
         """
-        probabilities = self.predict_proba(X)
-        return namespace(probabilities).log(probabilities)
+        return log_probabilities(self._decision_columns(X), 1 / self.temperature_)
+
+    def _decision_columns(self, X):
+        """Return the decisions in one column for each class, or one for two."""
+        decisions = self.decision_function(X)
+        return decisions[:, np.newaxis] if decisions.ndim == 1 else decisions

@@ -127,8 +127,9 @@ class CKNFeatures(
     verbose : int, default=0
         1 prints a line per layer, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
-        Seeds the sampling of patches and the k-means; the same seed gives the same
-        anchors to the bit, whatever the number of threads.
+        Seeds the sampling of patches and the k-means; on the same kind of processor
+        the same seed gives the same anchors to the bit, whatever the number of
+        threads.
 
     Attributes
     ----------

@@ -26,6 +26,7 @@ _IMAGE_DTYPES = (
     np.float64,
     np.float32,
     np.float16,
+    *(np.dtype(f"{order}f{size}") for size in (4, 8) for order in "<>"),
     np.bool_,
     *(
         np.dtype(f"{order}{kind}{size}")
@@ -41,7 +42,8 @@ def compute_dtype(dtype):
 
     float32 for float32 and uint8, float64 for everything else.
     """
-    return np.dtype(np.float32 if dtype in (np.float32, np.uint8) else np.float64)
+    single = np.dtype(dtype).newbyteorder("=") in (np.float32, np.uint8)
+    return np.dtype(np.float32 if single else np.float64)
 
 
 @contextmanager
@@ -183,7 +185,8 @@ def validate_rows(
         refuse_targets(y, numeric=y_options.get("y_numeric", False))
     xp = namespace(X)
     if xp is np:
-        # To find NaN, scikit-learn adds all values: inf - inf where they are large.
+        # scikit-learn first looks for NaN in a sum, where the largest numbers of both
+        # signs meet as infinities.
         with np.errstate(invalid="ignore"):
             return validate_data(
                 estimator, X, y, reset=reset, dtype=list(dtypes), **y_options

@@ -64,21 +64,23 @@ def refuse_targets(y, *, numeric):
             ) from error
 
 
-def encode_labels(y, class_weight):
+def encode_labels(y, class_weight, sample_weight=None):
     """Turn labels into positions of classes and sample weights.
 
     Parameters
     ----------
     y : ndarray of shape (n,)
     class_weight : dict, "balanced" or None
+    sample_weight : ndarray of shape (n,) or None, default=None
+        Samples of weight 0 are as if they were not there.
 
     Returns
     -------
     classes : ndarray of shape (n_classes,)
     labels : ndarray of shape (n,), int
-        Positions in ``classes``.
+        Positions in ``classes``; 0 for samples of weight 0.
     weights : ndarray of shape (n,), float64
-        The weights of the samples' classes.
+        The weights of the samples, over the largest, times those of their classes.
 
     Raises
     ------
@@ -88,16 +90,30 @@ def encode_labels(y, class_weight):
     # scikit-learn compares labels with integers, which the largest floats overflow.
     with np.errstate(invalid="ignore"):
         check_classification_targets(y)
-    classes, labels = np.unique(y, return_inverse=True)
+    weights = np.ones(len(y))
+    if sample_weight is not None:
+        weights = sample_weight / sample_weight.max()
+    is_there = weights > 0
+    classes, own = np.unique(y[is_there], return_inverse=True)
     if len(classes) < 2:
+        left = "" if is_there.all() else " among the samples of positive weight"
         raise ValueError(
-            "y has one class only; a classifier needs samples of two classes or more."
+            f"y has one class only{left}; a classifier needs samples of two classes or "
+            "more."
         )
-    class_weights = compute_class_weight(class_weight, classes=classes, y=y)
+    labels = np.zeros(len(y), dtype=np.intp)
+    labels[is_there] = own
+    if isinstance(class_weight, str):
+        totals = np.bincount(own, weights[is_there])
+        class_weights = totals.sum() / (len(classes) * totals)
+    else:
+        class_weights = compute_class_weight(
+            class_weight, classes=classes, y=y[is_there]
+        )
     if not (np.isfinite(class_weights).all() and (class_weights > 0).all()):
         raise ValueError(
             f"class_weight must give every class a positive weight, got "
             f"{class_weight!r}. Leave the samples of a class out of X and y to give "
             "them none."
         )
-    return classes, labels, class_weights[labels]
+    return classes, labels, weights * class_weights[labels]

@@ -8,10 +8,10 @@ import numpy as np
 from sklearn_ckn._anchors import nystrom_residual, sample_patches, unit_patches
 from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._k_means import spherical_k_means
 from sklearn_ckn._layer import Layer
 from sklearn_ckn._memory import DataKey
 from sklearn_ckn._memory_limits import is_out_of_memory, warn_of_the_cpu
-from sklearn_ckn._spherical_kmeans import spherical_k_means
 
 
 class LayerPatches:

@@ -5,10 +5,7 @@ from typing import Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import (
-    MultiOutputMixin,
-    RegressorMixin,
-)
+from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,20 +13,35 @@ from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._decisions import DecisionsMixin
 from sklearn_ckn._heads import (
     LOSSES,
+    affine,
     fit_classifier,
     fit_ridge_regressor,
     resolve_alphas,
 )
+from sklearn_ckn._held_out import prepare_samples
 from sklearn_ckn._images import keep_fitted_on_error, validate_rows
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._persistence import VersionedEstimator
-from sklearn_ckn._typing import Alpha, ClassWeight, FloatArray, Head, fit_context
+from sklearn_ckn._sample_weight import check_sample_weight
+from sklearn_ckn._typing import (
+    Alpha,
+    ClassWeight,
+    CrossValidation,
+    FloatArray,
+    Head,
+    fit_context,
+)
 
 ALPHA_CONSTRAINT = [
     Interval(Real, 0, None, closed="neither"),
     StrOptions({"auto"}),
     "array-like",
 ]
+HEAD_CONSTRAINTS = {
+    "head": [StrOptions({"ridge", *LOSSES})],
+    "alpha": ALPHA_CONSTRAINT,
+    "class_weight": [dict, StrOptions({"balanced"}), None],
+}
 
 
 class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
@@ -59,11 +71,16 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         where the held-out loss rises. The candidate of the highest accuracy on
         samples not trained on is taken, since the loss prefers a larger alpha than
         the accuracy where many classes overlap; of those within a standard error of
-        it, the one with the best probabilities (log loss). Those samples are left
-        out one by one with ``"ridge"``; with the others they are five stratified
-        folds, or with more than 2,000 samples the first of the five.
+        it, the one with the best probabilities (log loss).
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
+    cv : int, cross-validation splitter, iterable or None, default=None
+        What is held out to choose alpha and the temperature. None: samples one by one
+        with ``"ridge"``; with the others, and with ``groups`` in ``fit``, five
+        stratified folds, or with more than 2,000 samples, or groups, the first of the
+        five. Others are what scikit-learn's tools take: a number of stratified folds,
+        a splitter, which is given ``groups``, or pairs of rows that train and rows
+        held out.
 
     Attributes
     ----------
@@ -76,9 +93,10 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
     loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out accuracy of each; only with ``"ridge"``.
+        Leave-one-out accuracy of each; only with ``"ridge"``, and neither ``cv`` nor
+        ``groups``.
     validation_score_ : ndarray of shape (n_alphas,)
-        Accuracy of each on the held-out folds; not with ``"ridge"``.
+        Accuracy of each on the held-out folds, where there is no ``loo_score_``.
     temperature_ : float
         Probabilities are the softmax of the decisions over it; fitted on the same
         held-out predictions.
@@ -95,6 +113,13 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
     -----
     Leave-one-out predictions are those of the same mean, scale and therefore alpha.
     With float32 features, directions that hold rounding only are left out.
+
+    Samples that are equal in features and label count as one of their joint weight,
+    and samples of equal features are held out together: copies that oversampling, a
+    bootstrap or a careless data set left in do not make a head look better than it is.
+    Where there are any, memory holds a copy of the distinct rows. Copies that are
+    changed a little, such as shifted images, or several pictures of one object, are
+    for ``groups`` in ``fit``.
 
     References
     ----------
@@ -115,9 +140,8 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
     """
 
     _parameter_constraints = {  # noqa: RUF012
-        "head": [StrOptions({"ridge", *LOSSES})],
-        "alpha": ALPHA_CONSTRAINT,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        **HEAD_CONSTRAINTS,
+        "cv": ["cv_object"],
     }
 
     def __init__(
@@ -126,13 +150,21 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         *,
         alpha: Alpha = "auto",
         class_weight: ClassWeight = None,
+        cv: CrossValidation = None,
     ) -> None:
         self.head = head
         self.alpha = alpha
         self.class_weight = class_weight
+        self.cv = cv
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Choose alpha and fit the classifier and its probabilities.
 
         Parameters
@@ -141,6 +173,13 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
             float32 stays float32. The head is fitted where an array of CuPy is.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the samples, which are not negative. They mean repetitions: what
+            is fitted is the same as with each row as often as its weight says, but
+            for a common factor, and a weight of 0 leaves a row out.
+        groups : array-like of shape (n,) or None, default=None
+            Numbers or strings: samples of one group, such as copies of one image, are
+            held out together.
 
         Returns
         -------
@@ -149,45 +188,45 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         Raises
         ------
         ValueError
-            X, y or a parameter is not as described.
+            X, y, a weight, a group or a parameter is not as described; a split of
+            ``cv`` does not train all classes.
 
         Warns
         -----
         ConvergenceWarning
             A minimum was not reached, with ``"linear_svm"`` or ``"logistic"``.
         """
-        return self._fit(X, y, namespace(X))
+        return self._fit(X, y, namespace(X), sample_weight, groups)
 
-    def _fit(self, X, y, xp):
-        """Fit with the namespace ``xp``; see ``fit``."""
+    def _fit(self, X, y, xp, sample_weight=None, groups=None, copies=None):
+        """Fit with the namespace ``xp``; ``copies`` are those of ``first_copies``."""
         with keep_fitted_on_error(self):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_rows(self, X, y, reset=True)
-            self._fit_features(X, y, alphas, xp)
+            held_out = {"cv": self.cv, "groups": groups, "copies": copies}
+            self._fit_features(X, y, alphas, xp, sample_weight, **held_out)
         return self
 
-    def _fit_features(self, X, y, alphas, xp, n_held_out=0):
-        """Fit validated features, whose last ``n_held_out`` rows choose alpha."""
-        self.classes_, labels, weights = encode_labels(y, self.class_weight)
+    def _fit_features(self, X, y, alphas, xp, sample_weight=None, **held_out):
+        """Fit validated features; ``held_out`` are arguments of ``prepare_samples``."""
+        sample_weight = check_sample_weight(sample_weight, len(y))
+        self.classes_, labels, weights = encode_labels(
+            y, self.class_weight, sample_weight
+        )
+        samples = prepare_samples(X, y, labels, weights, **held_out)
         self.n_features_in_ = X.shape[1]
         fitted = fit_classifier(
-            X,
-            labels,
-            weights,
+            samples.values,
+            samples.answers,
+            samples.weights,
             head=self.head,
             xp=xp,
             alphas=alphas,
-            n_held_out=n_held_out,
+            units=samples.units,
+            splits=samples.splits,
         )
         self.coef_, self.intercept_ = fitted.coef, fitted.intercept
-        self.alphas_ = fitted.alphas
-        self.alpha_ = float(fitted.alphas[fitted.best])
-        left_out_one = self.head == "ridge" and not n_held_out
-        for name in ("loo_score_", "validation_score_"):
-            vars(self).pop(name, None)
-        setattr(
-            self, "loo_score_" if left_out_one else "validation_score_", fitted.scores
-        )
+        _set_alphas(self, fitted, self.head == "ridge" and samples.splits is None)
         self.temperature_ = 1 / fitted.factor
         return self
 
@@ -205,25 +244,27 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         """
         check_is_fitted(self)
         X = validate_rows(self, X, reset=False)
-        decisions = _linear(X, self.coef_, self.intercept_)
+        decisions = affine(X, self.coef_, self.intercept_, X.dtype)
         return decisions.ravel() if len(self.classes_) == 2 else decisions
 
 
-def _linear(X, coef, intercept):
-    """Return X coef^T + intercept, in the dtype and the namespace of X."""
-    xp = namespace(X)
-    products = X @ xp.asarray(coef.astype(X.dtype, copy=False)).T
-    products += xp.asarray(intercept.astype(X.dtype, copy=False))
-    return products
+def _set_alphas(estimator, fitted, left_out_one):
+    """Set what tells of the choice of alpha."""
+    estimator.alphas_ = fitted.alphas
+    estimator.alpha_ = float(fitted.alphas[fitted.best])
+    for name in ("loo_score_", "validation_score_"):
+        vars(estimator).pop(name, None)
+    name = "loo_score_" if left_out_one else "validation_score_"
+    setattr(estimator, name, fitted.scores)
 
 
 class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
     """Ridge regression on wide features that chooses its regularization.
 
-    Minimises ``(1/n) sum_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2`` over features
-    that are centred and divided by their root mean square norm, without a copy. One
-    eigendecomposition gives the solutions and the leave-one-out predictions for all
-    alphas, and the standard deviation of predictions.
+    Minimises ``(1/n) sum_i w_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2`` over
+    features that are centred and divided by their root mean square norm, without a
+    copy. One eigendecomposition gives the solutions and the leave-one-out predictions
+    for all alphas, and the standard deviation of predictions.
 
     Parameters
     ----------
@@ -231,6 +272,10 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         Regularization, or candidates for it; ``"auto"`` stands for a grid from 0.1 to
         1e-10. The candidate of the highest leave-one-out R2 is taken, averaged over
         the targets: the smallest squared error.
+    cv : int, cross-validation splitter, iterable or None, default=None
+        What is held out to choose alpha and the noise variance. None: samples one by
+        one, or with ``groups`` in ``fit`` five folds of groups, with more than 2,000
+        groups the first of the five. Others: see :class:`LinearPathClassifier`.
 
     Attributes
     ----------
@@ -242,11 +287,14 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
     loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out R2 of each.
+        Leave-one-out R2 of each; only without ``cv`` and ``groups``.
+    validation_score_ : ndarray of shape (n_alphas,)
+        R2 of each on the held-out folds, where there is no ``loo_score_``.
     noise_variance_ : float or ndarray of shape (n_targets,)
         Variance of the targets around the regression function, in squared units of
-        y. With residuals e_i and leverages h_i it is the mean of e_i^2 / (1 - h_i),
-        which makes the variance of standardized leave-one-out residuals 1.
+        y. With residuals e_i, leverages h_i and weights w_i, of mean 1, it is the mean
+        of w_i e_i^2 / (1 - h_i), which makes the variance of standardized
+        leave-one-out residuals 1; on folds it is found in the same way.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
@@ -261,6 +309,9 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
     The model keeps a matrix of float64 of n_features x min(n, n_features) for the
     standard deviations.
 
+    Equal rows are treated as by :class:`LinearPathClassifier`; the n of the standard
+    deviations counts the distinct ones.
+
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes
@@ -272,13 +323,23 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
     ((5,), (5,))
     """
 
-    _parameter_constraints = {"alpha": ALPHA_CONSTRAINT}  # noqa: RUF012
+    _parameter_constraints = {  # noqa: RUF012
+        "alpha": ALPHA_CONSTRAINT,
+        "cv": ["cv_object"],
+    }
 
-    def __init__(self, alpha: Alpha = "auto") -> None:
+    def __init__(self, alpha: Alpha = "auto", *, cv: CrossValidation = None) -> None:
         self.alpha = alpha
+        self.cv = cv
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Choose alpha and fit.
 
         Parameters
@@ -287,6 +348,10 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
             float32 stays float32. The regression is fitted where an array of CuPy is.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Not negative: repetitions, as in :meth:`LinearPathClassifier.fit`.
+        groups : array-like of shape (n,) or None, default=None
+            Samples of one group are held out together.
 
         Returns
         -------
@@ -297,25 +362,43 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         ValueError
             X, y or a parameter is not as described.
         """
-        return self._fit(X, y, namespace(X))
+        return self._fit(X, y, namespace(X), sample_weight, groups)
 
-    def _fit(self, X, y, xp):
-        """Fit with the namespace ``xp``; see ``fit``."""
+    def _fit(self, X, y, xp, sample_weight=None, groups=None, copies=None):
+        """Fit with the namespace ``xp``; ``copies`` are those of ``first_copies``."""
         with keep_fitted_on_error(self):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_rows(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
-            targets = y.reshape(len(y), -1).astype(np.float64)
-            fitted, self._posterior = fit_ridge_regressor(X, targets, alphas, xp=xp)
+            targets = y.reshape(len(y), -1)
+            if targets.dtype != np.float32:
+                targets = targets.astype(np.float64)
+            samples = prepare_samples(
+                X,
+                targets,
+                None,
+                check_sample_weight(sample_weight, len(y)),
+                cv=self.cv,
+                groups=groups,
+                copies=copies,
+            )
+            fitted, self._posterior = fit_ridge_regressor(
+                samples.values,
+                samples.answers,
+                alphas,
+                xp=xp,
+                weights=samples.weights,
+                units=samples.units,
+                splits=samples.splits,
+            )
             self.coef_, self.intercept_ = fitted.coef, fitted.intercept
-            self.noise_variance_ = self._posterior.noise_variance
+            self.noise_variance_ = self._posterior.original_noise_variance
             if y.ndim == 1:
                 self.coef_ = self.coef_[0]
                 self.intercept_ = self.intercept_[0]
                 self.noise_variance_ = self.noise_variance_[0]
-            self.alphas_, self.loo_score_ = fitted.alphas, fitted.scores
-            self.alpha_ = float(fitted.alphas[fitted.best])
+            _set_alphas(self, fitted, samples.splits is None)
         return self
 
     @overload
@@ -354,7 +437,11 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         """
         check_is_fitted(self)
         X = validate_rows(self, X, reset=False)
-        mean = to_numpy(_linear(X, self.coef_, np.asarray(self.intercept_)))
+        coef, intercept = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
+        dtype = X.dtype if self._posterior.targets_fit(X.dtype) else np.float64
+        mean = to_numpy(affine(X, coef, intercept, dtype))
+        if self.coef_.ndim == 1:
+            mean = mean[:, 0]
         if not return_std:
             return mean
         deviation = self._posterior.deviation(X)

@@ -89,3 +89,8 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     def loo_score_(self) -> FloatArray:
         """Leave-one-out score of each alpha."""
         return self.head_.loo_score_
+
+    @property
+    def validation_score_(self) -> FloatArray:
+        """Score of each alpha on held-out folds."""
+        return self.head_.validation_score_

@@ -35,6 +35,11 @@ class Task:
         self.was_stopped = False
         self.result = {}
 
+    @property
+    def is_observed(self):
+        """Whether there are callbacks."""
+        return self._context is not None
+
     @contextmanager
     def subtask(self, name, n_subtasks=0):
         """Tell callbacks that a part begins and, afterwards, that it has ended.

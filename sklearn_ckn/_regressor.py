@@ -5,14 +5,16 @@ from typing import Literal, Self, overload
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
+from sklearn_ckn._copies import first_copies
 from sklearn_ckn._engine import get_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._heads import resolve_alphas
 from sklearn_ckn._images import check_images, keep_fitted_on_error
-from sklearn_ckn._linear import RidgePathRegressor
+from sklearn_ckn._linear import ALPHA_CONSTRAINT, RidgePathRegressor
 from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._predictor import NetworkPredictor
 from sklearn_ckn._progress import start_task
+from sklearn_ckn._sample_weight import check_groups
 from sklearn_ckn._typing import (
     Alpha,
     Device,
@@ -89,7 +91,9 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
     loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out R2 of each.
+        Leave-one-out R2 of each; only without groups.
+    validation_score_ : ndarray of shape (n_alphas,)
+        R2 of each on held-out folds of groups, where there is no ``loo_score_``.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -117,7 +121,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
 
     _parameter_constraints = {  # noqa: RUF012
         **CKNFeatures._parameter_constraints,
-        **RidgePathRegressor._parameter_constraints,
+        "alpha": ALPHA_CONSTRAINT,
     }
 
     def __init__(
@@ -160,7 +164,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         self.random_state = random_state
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Learn the network and the head.
 
         Parameters
@@ -170,6 +174,10 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
+        groups : array-like of shape (n,) or None, default=None
+            Numbers or strings: images of one group, such as shifted copies of one
+            image or pictures of one object, are held out together, in folds. None
+            stands for images that are equal.
 
         Returns
         -------
@@ -178,7 +186,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         Raises
         ------
         ValueError
-            X, y or a parameter is not as described.
+            X, y, the groups or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         TypeError
@@ -191,11 +199,18 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
+            check_groups(groups, len(y))
+            # Of images, since the features of equal ones may be rounded otherwise.
+            copies = first_copies(images)
             features = self._fit_network(images, engine, task)
             with task.subtask("fit head"):
                 head = RidgePathRegressor(self.alpha)
                 self.head_ = fit_in_memory(
-                    lambda values, xp: head._fit(values, y, xp), features, engine
+                    lambda values, xp: head._fit(
+                        values, y, xp, groups=groups, copies=copies
+                    ),
+                    features,
+                    engine,
                 )
         task.end()
         return self

@@ -1,4 +1,4 @@
-"""Spherical k-means: the algorithm behind the anchors, and a clusterer of its own."""
+"""SphericalKMeans: the clustering behind the anchors as a clusterer of its own."""
 
 import warnings
 from numbers import Integral, Real
@@ -16,191 +16,28 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._copies import first_copies, merge_copies, row_digests
 from sklearn_ckn._engine import DEVICES, get_engine, get_prediction_engine
 from sklearn_ckn._images import keep_fitted_on_error, validate_rows
-from sklearn_ckn._norms import row_norms, unit_rows
+from sklearn_ckn._k_means import spherical_k_means, sum_distances
+from sklearn_ckn._norms import unit_rows
 from sklearn_ckn._parameters import finite_number
 from sklearn_ckn._persistence import VersionedEstimator
-from sklearn_ckn._progress import Task
-from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn._sample_weight import check_sample_weight
 from sklearn_ckn._typing import Device, FloatArray, RandomState, fit_context
 
-# Candidates for seeds drawn at once, see k_means_plusplus: as many times the seeds
-# so far, and at most. Candidates cost little, passes over the data much.
-CANDIDATES_PER_SEED = 16
-MAX_CANDIDATES = 512
 
+def _distinct_rows(X, weights):
+    """Return the positions of distinct rows and their joint weights.
 
-def k_means_plusplus(points, n_clusters, random_state, engine):
-    """Draw k-means++ seeds on the sphere, each with its distance as probability.
-
-    The distribution is that of k-means++ (Arthur and Vassilvitskii, SODA 2007) with
-    the squared distance 2 (1 - cosine). Seeds are drawn several at once, so that
-    distances cost a few matrix products and not one pass over the data a seed: a
-    candidate drawn from the distances before its group is accepted with the
-    probability (distance now) / (distance before), which gives exactly the
-    distribution of drawing one after the other.
-
-    Parameters
-    ----------
-    points : array of shape (n, length), float32 or float64
-        Unit rows, of the engine's namespace.
-    n_clusters : int
-    random_state : RandomState
-    engine : CPUEngine or ArrayEngine
-
-    Returns
-    -------
-    seeds : list of int
-        Indices of distinct points; fewer than ``n_clusters`` where there are fewer
-        distinct points.
-    nearest : array of shape (n,), intp
-        Position in ``seeds`` of every point's nearest seed.
-    similarity : array of shape (n,), dtype of the points
-        Cosine of that pair.
+    In the order of X where the weights are equal, or else in one that depends on the
+    values of the rows alone.
     """
-    xp = namespace(points)
-    # Cosines of equal points differ from 1 by rounding.
-    rounding = 10 * np.finfo(points.dtype).eps
-    seeds = [random_state.randint(len(points))]
-    nearest, similarity = engine.nearest_anchors(points, points[seeds])
-    while len(seeds) < n_clusters:
-        distance = 1 - similarity.astype(np.float64)
-        distance[distance < rounding] = 0
-        cumulative = xp.cumsum(distance)
-        if cumulative[-1] == 0:
-            break
-        n_candidates = min(CANDIDATES_PER_SEED * len(seeds), MAX_CANDIDATES)
-        draws = random_state.uniform(size=(2, n_candidates))
-        candidates = xp.searchsorted(
-            cumulative, xp.asarray(draws[0]) * cumulative[-1], side="right"
-        )
-        # A product that rounds up to the sum itself belongs to the last point before.
-        last = xp.flatnonzero(distance)[-1]
-        candidates = xp.minimum(candidates, last)
-        # On one thread, since rounding depends on the number of threads.
-        with single_threaded_blas():
-            cosines = to_numpy(points[candidates] @ points[candidates].T)
-        accepted = _accept_candidates(
-            to_numpy(distance[candidates]),
-            cosines,
-            draws[1],
-            n_clusters - len(seeds),
-            rounding,
-        )
-        new = candidates[xp.asarray(accepted)]
-        new_nearest, new_similarity = engine.nearest_anchors(points, points[new])
-        closer = new_similarity > similarity
-        nearest[closer] = new_nearest[closer] + len(seeds)
-        similarity[closer] = new_similarity[closer]
-        seeds.extend(to_numpy(new).tolist())
-    return seeds, nearest, similarity
-
-
-def _accept_candidates(distances, cosines, draws, n_wanted, rounding):
-    """Return the positions of the candidates that become seeds.
-
-    Parameters
-    ----------
-    distances : ndarray of shape (m,), float64
-        Of the candidates from the seeds before them.
-    cosines : ndarray of shape (m, m)
-        Between the candidates.
-    draws : ndarray of shape (m,)
-        Uniform between 0 and 1.
-    n_wanted : int
-        At most so many are accepted.
-    rounding : float
-        Distances below this are none.
-    """
-    accepted = []
-    for i, distance in enumerate(distances):
-        now = min([distance, *(1 - cosines[i, accepted])])
-        if now >= rounding and draws[i] * distance < now:
-            accepted.append(i)
-        if len(accepted) == n_wanted:
-            break
-    return accepted
-
-
-def _reseed_empty(labels, similarity, n_clusters):
-    """Give every empty cluster the worst-represented point that can be spared."""
-    xp = namespace(labels)
-    counts = to_numpy(xp.bincount(labels, minlength=n_clusters))
-    empty = np.flatnonzero(counts == 0)
-    if len(empty) == 0:
-        return
-    owners = to_numpy(labels).copy()
-    worst = iter(to_numpy(xp.argsort(similarity, kind="stable")).tolist())
-    moved = []
-    for cluster in empty:
-        point = next((i for i in worst if counts[owners[i]] > 1), None)
-        if point is None:
-            break
-        counts[owners[point]] -= 1
-        counts[cluster] = 1
-        owners[point] = cluster
-        moved.append(point)
-    labels[...] = xp.asarray(owners)
-    similarity[xp.asarray(moved, dtype=np.intp)] = 1
-
-
-def _inertia(similarity):
-    # Rounding can put the sum of points that are their own centers below zero.
-    return max(float((1 - similarity).sum(dtype=np.float64)), 0.0)
-
-
-def spherical_k_means(
-    points, n_clusters, *, max_iter, tol, random_state, engine, verbose=0, task=None
-):
-    """Cluster unit vectors by their directions (Dhillon and Modha, 2001).
-
-    Parameters
-    ----------
-    points : array of shape (n, length), float32 or float64
-        Unit rows, of the engine's namespace.
-    n_clusters : int
-    max_iter : int
-        0 returns the k-means++ seeds.
-    tol : float
-        Stop when an iteration lowers the inertia by no more than this part of it.
-    random_state : RandomState
-    engine : CPUEngine or ArrayEngine
-    verbose : int, default=0
-    task : Task or None
-        Of which each iteration is a part.
-
-    Returns
-    -------
-    centers : array of shape (n_centers, length), dtype of the points
-        Unit rows; fewer than ``n_clusters`` where there are fewer distinct points.
-    labels : array of shape (n,), intp
-    inertia : float
-        Sum over the points of 1 - cosine to their center.
-    n_iter : int
-    """
-    seeds, labels, similarity = k_means_plusplus(
-        points, n_clusters, random_state, engine
-    )
-    centers = points[seeds]
-    inertia = _inertia(similarity)
-    n_iter = 0
-    iterations = range(1, max_iter + 1)
-    for n_iter in (task or Task()).each("k-means iteration", iterations):
-        _reseed_empty(labels, similarity, len(centers))
-        sums = engine.sum_groups(points, labels, len(centers))
-        norms = row_norms(sums)
-        # Opposite points can cancel: such a center stays where it was.
-        moved = norms > 1e-6
-        centers[moved] = (sums[moved] / norms[moved, np.newaxis]).astype(centers.dtype)
-        labels, similarity = engine.nearest_anchors(points, centers)
-        before = inertia
-        inertia = _inertia(similarity)
-        if verbose:
-            print(f"k-means iteration {n_iter}: inertia {inertia:.6g}")
-        if before - inertia <= tol * before:
-            break
-    return centers, labels, inertia, n_iter
+    kept, weights = merge_copies(first_copies(X), weights)
+    if (weights != weights[0]).any():
+        order = np.argsort(list(row_digests(X, kept)), kind="stable")
+        kept, weights = kept[order], weights[order]
+    return kept, weights
 
 
 class SphericalKMeans(
@@ -215,6 +52,8 @@ class SphericalKMeans(
     Parameters
     ----------
     n_clusters : int, default=8
+    n_init : int, default=1
+        Number of runs from other seeds, of which the one of the lowest inertia stays.
     max_iter : int, default=100
         Largest number of iterations; 0 keeps the seeds as centers.
     tol : float, default=1e-4
@@ -235,8 +74,9 @@ class SphericalKMeans(
     labels_ : ndarray of shape (n_samples,), intp
         Center of each row; rows of zeros, which have no direction, get 0.
     inertia_ : float
-        Sum of 1 - cosine between each non-zero row and its center.
+        Sum of 1 - cosine between each non-zero row and its center, times the weights.
     n_iter_ : int
+        Iterations of the run that stays.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if the data had string column names.
@@ -244,6 +84,13 @@ class SphericalKMeans(
     See Also
     --------
     CKNFeatures : Learns its anchors with this algorithm.
+
+    Notes
+    -----
+    Weights mean repetitions: rows that are equal are clustered as one row of their
+    joint weight. Where weights differ, seeds are drawn from the rows in an order that
+    depends on their values alone, so that neither the order of X nor whether a row is
+    repeated or weighted changes the clusters.
 
     Examples
     --------
@@ -256,6 +103,7 @@ class SphericalKMeans(
 
     _parameter_constraints = {  # noqa: RUF012
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "device": [StrOptions(DEVICES)],
@@ -267,6 +115,7 @@ class SphericalKMeans(
         self,
         n_clusters: int = 8,
         *,
+        n_init: int = 1,
         max_iter: int = 100,
         tol: float = 1e-4,
         device: Device = "cpu",
@@ -274,6 +123,7 @@ class SphericalKMeans(
         random_state: RandomState = None,
     ) -> None:
         self.n_clusters = n_clusters
+        self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
         self.device = device
@@ -281,7 +131,9 @@ class SphericalKMeans(
         self.random_state = random_state
 
     @fit_context
-    def fit(self, X: ArrayLike, y: object = None) -> Self:
+    def fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Find the centers.
 
         Parameters
@@ -291,6 +143,8 @@ class SphericalKMeans(
             clustered where it is.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows, which are not negative; 0 leaves a row out.
 
         Returns
         -------
@@ -299,29 +153,31 @@ class SphericalKMeans(
         Raises
         ------
         ValueError
-            X is not a finite matrix, or has fewer rows than ``n_clusters``.
+            X is not a finite matrix, or has fewer rows of positive weight than
+            ``n_clusters``; a weight is not as described.
         """
         with keep_fitted_on_error(self):
             engine = get_engine(self.device, X)
             X = engine.xp.asarray(validate_rows(self, X, reset=True))
-            if len(X) < self.n_clusters:
+            weights = check_sample_weight(sample_weight, len(X))
+            n_rows = np.count_nonzero(weights)
+            if n_rows < self.n_clusters:
                 raise ValueError(
-                    f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}."
+                    f"n_samples={n_rows} should be >= n_clusters={self.n_clusters}."
                 )
             points = unit_rows(X)
-            directed = points.any(axis=1)
-            if not directed.any():
+            directed = to_numpy(points.any(axis=1))
+            if not directed[weights > 0].any():
                 raise ValueError(
                     "All rows of X are zero, so they have no directions to cluster."
                 )
-            centers, labels, self.inertia_, self.n_iter_ = spherical_k_means(
-                points if directed.all() else points[directed],
-                self.n_clusters,
-                max_iter=self.max_iter,
-                tol=finite_number("tol", self.tol),
-                random_state=check_random_state(self.random_state),
-                engine=engine,
-                verbose=self.verbose,
+            # Sums of the largest weights could be beyond the range of float64.
+            unit = float(weights.max())
+            kept, weights = _distinct_rows(X, weights / unit * directed)
+            is_whole = np.array_equal(kept, np.arange(len(X)))
+            own = points if is_whole else points[engine.xp.asarray(kept)]
+            centers, labels, inertia, self.n_iter_ = self._best_run(
+                own, weights, engine
             )
             if len(centers) < self.n_clusters:
                 warnings.warn(
@@ -331,9 +187,83 @@ class SphericalKMeans(
                     stacklevel=3,
                 )
             self.cluster_centers_ = to_numpy(centers)
+            self.inertia_ = inertia * unit
             self.labels_ = np.zeros(len(X), dtype=np.intp)
-            self.labels_[to_numpy(directed)] = to_numpy(labels)
+            self.labels_[kept] = to_numpy(labels)
+            directed[kept] = False
+            if directed.any():
+                rest = points[engine.xp.asarray(directed)]
+                labels, _ = engine.nearest_anchors(rest, centers)
+                self.labels_[directed] = to_numpy(labels)
         return self
+
+    def _best_run(self, points, weights, engine):
+        """Return what ``spherical_k_means`` does for the best of the runs."""
+        alike = bool((weights == weights[0]).all())
+        random_state = check_random_state(self.random_state)
+        runs = (
+            spherical_k_means(
+                points,
+                self.n_clusters,
+                max_iter=self.max_iter,
+                tol=finite_number("tol", self.tol),
+                random_state=random_state,
+                engine=engine,
+                weights=None if alike else engine.xp.asarray(weights),
+                verbose=self.verbose,
+            )
+            for _ in range(self.n_init)
+        )
+        centers, labels, inertia, n_iter = min(runs, key=lambda run: run[2])
+        return centers, labels, inertia * float(weights[0] if alike else 1), n_iter
+
+    def fit_predict(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> NDArray[np.intp]:
+        """Find the centers and return the one of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            See :meth:`fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), intp
+            ``labels_``.
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the inertia of rows and their nearest centers, negated.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows, which are not negative.
+
+        Returns
+        -------
+        score : float
+            Minus the sum of 1 - cosine between each non-zero row and its nearest
+            center, times the weights: the larger, the better.
+        """
+        check_is_fitted(self)
+        engine = get_prediction_engine(self.device, X)
+        points = unit_rows(engine.xp.asarray(validate_rows(self, X, reset=False)))
+        weights = check_sample_weight(sample_weight, len(points))
+        weights = engine.xp.asarray(weights) * points.any(axis=1)
+        centers = self.cluster_centers_.astype(points.dtype, copy=False)
+        _, similarity = engine.nearest_anchors(points, centers)
+        return -sum_distances(similarity, weights)
 
     def predict(self, X: ArrayLike) -> NDArray[np.intp]:
         """Return the nearest center of each row.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from copy import copy
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self, TypeAlias
 
@@ -11,19 +10,21 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._arrays import to_namespace
 from sklearn_ckn._classifier import CKNClassifier
+from sklearn_ckn._copies import first_copies
 from sklearn_ckn._engine import get_engine
-from sklearn_ckn._heads import StandardizedFeatures, one_vs_rest, resolve_alphas
+from sklearn_ckn._heads import resolve_alphas
+from sklearn_ckn._held_out import held_out_units
 from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
 from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._parameters import finite_number, resolve_layers
 from sklearn_ckn._progress import start_task
-from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._training._augment import NAMES as AUGMENTATIONS
-from sklearn_ckn._training._loop import TrainingLoop, TrainingOptions, TrainingSet
+from sklearn_ckn._training._controller import Training, head_of_epoch
+from sklearn_ckn._training._data import TrainingOptions, TrainingSet
 from sklearn_ckn._training._network import TrainedNetwork
 from sklearn_ckn._training._presets import PRESETS
 from sklearn_ckn._training._split import split_rows
@@ -160,7 +161,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         1 prints a line per layer and per epoch, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
         Seeds the start, the split, the order of the images and their changes. The same
-        seed gives the same network to the bit, with any number of threads.
+        seed gives the same network to the bit, with any number of threads, on the same
+        kind of processor.
 
     Attributes
     ----------
@@ -341,7 +343,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         return cls(**{**PRESETS[name], **parameters})
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Learn the start, then train network and head.
 
         Parameters
@@ -351,6 +353,9 @@ class SupervisedCKNClassifier(CKNClassifier):
             float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
+        groups : array-like of shape (n,) or None, default=None
+            Numbers or strings: images of one group are held out together, by
+            ``early_stopping`` too. None stands for images that are equal.
 
         Returns
         -------
@@ -372,7 +377,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         """
         task = start_task(self, self.n_epochs + 3, X, y)
         with keep_fitted_on_error(self):
-            failure = self._fit(X, y, task)
+            failure = self._fit(X, y, groups, task)
         if failure is not None:
             raise FloatingPointError(
                 f"Training stopped in epoch {self.history_['epoch'][-1] + 1}: "
@@ -383,7 +388,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         task.end()
         return self
 
-    def _fit(self, X, y, task):
+    def _fit(self, X, y, groups, task):
         """Set the fitted attributes; return an error that came after the start."""
         resolve_alphas(self.alpha)
         goes_on = self.warm_start and hasattr(self, "features_")
@@ -392,6 +397,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         rng = check_random_state(self.random_state)
         images, y = check_images(self, X, y, reset=True)
         self.classes_, labels, weights = encode_labels(y, self.class_weight)
+        copies = first_copies(images)
+        units = held_out_units(groups, copies)
+        groups = None if groups is None else units
+        self._check_held_out(labels, units, groups)
         if goes_on:
             self._check_warm_start(before, images)
             with task.subtask("encode start"):
@@ -402,50 +411,59 @@ class SupervisedCKNClassifier(CKNClassifier):
         if not goes_on:
             with task.subtask("fit head"):
                 start_head = fit_in_memory(
-                    lambda values, xp: self._new_head()._fit(values, y, xp),
+                    lambda values, xp: self._new_head()._fit(
+                        values, y, xp, groups=groups, copies=copies
+                    ),
                     features,
                     engine,
                 )
-        features = features.pop()
-        train, held_out = np.arange(len(y)), np.arange(0)
+        rows = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
-            train, held_out = split_rows(labels, self.validation_fraction, rng)
-        if len(held_out):
-            order = np.concatenate([train, held_out])
-            labels, weights = labels[order], weights[order]
-            images = images[namespace(images).asarray(order)]
-            features = features[namespace(features).asarray(order)]
+            rows = self._split(labels, units, rng, before)
+        self._split_of = len(y), rows[1]
         if engine.has_room_for(images.nbytes):
             # Every epoch takes them in another order.
             images = to_namespace(images, engine.xp)
-        data = TrainingSet(
-            images,
-            labels,
-            one_vs_rest(labels, len(self.classes_)),
-            weights / weights[: len(train)].mean(),
-            len(train),
-        )
+        data = TrainingSet.from_labels(images, labels, weights, rows, copies, groups)
         self._choose_training_alpha(start_head, before)
-        loop = TrainingLoop(data, self._options(), engine, rng)
-        number = 0 if before is None else before["history_"]["epoch"][-1]
+        training = Training(
+            data, self._options(), self._new_head(), self.classes_, engine, rng
+        )
         network = TrainedNetwork.from_layers(self.features_._layers, engine.xp)
-        scale = None if before is None else before["_feature_scale"]
-        start = loop.start(network, features, number, scale)
-        self._feature_scale = start.head.scale
-        if goes_on:
+        if before is None:
+            self.history_ = {}
+            training.begin(network, features, 0, None)
+            self._record(training.start)
+        else:
+            number = before["history_"]["epoch"][-1]
+            training.begin(network, features, number, before["_feature_scale"])
             # Its features have seen the labels, and their head chooses accordingly.
-            start_head = self._fit_head(data, features, engine.xp, start.head.scale)
-        score = None
-        if data.n_held_out:
-            score = _chosen_score(self._fit_head(data, features, engine.xp))
+            start_head = training.fit_learned_head(features)
+        self._feature_scale = training.start.head.scale
         # Wide features take more memory than all that comes after.
         del features
-        self.history_ = {} if before is None else before["history_"]
-        if before is None:
-            self._record(start)
-        best, failure = self._train(loop, data, start, task)
-        self._keep(loop, data, start, best, start_head, score, engine.xp)
-        return failure
+        for epoch in training.run(task, self._attributes):
+            self._record(epoch)
+        head = training.fit_best_head()
+        self.head_ = start_head if head is None else head
+        self.best_epoch_ = training.best.number
+        if head is not None:
+            self.features_ = self._with_network(training.best.network)
+        return training.failure
+
+    def _split(self, labels, units, rng, before):
+        """Return the rows that train and those held out.
+
+        On a warm start they stay as they were, if the images can be the same: others
+        that would be held out have been trained on.
+        """
+        n_images, held_out = (before or {}).get("_split_of", (0, None))
+        if n_images == len(labels) and len(held_out):
+            train = np.setdiff1d(np.arange(n_images), held_out)
+            keeps_classes = len(np.unique(labels[train])) == len(self.classes_)
+            if keeps_classes and not np.isin(units[held_out], units[train]).any():
+                return train, held_out
+        return split_rows(labels, self.validation_fraction, rng, units)
 
     def _check_warm_start(self, before, images):
         """Raise unless images, classes and layers are those of the first fit."""
@@ -478,21 +496,6 @@ class SupervisedCKNClassifier(CKNClassifier):
         else:
             self.training_alpha_ = before["training_alpha_"]
 
-    def _train(self, loop, data, start, task):
-        """Return the best epoch, and an error that ended the training or None."""
-        best, n_waited = start, 0
-        try:
-            for epoch in self._epochs(loop, data, start, task):
-                self._record(epoch)
-                n_waited += 1
-                if _is_better(epoch, best, start):
-                    best, n_waited = epoch, 0
-                if data.n_held_out and n_waited >= self.n_iter_no_change:
-                    break
-        except FloatingPointError as error:
-            return best, error
-        return best, None
-
     def _options(self):
         rate = LEARNING_RATE if self.learning_rate == "auto" else self.learning_rate
         return TrainingOptions(
@@ -505,36 +508,18 @@ class SupervisedCKNClassifier(CKNClassifier):
             learn_beta=self.learn_beta,
             augment=self.augment,
             flip_average=self.flip_average,
+            n_iter_no_change=self.n_iter_no_change,
         )
-
-    def _epochs(self, loop, data, start, task):
-        """Yield the epochs, each a task that callbacks are told of, until one stops."""
-        epochs = loop.epochs(start)
-        for _ in range(self.n_epochs):
-            with task.subtask("epoch") as step:
-                epoch = next(epochs)
-                step.result = {
-                    "X": data.images[: data.n_train],
-                    "y": self.classes_[data.labels[: data.n_train]],
-                    "reconstruction_attributes": partial(self._attributes, epoch),
-                }
-            yield epoch
-            if step.was_stopped:
-                return
 
     def _attributes(self, epoch):
         """Return the fitted attributes of a training that stopped after an epoch."""
-        head = self._new_head()
-        head.classes_ = self.classes_
-        head.coef_, head.intercept_ = map(to_numpy, epoch.head.in_original_units())
-        head.n_features_in_ = head.coef_.shape[1]
-        head.alphas_, head.alpha_ = (
-            np.array([self.training_alpha_]),
-            self.training_alpha_,
-        )
-        head.temperature_ = 1.0
-        features = self._with_network(epoch.network)
-        return {"features_": features, "head_": head, "best_epoch_": epoch.number}
+        return {
+            "features_": self._with_network(epoch.network),
+            "head_": head_of_epoch(
+                self._new_head(), epoch, self.training_alpha_, self.classes_
+            ),
+            "best_epoch_": epoch.number,
+        }
 
     def _with_network(self, network):
         """Return ``features_`` with the layers of a trained network."""
@@ -573,45 +558,3 @@ class SupervisedCKNClassifier(CKNClassifier):
         return LinearPathClassifier(
             self.head, alpha=self.alpha, class_weight=self.class_weight
         )
-
-    def _fit_head(self, data, features, xp, scale=None):
-        """Return a head on the features of all images.
-
-        Held-out images choose one of the alphas of the parameter. Without any, alpha
-        is that of the training with features over ``scale``.
-        """
-        alphas = resolve_alphas(self.alpha)
-        if scale is not None and (isinstance(self.alpha, Real) or not data.n_held_out):
-            weights = xp.asarray(data.weights)
-            measured = StandardizedFeatures.from_values(features, weights).scale
-            alphas = np.array([self.training_alpha_ * (scale / measured) ** 2])
-        labels = self.classes_[data.labels]
-        with single_threaded_blas():
-            return self._new_head()._fit_features(
-                features, labels, alphas, xp, data.n_held_out
-            )
-
-    def _keep(self, loop, data, start, best, start_head, start_score, xp):
-        """Set the network and the head of the best epoch, or of the start."""
-        self.head_, self.best_epoch_ = start_head, start.number
-        if best is start:
-            return
-        head = self._fit_head(data, loop.encode(best.network), xp, start.head.scale)
-        if data.n_held_out and _chosen_score(head) <= start_score:
-            return
-        self.head_, self.best_epoch_ = head, best.number
-        self.features_ = self._with_network(best.network)
-
-
-def _is_better(epoch, best, start):
-    """Whether an epoch is to be kept rather than the best so far."""
-    if epoch.objective > start.objective:
-        return False
-    if np.isnan(epoch.validation_score):
-        return epoch.objective < best.objective
-    return epoch.validation_score > best.validation_score
-
-
-def _chosen_score(head):
-    """Return the held-out accuracy of the alpha that a head has chosen."""
-    return head.validation_score_[np.flatnonzero(head.alphas_ == head.alpha_)[0]]

@@ -20,6 +20,8 @@ PerLayer: TypeAlias = Value | Sequence[Value]
 Alpha: TypeAlias = float | Literal["auto"] | Sequence[float] | NDArray[Any]
 AnyArray: TypeAlias = NDArray[Any]
 ClassWeight: TypeAlias = Mapping[Any, float] | Literal["balanced"] | None
+#: A number of folds, a splitter of scikit-learn, which has no types, or pairs of rows.
+CrossValidation: TypeAlias = Any
 Device: TypeAlias = Literal["cpu", "cuda", "auto"]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 Head: TypeAlias = Literal["ridge", "linear_svm", "logistic"]

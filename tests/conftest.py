@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_digits
 
 from sklearn_ckn._engine import ArrayEngine, CPUEngine
+from sklearn_ckn._engine.cpu import choose_instruction_set
 from sklearn_ckn._ext import _cpu
 from sklearn_ckn._layer import Layer, LayerSettings
 
@@ -44,13 +46,21 @@ def load_reference(name):
     return arrays, layers
 
 
-@pytest.fixture(params=_cpu.instruction_sets())
+# All that this machine has, or the one that the environment names.
+INSTRUCTION_SETS = (
+    [choose_instruction_set()]
+    if "SKLEARN_CKN_ISA" in os.environ
+    else _cpu.instruction_sets()
+)
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
 def cpu_engine(request):
-    """The CPU engine with each instruction set that this machine has."""
+    """The CPU engine with each instruction set."""
     return CPUEngine(request.param)
 
 
-@pytest.fixture(params=[*_cpu.instruction_sets(), "array"])
+@pytest.fixture(params=[*INSTRUCTION_SETS, "array"])
 def engine(request):
     return ArrayEngine() if request.param == "array" else CPUEngine(request.param)
 

@@ -137,6 +137,8 @@ def test_bad_parameters(parameters, digits, monkeypatch):
 
 def test_parameters_are_those_of_the_features_and_the_head():
     own = LinearPathClassifier().get_params()
+    # The head alone takes splits of rows, in a pipeline.
+    assert own.pop("cv") is None
     features, classifier = CKNFeatures().get_params(), CKNClassifier().get_params()
     assert classifier == {**features, **own}
 

@@ -121,8 +121,11 @@ def test_nearest_anchors_in_parts(cupy, monkeypatch):
     monkeypatch.setattr(Budget, "in_parts", watch)
     parts = engine.nearest_anchors(points, anchors)
     assert sizes == [7, 7, 6]
-    for left, right in zip(whole, parts, strict=True):
-        assert_array_equal(left, right.get())
+    assert_array_equal(whole[0], parts[0].get())
+    # BLAS may add the four products of two unit vectors in another order in a matrix
+    # of another shape, either way within four roundings.
+    rounding = 4 * np.finfo(points.dtype).eps
+    assert_allclose(parts[1].get(), whole[1], rtol=0, atol=2 * rounding)
 
 
 def test_training_halves_its_parts(cupy, monkeypatch):
@@ -171,11 +174,11 @@ def test_heads_make_room(name, fits, cupy, monkeypatch):
     head = RidgePathRegressor if name == "regressor" else LinearPathClassifier
     fit, tried = head._fit, []
 
-    def fit_little(self, X, y, xp):
+    def fit_little(self, X, y, xp, **options):
         tried.append((isinstance(X, cupy.ndarray), xp is cupy))
         if tried[-1][0] or (fits == "nothing" and tried[-1][1]):
             raise fake_cupy.OutOfMemoryError("out of memory")
-        return fit(self, X, y, xp)
+        return fit(self, X, y, xp, **options)
 
     monkeypatch.setattr(head, "_fit", fit_little)
     if fits == "blocks":

@@ -330,7 +330,12 @@ def test_given_rows_choose_alpha(head):
     features = rng.randn(150, 12) + 0.8 * np.eye(3, 12)[labels]
     alphas = np.array([1.0, 1e-2, 1e-4])
     fitted = fit_classifier(
-        features, labels, np.ones(150), head=head, alphas=alphas, n_held_out=50
+        features,
+        labels,
+        np.ones(150),
+        head=head,
+        alphas=alphas,
+        splits=[(np.arange(100), np.arange(100, 150))],
     )
     scores = [
         LinearPathClassifier(head, alpha=alpha)

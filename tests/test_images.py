@@ -74,6 +74,30 @@ def test_dtypes():
     assert compute_dtype(np.dtype("u1")) == compute_dtype(np.dtype("f4")) == "f4"
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
+def test_the_order_of_bytes_does_not_matter(dtype):
+    native = (100 * IMAGES).astype(dtype)
+    swapped = native.astype(native.dtype.newbyteorder())
+    expected, actual = make().fit(native), make().fit(swapped)
+    assert actual.anchors_[0].dtype == expected.anchors_[0].dtype
+    assert_array_equal(actual.anchors_[1], expected.anchors_[1])
+    for X in (swapped, list(swapped)):
+        features = actual.transform(X)
+        assert features.dtype == compute_dtype(native.dtype)
+        assert_array_equal(features, expected.transform(native))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_images_near_the_largest_number(dtype):
+    # Their sum is infinite, and so is its negative.
+    images = (IMAGES - IMAGES.mean()).astype(dtype)
+    images *= np.finfo(dtype).max / np.abs(images).max() / 64
+    features = make().fit(images)
+    small = make().fit(np.ldexp(images, -20))
+    assert_array_equal(features.anchors_[1], small.anchors_[1])
+    assert np.isfinite(features.transform(images)).all()
+
+
 def test_float64_transform_of_a_float32_fit():
     features = make().fit(IMAGES.astype(np.float32))
     single = features.transform(IMAGES.astype(np.float32))

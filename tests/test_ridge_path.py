@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
+from sklearn_ckn._heads import fit_classifier, fit_ridge_regressor
 from sklearn_ckn._heads._calibration import fit_factor
-from sklearn_ckn._heads._path import fit_classifier, fit_ridge_regressor
 from sklearn_ckn._heads._ridge import RidgePath
 from sklearn_ckn._heads._standardize import StandardizedFeatures
 
@@ -47,6 +47,46 @@ def test_leave_one_out_is_fitting_without_the_sample(n, d):
             )
             # Two solutions of systems of condition up to 1 / alpha.
             assert_allclose(predictions[i, j], design[i] @ solution, atol=1e-7)
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_samples_of_equal_features_are_left_out_together(n, d):
+    features, _, weights = make_problem(n, d)
+    units = np.r_[np.arange(n - 9), [0, 0, 0, 1, 1, 2, 3, 4, 5]]
+    features = features[units]
+    targets = np.random.RandomState(1).randn(n, 2)
+    standardized = StandardizedFeatures.from_values(features, weights)
+    path = RidgePath.from_features(standardized, targets, ALPHAS, units)
+    ((_, predictions, leverages),) = path.leave_one_out(ALPHAS)
+    ((_, rows),) = standardized.row_blocks()
+    design = np.column_stack([rows, np.ones(n)])
+    shares = standardized.weights[:, None] / n
+    for unit in (0, 1, 2, 10):
+        out = np.flatnonzero(units == unit)
+        rest = np.flatnonzero(units != unit)
+        for j, alpha in enumerate(ALPHAS):
+            penalty = alpha * np.diag(np.r_[np.ones(d), 0])
+            matrix = design[rest].T @ (shares[rest] * design[rest]) + penalty
+            right = design[rest].T @ (shares[rest] * targets[rest])
+            solution = np.linalg.solve(matrix, right)
+            # Two solutions of systems of condition up to 1 / alpha.
+            assert_allclose(predictions[out, j], design[out] @ solution, atol=1e-7)
+    # s^2 by the covariance of the residuals e of a unit left out, which is
+    # s^2 (W^(-1) + Z A^(-1) Z^T), with A the matrix of the others.
+    index = 2
+    matrix = design.T @ (shares * design) + ALPHAS[index] * np.diag(
+        np.r_[np.ones(d), 0]
+    )
+    total = 0
+    for unit in np.unique(units):
+        out = units == unit
+        rest = matrix - design[out].T @ (shares[out] * design[out])
+        spread = design[out] @ np.linalg.solve(rest, design[out].T) / n
+        covariance = np.diag(1 / standardized.weights[out]) + spread
+        residual = targets[out] - predictions[out, index]
+        total += (residual * np.linalg.solve(covariance, residual)).sum(axis=0)
+    noise = path.noise_variance(predictions[:, index], leverages[:, index])
+    assert_allclose(noise, total / n, rtol=1e-7)
 
 
 @pytest.mark.parametrize(("n", "d"), SHAPES)
@@ -132,6 +172,23 @@ def test_float32_leave_one_out_is_that_of_float64():
     assert scores[1].coef_.dtype == np.float32
 
 
+def test_dual_solutions_in_float32_cancel_as_in_float64():
+    # Smooth curves, whose second moments fall by orders: weights of the smallest alphas
+    # are sums of dual coefficients that are a million times larger.
+    centers = np.sort(np.random.RandomState(0).uniform(2, 9, size=9))[:, np.newaxis]
+    curves = np.exp(-(((np.arange(12) - centers) / 6) ** 2)).astype("f4")
+    targets = np.random.RandomState(1).randn(9)
+    single, double = (
+        RidgePathRegressor(1e-10).fit(curves.astype(dtype), targets)
+        for dtype in ("f4", "f8")
+    )
+    sizes = np.abs(curves) @ np.abs(double.coef_) + np.abs(double.intercept_)
+    actual = curves.astype("f8") @ single.coef_ + single.intercept_
+    # Weights and intercept are rounded to float32 in the end, half of eps each.
+    error = np.abs(actual - double.predict(curves.astype("f8")))
+    assert (error <= np.finfo("f4").eps * sizes).all()
+
+
 @pytest.mark.parametrize(("n", "d"), SHAPES)
 def test_standard_deviations_are_those_of_the_gaussian_process(n, d):
     features, _, _ = make_problem(n, d)
@@ -174,6 +231,31 @@ def test_constant_targets():
     mean, deviation = regressor.predict(features, return_std=True)
     assert_allclose(mean, 3)
     assert_allclose(deviation, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_predictions_and_spreads_of_rows_that_do_not_train(n, d, monkeypatch):
+    from sklearn_ckn._heads import _standardize
+
+    features, _, weights = make_problem(n, d)
+    targets = np.random.RandomState(1).randn(n, 2)
+    held_out = np.array([0, 5, n - 1])
+    weights[held_out] = 0
+    standardized = StandardizedFeatures.from_values(features, weights)
+    ((_, rows),) = standardized.row_blocks()
+    monkeypatch.setattr(_standardize, "BLOCK_VALUES", 2 * d)
+    path = RidgePath.from_features(standardized, targets, ALPHAS)
+    predictions, spreads = path.predict(held_out), path.spreads(held_out)
+    shares = standardized.weights[:, None] / n
+    mean = (shares * targets).sum(axis=0)
+    for j, alpha in enumerate(ALPHAS):
+        inverse = np.linalg.inv(rows.T @ (shares * rows) + alpha * np.eye(d))
+        solution = inverse @ rows.T @ (shares * (targets - mean))
+        expected = rows[held_out] @ solution + mean
+        # Two solutions of systems of condition up to 1 / alpha.
+        assert_allclose(predictions[:, j], expected, atol=1e-7)
+        expected = np.einsum("ij,jk,ik->i", rows[held_out], inverse, rows[held_out])
+        assert_allclose(spreads[:, j], expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 20), (20, 60)])

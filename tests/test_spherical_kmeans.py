@@ -7,8 +7,8 @@ from scipy.stats import chi2
 
 from sklearn_ckn import SphericalKMeans
 from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._k_means import k_means_plusplus, spherical_k_means
 from sklearn_ckn._norms import powers_of_two, row_norms, unit_rows
-from sklearn_ckn._spherical_kmeans import k_means_plusplus, spherical_k_means
 
 
 def random_points(n=300, length=5, seed=0, dtype="f8"):
@@ -145,12 +145,12 @@ def test_points_that_are_their_own_centers_stop_at_once(dtype):
 def test_empty_clusters_take_the_worst_represented_point(monkeypatch):
     points = unit_rows(np.array([[1, 0.01], [1, 0], [1, -0.01], [0.5, 1], [-1, 0.2]]))
 
-    def bad_seeds(points, n_clusters, random_state, engine):
+    def bad_seeds(points, n_clusters, random_state, engine, weights):
         # Three equal seeds: two of the clusters are empty.
         seeds = np.array([1, 1, 1])
         return seeds, *engine.nearest_anchors(points, points[seeds])
 
-    monkeypatch.setattr("sklearn_ckn._spherical_kmeans.k_means_plusplus", bad_seeds)
+    monkeypatch.setattr("sklearn_ckn._k_means.k_means_plusplus", bad_seeds)
     _, labels, inertia, _ = cluster(points, 3)
     assert labels[0] == labels[1] == labels[2]
     assert len(set(labels)) == 3
@@ -229,3 +229,121 @@ def test_powers_of_two():
     assert ((scaled >= 0.5) & (scaled < 1)).all()
     assert scale[0] == 1
     assert np.isfinite(scale).all()
+
+
+def test_weighted_seeding_draws_points_by_weight():
+    points = unit_rows(np.array([[1, 0], [1, 0.2], [0, 1], [-1, 0.1], [-1, -1.0]]))
+    weights = np.array([1, 4, 0.5, 2, 1])
+    copies = points.repeat((2 * weights).astype(int), axis=0)
+    engine = CPUEngine()
+    n_draws = 4_000
+    counts = np.zeros((2, 25))
+    random_state = np.random.RandomState(0)
+    for _ in range(n_draws):
+        seeds, _, _ = k_means_plusplus(points, 2, random_state, engine, weights)
+        counts[0, 5 * seeds[0] + seeds[1]] += 1
+        drawn = one_at_a_time(copies, 2, random_state)
+        seeds = (points @ copies[drawn].T).argmax(axis=0)
+        counts[1, 5 * seeds[0] + seeds[1]] += 1
+    counts = counts[:, counts.sum(axis=0) > 9]
+    expected = counts.sum(axis=0) / 2
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    # Two-sample chi-square statistic: larger with probability 0.001.
+    assert statistic < chi2.ppf(0.999, counts.shape[1] - 1)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+def test_weights_are_repetitions(dtype):
+    rng = np.random.RandomState(0)
+    X = rng.randn(60, 4).astype(dtype)
+    X[7] = 0
+    repeats = rng.randint(5, size=60)
+    weighted = SphericalKMeans(5, random_state=0).fit(X, sample_weight=repeats)
+    rows = rng.permutation(np.arange(60).repeat(repeats))
+    repeated = SphericalKMeans(5, random_state=0).fit(X[rows])
+    assert_array_equal(weighted.cluster_centers_, repeated.cluster_centers_)
+    assert_array_equal(weighted.labels_[rows], repeated.labels_)
+    assert_array_equal(weighted.labels_, weighted.predict(X))
+    # Sums of rounded numbers in two orders.
+    rounding = 1e-12 if dtype == "f8" else 1e-5
+    assert_allclose(weighted.inertia_, repeated.inertia_, rtol=rounding)
+    cosines = (unit_rows(X) @ weighted.cluster_centers_.T).max(axis=1)
+    expected = repeats @ ((1 - cosines) * (X != 0).any(axis=1))
+    assert_allclose(weighted.inertia_, expected, rtol=rounding)
+    assert_allclose(weighted.score(X, sample_weight=repeats), -expected, rtol=rounding)
+    assert_allclose(weighted.score(X[rows]), -expected, rtol=rounding)
+    # The iterations have ended: each center is the direction of its weighted sum.
+    for center, vector in enumerate(weighted.cluster_centers_):
+        own = repeats * (weighted.labels_ == center)
+        total = own @ unit_rows(X)
+        assert_allclose(vector, total / np.linalg.norm(total), atol=10 * rounding)
+
+
+@pytest.mark.parametrize("factor", [1e-250, 1e250])
+def test_the_unit_of_the_weights_is_that_of_the_inertia(factor):
+    X = np.random.RandomState(0).randn(40, 3)
+    weights = np.random.RandomState(1).uniform(size=40)
+    plain = SphericalKMeans(4, random_state=0).fit(X, sample_weight=weights)
+    scaled = SphericalKMeans(4, random_state=0).fit(X, sample_weight=factor * weights)
+    assert_allclose(scaled.cluster_centers_, plain.cluster_centers_)
+    assert_allclose(scaled.inertia_, factor * plain.inertia_)
+    # Weights that are all the same are those of an unweighted fit, to the bit.
+    same = SphericalKMeans(4, random_state=0).fit(X, sample_weight=np.full(40, 3.0))
+    unweighted = SphericalKMeans(4, random_state=0).fit(X)
+    assert_array_equal(same.cluster_centers_, unweighted.cluster_centers_)
+    assert same.inertia_ == 3 * unweighted.inertia_
+
+
+def test_heavy_points_draw_the_centers():
+    angles = np.radians([0, 10, 90, 100])
+    X = np.column_stack([np.cos(angles), np.sin(angles)])
+    fitted = SphericalKMeans(2, random_state=0).fit(X, sample_weight=[1e6, 1, 1, 1e-9])
+    centers = np.sort(np.degrees(np.arctan2(*fitted.cluster_centers_.T[::-1])))
+    assert_allclose(centers, [0, 90], atol=1e-4)
+
+
+def test_a_cluster_of_light_points_moves():
+    # Its sum is compared with its own weights, not with those of others.
+    X = np.array([[1, 0], [1, 0.1], [-1, 0.2], [-1, 0.1]])
+    weights = [1, 1, 1e-9, 2e-9]
+    fitted = SphericalKMeans(3, random_state=0).fit(X, sample_weight=weights)
+    light = fitted.cluster_centers_[fitted.labels_[2]]
+    total = unit_rows(X)[2:].T @ weights[2:]
+    assert_allclose(light, total / np.linalg.norm(total))
+
+
+def test_n_init_takes_the_best_of_runs():
+    X = np.random.RandomState(0).randn(200, 6)
+    random_state = np.random.RandomState(0)
+    runs = [SphericalKMeans(8, random_state=random_state).fit(X) for _ in range(5)]
+    best = min(runs, key=lambda run: run.inertia_)
+    assert best is not runs[0]
+    fitted = SphericalKMeans(8, n_init=5, random_state=0).fit(X)
+    assert_array_equal(fitted.cluster_centers_, best.cluster_centers_)
+    assert_array_equal(fitted.labels_, best.labels_)
+    assert (fitted.inertia_, fitted.n_iter_) == (best.inertia_, best.n_iter_)
+    assert_allclose(fitted.score(X), -fitted.inertia_)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (-np.ones(9), "must not be negative"),
+        (np.ones(8), "each of the 9 samples"),
+        (np.zeros(9), "all weights are zero"),
+        ([1, 1, 1, 0, 0, 0, 0, 0, 0], "n_samples=3 should be >= n_clusters=4"),
+    ],
+)
+def test_bad_weights(weights, message):
+    X = np.random.RandomState(0).randn(9, 2)
+    with pytest.raises(ValueError, match=message):
+        SphericalKMeans(4).fit(X, sample_weight=weights)
+
+
+def test_fit_predict_takes_weights():
+    X = np.random.RandomState(0).randn(30, 3)
+    weights = np.random.RandomState(1).uniform(size=30)
+    fitted = SphericalKMeans(3, random_state=0).fit(X, sample_weight=weights)
+    clusterer = SphericalKMeans(3, random_state=0)
+    assert_array_equal(clusterer.fit_predict(X, sample_weight=weights), fitted.labels_)
+    assert_array_equal(clusterer.cluster_centers_, fitted.cluster_centers_)

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from sklearn_ckn import CKNClassifier, CKNFeatures, SupervisedCKNClassifier
 from sklearn_ckn._heads import TRAINING_LOSSES, one_vs_rest
 from sklearn_ckn._training import _loop
+from sklearn_ckn._training._objective import Objective
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 
@@ -114,13 +115,14 @@ def test_supervision_beats_the_start():
 def test_the_start_is_kept_where_training_does_not_help(head, digits, monkeypatch):
     images, labels = digits[0][:400], digits[1][:400]
     # Held-out accuracy can only fall from the start on.
-    finish = _loop.TrainingLoop._finish
+    refit = _loop.TrainingLoop._refit
+    scores = iter([1.0, 0.9, 0.8])
 
-    def worse(self, number, *arguments):
-        epoch = finish(self, number, *arguments)
-        return replace(epoch, validation_score=1 - number / 10)
+    def worse(self, *arguments):
+        fitted, value, _ = refit(self, *arguments)
+        return fitted, value, next(scores)
 
-    monkeypatch.setattr(_loop.TrainingLoop, "_finish", worse)
+    monkeypatch.setattr(_loop.TrainingLoop, "_refit", worse)
     trained = make(head=head, n_iter_no_change=2).fit(images, labels)
     assert trained.best_epoch_ == 0
     assert trained.history_["epoch"] == [0, 1, 2]
@@ -228,15 +230,16 @@ def test_warm_start(digits):
 @pytest.mark.parametrize("head", HEADS)
 def test_a_loss_that_is_not_finite(head, digits, monkeypatch):
     images, labels = digits[0][:300], digits[1][:300]
-    original = _loop.batch_gradients
+    original = Objective.gradients
     calls = []
 
-    def diverging(*arguments, **options):
+    def diverging(*arguments):
         calls.append(1)
-        gradients = original(*arguments, **options)
-        return gradients if len(calls) < 8 else replace(gradients, value=np.nan)
+        gradients = original(*arguments)
+        response = replace(gradients.response, value=np.nan)
+        return gradients if len(calls) < 8 else replace(gradients, response=response)
 
-    monkeypatch.setattr(_loop, "batch_gradients", diverging)
+    monkeypatch.setattr(Objective, "gradients", diverging)
     estimator = make(head=head, early_stopping=False, n_epochs=9)
     with pytest.raises(FloatingPointError, match=r"epoch 2.*smaller learning_rate"):
         estimator.fit(images, labels)

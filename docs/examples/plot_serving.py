@@ -3,8 +3,8 @@ Saving a model and serving it
 =============================
 
 A fitted estimator is a Python object of NumPy arrays: joblib writes it to a file and
-reads it in another process. The probabilities that come out are the same to the bit on
-the same instruction set.
+reads it in another process. On the same kind of processor the probabilities of the same
+batch are the same to the bit.
 """
 
 from pathlib import Path

@@ -69,24 +69,20 @@ def closest_positions(features, layer, images):
     last = features._layers[layer].astype(dtype)
     map_shape = map_shapes(images.shape[1:], before)[-1]
     n_positions = prod(last.settings.response_shape(map_shape))
-    row_bytes = dtype.itemsize * n_positions * (2 * sum(last.anchors.shape))
+    row_bytes = dtype.itemsize * n_positions * 3 * last.anchors.shape[1]
     step = get_chunk_n_rows(row_bytes, max_n_rows=len(images))
     engine = CPUEngine()
     cosines = np.empty((len(images), len(last.anchors)), dtype)
     positions = np.empty(cosines.shape, np.intp)
     for part in gen_batches(len(images), step):
         maps = encode_block(images[part], before, engine, dtype)
-        found = _cosines(maps, last)
-        positions[part] = found.argmax(axis=1)
-        cosines[part] = found.max(axis=1)
+        patches = unfold(maps, last.settings)
+        units = unit_rows(patches.reshape(-1, patches.shape[-1]))
+        # The nearest patch of each anchor, image by image: sums of BLAS would depend on
+        # how many images come together.
+        for i, own in enumerate(units.reshape(len(maps), n_positions, -1), part.start):
+            positions[i], cosines[i] = engine.nearest_anchors(last.anchors, own)
     return cosines, positions
-
-
-def _cosines(maps, layer):
-    """Return the cosines between patches and anchors, (n, positions, n_anchors)."""
-    patches = unfold(maps, layer.settings)
-    units = unit_rows(patches.reshape(-1, patches.shape[-1]))
-    return (units @ layer.anchors.T).reshape(len(maps), -1, len(layer.anchors))
 
 
 def closest_patches(features, layer, images, n_patches):

@@ -40,25 +40,51 @@ def fit_factor(decisions, labels, weights):
     log_loss : float
         Mean log loss of the probabilities, the sample more included.
     """
-    scores = _two_sided(decisions)
+    scores = _two_sided(decisions.astype(np.float64))
     n = len(scores)
     own = scores[np.arange(n), labels]
-    expected = (n * own + scores.mean(axis=1)) / (n + 1)
+    # What the factor multiplies are differences, so that losses far below the rounding
+    # of the decisions keep their digits.
+    rivals = scores - own[:, np.newaxis]
+    rivals[np.arange(n), labels] = -np.inf
+    # The mean over all classes of what the sample more adds to each sample's loss.
+    doubt = (own - scores.mean(axis=1)) / (n + 1)
 
     def log_loss(logarithm):
         factor = np.exp(logarithm)
-        return weights @ (logsumexp(factor * scores, axis=1) - factor * expected)
+        losses = np.logaddexp(0, logsumexp(factor * rivals, axis=1))
+        return weights @ (losses + factor * doubt)
 
     weights = weights / weights.sum()
     best = minimize_scalar(log_loss, bounds=LOG_FACTORS, method="bounded")
     return float(np.exp(best.x)), float(best.fun)
 
 
+def _odds(decisions, factor):
+    """Return decisions times the factor, in float64, of finite differences."""
+    limit = float(np.finfo(np.float64).max) / 4 / max(factor, 1)
+    decisions = decisions.astype(np.float64)
+    return factor * namespace(decisions).clip(decisions, -limit, limit)
+
+
 def probabilities(decisions, factor):
     """Return the probabilities of the classes, (n, n_classes), summing to 1."""
     xp = namespace(decisions)
     special = special_functions(xp)
-    if decisions.shape[1] == 1:
-        second = special.expit(factor * decisions)
-        return xp.hstack([1 - second, second])
-    return special.softmax(factor * decisions, axis=1)
+    odds = _odds(decisions, factor)
+    if odds.shape[1] == 1:
+        return xp.hstack([special.expit(-odds), special.expit(odds)])
+    return special.softmax(odds, axis=1)
+
+
+def log_probabilities(decisions, factor):
+    """Return the logarithms of ``probabilities``, also of those that are rounded to 0.
+
+    They are finite for all finite decisions.
+    """
+    xp = namespace(decisions)
+    special = special_functions(xp)
+    odds = _odds(decisions, factor)
+    if odds.shape[1] == 1:
+        return xp.hstack([special.log_expit(-odds), special.log_expit(odds)])
+    return special.log_softmax(odds, axis=1)

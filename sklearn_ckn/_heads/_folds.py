@@ -1,7 +1,7 @@
 """Samples held out to choose alpha and to fit probabilities."""
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 N_FOLDS = 5
 
@@ -9,35 +9,136 @@ N_FOLDS = 5
 MAX_FOR_ALL_FOLDS = 2000
 
 
-def held_out_folds(labels):
+def held_out_folds(labels, units=None):
     """Divide samples into stratified folds, in their order.
 
-    Every training part has each class: a class of one sample is not held out, and
-    there are no more folds than samples of the next rarest class.
+    What has the same unit is in the same fold, and counts as one sample of its most
+    frequent class. Every training part has each class: a class of one unit is not held
+    out, and there are no more folds than units of the next rarest class.
 
     Parameters
     ----------
     labels : ndarray of shape (n,)
         Positions of the classes.
+    units : ndarray of shape (n,) or None, default=None
+        Counted from 0; None takes every sample as one.
 
     Returns
     -------
     folds : list of ndarray
         Rows held out: of five folds, or fewer; of the first where there are more than
-        2,000 samples.
+        2,000 units.
 
     Raises
     ------
     ValueError
-        No class has two samples.
+        No class has two units.
     """
-    counts = np.bincount(labels)
-    shared = np.flatnonzero(counts[labels] > 1)
-    if len(shared) == 0:
+    units = np.arange(len(labels)) if units is None else units
+    strata = most_frequent_labels(labels, units)
+    shared = np.flatnonzero(~_has_single_class(labels, units))
+    counts = np.bincount(strata[shared], minlength=1)
+    # Of classes that are the most frequent one of a single unit.
+    single = counts[strata[shared]] == 1
+    joined = np.where(single, counts.argmax(), strata[shared])
+    counts = np.bincount(joined)
+    n_folds = min(N_FOLDS, counts[counts > 0].min(initial=N_FOLDS))
+    folds = [shared]
+    if n_folds > 1 and len(shared):
+        splitter = StratifiedKFold(n_folds)
+        folds = [shared[held_out] for _, held_out in splitter.split(shared, joined)]
+    folds = [
+        keep_classes(labels, units, np.flatnonzero(np.isin(units, fold)))
+        for fold in folds
+    ]
+    folds = [rows for rows in folds if len(rows)]
+    if not folds:
         raise ValueError(
-            'The heads "linear_svm" and "logistic" hold samples out, and y has no '
-            'class of two samples or more. The head "ridge" needs none.'
+            'The heads "linear_svm" and "logistic" hold samples out, as all heads do '
+            "with groups, and y has no class of two samples, or groups, or more. The "
+            'head "ridge" needs none without groups.'
         )
-    splitter = StratifiedKFold(min(N_FOLDS, counts[counts > 1].min()))
-    folds = [shared[held_out] for _, held_out in splitter.split(shared, labels[shared])]
-    return folds[:1] if len(labels) > MAX_FOR_ALL_FOLDS else folds
+    return folds[:1] if len(strata) > MAX_FOR_ALL_FOLDS else folds
+
+
+def _classes_of_units(labels, units):
+    """Return units and their classes, those of the most samples last."""
+    n_classes = labels.max() + 1
+    pairs, counts = np.unique(units * n_classes + labels, return_counts=True)
+    order = np.argsort(counts, kind="stable")
+    return np.divmod(pairs[order], n_classes)
+
+
+def most_frequent_labels(labels, units):
+    """Return the most frequent class of each unit.
+
+    Parameters
+    ----------
+    labels, units : ndarray of shape (n,)
+        Counted from 0.
+
+    Returns
+    -------
+    classes : ndarray of shape (number of units,), intp
+    """
+    owners, classes = _classes_of_units(labels, units)
+    strata = np.empty(owners.max() + 1, dtype=np.intp)
+    # Of several values for a place the last one stays.
+    strata[owners] = classes
+    return strata
+
+
+def _has_single_class(labels, units):
+    """Return whether each unit is the only one of some class."""
+    owners, classes = _classes_of_units(labels, units)
+    is_single = np.bincount(classes)[classes] == 1
+    return np.bincount(owners, is_single) > 0
+
+
+def keep_classes(labels, units, rows):
+    """Return rows to hold out less the units without which a class is not trained.
+
+    Parameters
+    ----------
+    labels, units : ndarray of shape (n,)
+    rows : ndarray of shape (h,)
+        All rows of some units.
+    """
+    own = labels[rows]
+    is_lost = np.bincount(own, minlength=labels.max() + 1) == np.bincount(labels)
+    return rows[~np.isin(units[rows], units[rows][is_lost[own]])]
+
+
+def group_folds(units):
+    """Divide samples with real targets into folds of about the same size.
+
+    Parameters
+    ----------
+    units : ndarray of shape (n,)
+        Counted from 0: what has the same unit is in the same fold.
+
+    Returns
+    -------
+    folds : list of ndarray
+        Rows held out: of five folds, or fewer; of the first where there are more than
+        2,000 units.
+
+    Raises
+    ------
+    ValueError
+        There is one unit only.
+    """
+    n_units = units.max() + 1
+    if n_units == 1:
+        raise ValueError(
+            "All samples of positive weight are of one group, so that none can be held "
+            "out while others train."
+        )
+    splitter = GroupKFold(min(N_FOLDS, n_units))
+    folds = [held_out for _, held_out in splitter.split(units, groups=units)]
+    return folds[:1] if n_units > MAX_FOR_ALL_FOLDS else folds
+
+
+def complements(folds, n):
+    """Return the rows that train and those held out, for each of the folds."""
+    return [(np.setdiff1d(np.arange(n), fold), fold) for fold in folds]

@@ -1,17 +1,16 @@
 """Heads fitted along a path of alphas, of which held-out samples choose one."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._heads._alphas import GRIDS
 from sklearn_ckn._heads._calibration import fit_factor
-from sklearn_ckn._heads._folds import held_out_folds
+from sklearn_ckn._heads._folds import complements, held_out_folds
 from sklearn_ckn._heads._losses import Logistic, SquaredHinge
 from sklearn_ckn._heads._newton import Products, minimize_loss
-from sklearn_ckn._heads._posterior import Posterior
 from sklearn_ckn._heads._ridge import RidgePath
 from sklearn_ckn._heads._spectrum import Spectrum
 from sklearn_ckn._heads._standardize import StandardizedFeatures
@@ -23,8 +22,11 @@ LOSSES = {"linear_svm": SquaredHinge(), "logistic": Logistic()}
 # longer than the many small products take.
 SMALL_VALUES = 2**22
 
-# Alphas in a row that raise the held-out loss before the path ends.
+# A path of alphas of the head's own ends after so many in a row that do not lower the
+# least held-out loss by at least this part, or once the loss is below this part of
+# that of decisions of 0: smaller alphas then cost more and more and change nothing.
 PATIENCE = 2
+NEGLIGIBLE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,10 @@ class FittedHead:
 
     Attributes
     ----------
-    coef : ndarray of shape (m, d), dtype of the features
+    coef : ndarray of shape (m, d)
         In terms of the features as they came.
-    intercept : ndarray of shape (m,), dtype of the features
+    intercept : ndarray of shape (m,)
+        In the dtype of the features, or in float64 if float32 cannot hold them.
     alphas : ndarray of shape (A,)
         Those tried, from the largest.
     scores : ndarray of shape (A,)
@@ -67,7 +70,7 @@ def is_correct(decisions, labels):
     return decisions.argmax(axis=-1) == labels
 
 
-def choose_alpha(accuracies, decisions_of, labels, weights):
+def choose_alpha(accuracies, decisions_of, labels, weights, units):
     """Choose by the accuracy on held-out samples, with NumPy.
 
     Accuracy is what a classifier is for: the squared error prefers an alpha some ten
@@ -83,6 +86,8 @@ def choose_alpha(accuracies, decisions_of, labels, weights):
     labels : array of shape (n,)
     weights : array of shape (n,)
         Of sum 1.
+    units : array of shape (n,)
+        Samples with the same number, counted from 0, are not independent.
 
     Returns
     -------
@@ -90,9 +95,12 @@ def choose_alpha(accuracies, decisions_of, labels, weights):
     factor : float
         Of the decisions, for probabilities.
     """
-    accuracies, labels, weights = map(to_numpy, (accuracies, labels, weights))
+    accuracies, labels, weights, units = map(
+        to_numpy, (accuracies, labels, weights, units)
+    )
     highest = accuracies.max()
-    error = np.sqrt(max(highest * (1 - highest), 0) * np.sum(weights**2))
+    shares = np.bincount(units, weights)
+    error = np.sqrt(max(highest * (1 - highest), 0) * np.sum(shares**2))
     # Sums of the same weights in another order count as equal.
     tied = np.flatnonzero(accuracies >= highest - error - 1e-10)
     calibrations = [
@@ -103,7 +111,15 @@ def choose_alpha(accuracies, decisions_of, labels, weights):
 
 
 def fit_classifier(
-    features, labels, weights, *, head, xp=np, alphas=None, n_held_out=0
+    features,
+    labels,
+    weights,
+    *,
+    head,
+    xp=np,
+    alphas=None,
+    units=None,
+    splits=None,
 ):
     """Fit a linear head for classes.
 
@@ -120,34 +136,63 @@ def fit_classifier(
         The namespace to compute with, ``numpy`` or ``cupy``.
     alphas : ndarray of shape (A,) or None
         Positive, from the largest; None is a grid of the head's own.
-    n_held_out : int, default=0
-        How many of the last rows choose alpha, for features that were learned from
-        the others; 0 leaves the choice of rows to the head.
+    units : ndarray of shape (n,) or None, default=None
+        Samples with the same number, counted from 0, are held out together. With
+        ``"ridge"`` and no splits they must have the same features. None takes every
+        sample as one.
+    splits : list of tuple of ndarray, or None, default=None
+        Rows that train and rows held out to choose alpha; None leaves the choice to
+        the head: one unit after the other, or folds.
 
     Returns
     -------
     fitted : FittedHead
+
+    Raises
+    ------
+    ValueError
+        The weights are beyond the range of float64.
     """
     targets = one_vs_rest(labels, labels.max() + 1)
     weights = weights / weights.sum()
-    labels, targets, weights = map(xp.asarray, (labels, targets, weights))
+    units = np.arange(len(labels)) if units is None else units
+    if splits is None and head != "ridge":
+        if units.max() == 0:
+            # Equal features tell a head nothing but how frequent the classes are, so
+            # that none of the samples need be held out from it.
+            splits = [(np.arange(len(labels)),) * 2]
+        else:
+            splits = complements(held_out_folds(labels, units), len(labels))
+    labels, targets, weights, units = map(xp.asarray, (labels, targets, weights, units))
+    if splits is not None:
+        splits = [tuple(map(xp.asarray, split)) for split in splits]
     fit = _fit_ridge if head == "ridge" else _fit_by_newton
     small = features.size < SMALL_VALUES
     with single_threaded_blas() if small else nullcontext():
-        return fit(features, labels, targets, weights, head, alphas, n_held_out)
+        return fit(features, labels, targets, weights, head, alphas, units, splits)
 
 
-def _fit_ridge(values, labels, targets, weights, head, alphas, n_held_out):
+def training_weights(weights, train):
+    """Return weights of which those beside the rows ``train`` are 0.
+
+    Rows are so left out of a training without a copy of the others.
+    """
+    training = namespace(weights).zeros_like(weights)
+    training[train] = weights[train]
+    return training
+
+
+def _fit_ridge(values, labels, targets, weights, head, alphas, units, splits):
     features = StandardizedFeatures.from_values(values, weights)
     alphas = GRIDS[head] if alphas is None else alphas
-    if n_held_out:
+    if splits is not None:
         accuracies, best, factor = _choose_ridge(
-            values, labels, targets, weights, alphas, len(values) - n_held_out
+            features.values, labels, targets, weights, alphas, units, splits
         )
         path = RidgePath.from_features(features, targets, alphas[best : best + 1])
         coef, intercept = features.original_units(path.solve(0), path.intercept)
-        return FittedHead(coef, intercept, alphas, to_numpy(accuracies), best, factor)
-    path = RidgePath.from_features(features, targets, alphas)
+        return FittedHead(coef, intercept, alphas, accuracies, best, factor)
+    path = RidgePath.from_features(features, targets, alphas, units)
 
     def statistic(rows, predictions):
         correct = is_correct(predictions, labels[rows, np.newaxis])
@@ -155,74 +200,44 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, n_held_out):
 
     accuracies, leverages = path.summarize(statistic)
     best, factor = choose_alpha(
-        accuracies, lambda i: path.leave_one_out_of(i, leverages), labels, weights
+        accuracies,
+        lambda i: path.leave_one_out_of(i, leverages),
+        labels,
+        weights,
+        units,
     )
     coef, intercept = features.original_units(path.solve(best), path.intercept)
     return FittedHead(coef, intercept, alphas, to_numpy(accuracies), best, factor)
 
 
-def _choose_ridge(values, labels, targets, weights, alphas, n_train):
-    """Fit the first rows and choose alpha by the others; see ``choose_alpha``."""
-    path = RidgePath.from_features(
-        StandardizedFeatures.from_values(values[:n_train], weights[:n_train]),
-        targets[:n_train],
-        alphas,
-    )
-    decisions = path.predict(values[n_train:])
-    labels = labels[n_train:]
-    weights = weights[n_train:] / weights[n_train:].sum()
+def _choose_ridge(values, labels, targets, weights, alphas, units, splits):
+    """Choose alpha by the held-out rows of splits; see ``choose_alpha``."""
+    decisions = []
+    for train, held_out in splits:
+        training = training_weights(weights, train)
+        features = StandardizedFeatures.from_values(values, training, 0)
+        path = RidgePath.from_features(features, targets, alphas)
+        decisions.append(path.predict(held_out))
+    xp = namespace(weights)
+    decisions = xp.concatenate(decisions)
+    held_out = xp.concatenate([rows for _, rows in splits])
+    labels, weights = labels[held_out], weights[held_out] / weights[held_out].sum()
     correct = is_correct(decisions, labels[:, np.newaxis])
-    accuracies = weights @ correct.astype(np.float64)
-    best, factor = choose_alpha(accuracies, lambda i: decisions[:, i], labels, weights)
+    accuracies = to_numpy(weights @ correct.astype(np.float64))
+    best, factor = choose_alpha(
+        accuracies, lambda i: decisions[:, i], labels, weights, units[held_out]
+    )
     return accuracies, best, factor
-
-
-def fit_ridge_regressor(values, targets, alphas=None, *, xp=np):
-    """Fit ridge on real targets.
-
-    Parameters
-    ----------
-    values : array of shape (n, d), float32 or float64
-        Of the namespace ``xp``, or NumPy's.
-    targets : ndarray of shape (n, m), float64
-    xp : module, default=numpy
-        The namespace to compute with, ``numpy`` or ``cupy``.
-    alphas : ndarray of shape (A,) or None
-
-    Returns
-    -------
-    fitted : FittedHead
-        The scores are leave-one-out R2, averaged over the targets.
-    posterior : Posterior
-    """
-    targets = xp.asarray(targets)
-    features = StandardizedFeatures.from_values(values, xp.ones(len(values)))
-    alphas = GRIDS["ridge"] if alphas is None else alphas
-    path = RidgePath.from_features(features, targets, alphas)
-
-    def statistic(rows, predictions):
-        return ((targets[rows, np.newaxis] - predictions) ** 2).sum(axis=0)
-
-    errors, leverages = path.summarize(statistic)
-    variation = ((targets - path.intercept) ** 2).sum(axis=0)
-    # A constant target is predicted by its mean, whatever alpha.
-    scores = 1 - (errors / xp.where(variation > 0, variation, np.inf)).mean(axis=1)
-    scores = to_numpy(scores)
-    best = int(scores.argmax())
-    predictions = path.leave_one_out_of(best, leverages)
-    coef, intercept = features.original_units(path.solve(best), path.intercept)
-    fitted = FittedHead(coef, intercept, alphas, scores, best)
-    return fitted, Posterior.from_path(path, best, predictions, leverages[:, best])
 
 
 class _Problem:
     """One training set, on which a loss is minimised alpha after alpha."""
 
-    def __init__(self, values, targets, weights, loss):
+    def __init__(self, values, targets, weights, loss, errors=0.0):
         self._weights = weights[:, np.newaxis] / weights.sum()
         self._targets = targets
         self._loss = loss
-        self.features = StandardizedFeatures.from_values(values, weights)
+        self.features = StandardizedFeatures.from_values(values, weights, 0, errors)
         self._products = Products(self.features)
         self.theta = self.features.xp.zeros((values.shape[1] + 1, targets.shape[1]))
 
@@ -234,39 +249,40 @@ class _Problem:
         return decisions
 
 
-def _fit_by_newton(values, labels, targets, weights, head, alphas, n_held_out):
+def _fit_by_newton(values, labels, targets, weights, head, alphas, units, splits):
     """Choose alpha on held-out folds, then fit all samples."""
-    spectrum = None
+    spectrum, errors = None, 0.0
+    ones = namespace(weights).ones(len(values))
+    original = StandardizedFeatures.from_values(values, ones)
+    values = original.values
     if values.shape[0] < values.shape[1]:
         # The solutions lie in the span of the samples: their coordinates there are
         # all that is needed, and fewer.
-        ones = namespace(weights).ones(len(values))
-        original = StandardizedFeatures.from_values(values, ones)
         spectrum = Spectrum.from_features(original)
         if spectrum.eigenvalues.size == 0:
             # Constant features have no coordinates.
             spectrum = None
         else:
             values = spectrum.coordinates().astype(values.dtype)
-    folds = [np.arange(len(values) - n_held_out, len(values))] if n_held_out else None
-    folds = follow_path(values, labels, targets, weights, head, alphas, folds)
+            errors = spectrum.coordinate_errors()
+    folds = follow_path(values, labels, targets, weights, head, alphas, splits, errors)
     best, factor = choose_alpha(
         folds.accuracies,
         lambda i: folds.decisions[i],
         labels[folds.held_out],
         folds.weights,
+        units[folds.held_out],
     )
-    problem = _Problem(values, targets, weights, LOSSES[head])
+    problem = _Problem(values, targets, weights, LOSSES[head], errors)
     problem.theta = folds.thetas[best]
     problem.minimize(folds.alphas[best])
-    coef, intercept = problem.features.original_units(
-        problem.theta[:-1].T, problem.theta[-1]
-    )
-    if spectrum is not None:
-        xp = original.xp
-        coef = spectrum.expand(xp.asarray(coef.T.astype(np.float64))).T
-        intercept = xp.asarray(intercept)
-        coef, intercept = original.original_units(coef, intercept)
+    coef, intercept = problem.theta[:-1].T, problem.theta[-1]
+    if spectrum is None:
+        original = replace(problem.features, exponent=original.exponent)
+    else:
+        coef, intercept = problem.features.of_values(coef, intercept)
+        coef = spectrum.expand(coef.T).T
+    coef, intercept = original.original_units(coef, intercept)
     return FittedHead(coef, intercept, folds.alphas, folds.accuracies, best, factor)
 
 
@@ -297,29 +313,31 @@ class FoldPath:
     thetas: list
 
 
-def follow_path(values, labels, targets, weights, head, alphas, folds=None):
-    """Minimise on every fold along the path; see ``fit_classifier``.
+def follow_path(values, labels, targets, weights, head, alphas, splits, errors=0.0):
+    """Minimise on every training part along the path; see ``fit_classifier``.
 
-    Without ``folds``, a list of rows to hold out, they are ``held_out_folds``.
+    ``errors`` are those of the values: see ``StandardizedFeatures.from_values``.
 
     Returns
     -------
     path : FoldPath
     """
     loss = LOSSES[head]
-    patience = PATIENCE if alphas is None else np.inf
+    stops = alphas is None
     alphas = GRIDS[head] if alphas is None else alphas
     xp = namespace(weights)
-    folds = held_out_folds(to_numpy(labels)) if folds is None else folds
-    folds = [xp.asarray(fold) for fold in folds]
-    problems = []
-    for fold in folds:
-        # A weight of zero leaves rows out of the training without copying the rest.
-        training = weights.copy()
-        training[fold] = 0
-        problems.append(_Problem(values, targets, training, loss))
+    problems = [
+        _Problem(values, targets, training_weights(weights, train), loss, errors)
+        for train, _ in splits
+    ]
+    folds = [held_out for _, held_out in splits]
     held_out = xp.concatenate(folds)
     held_weights = weights[held_out] / weights[held_out].sum()
+
+    def held_out_loss(decisions):
+        return loss(decisions, targets[held_out], held_weights[:, np.newaxis])[0]
+
+    nothing = held_out_loss(xp.zeros((len(held_out), targets.shape[1])))
     accuracies, losses, decisions, thetas = [], [], [], []
     for alpha in alphas:
         predicted = [
@@ -330,10 +348,8 @@ def follow_path(values, labels, targets, weights, head, alphas, folds=None):
         thetas.append(problems[0].theta)
         correct = is_correct(decisions[-1], labels[held_out])
         accuracies.append(float(held_weights @ correct.astype(np.float64)))
-        losses.append(
-            loss(decisions[-1], targets[held_out], held_weights[:, np.newaxis])[0]
-        )
-        if len(losses) - 1 - int(np.argmin(losses)) >= patience:
+        losses.append(held_out_loss(decisions[-1]))
+        if stops and _is_at_end(losses, nothing):
             break
     return FoldPath(
         alphas[: len(losses)],
@@ -343,3 +359,22 @@ def follow_path(values, labels, targets, weights, head, alphas, folds=None):
         decisions,
         thetas,
     )
+
+
+def _is_at_end(losses, nothing):
+    """Return whether smaller alphas are not worth trying.
+
+    Parameters
+    ----------
+    losses : list of float
+        Held-out losses, of the largest alpha first.
+    nothing : float
+        The loss of decisions of 0.
+    """
+    least, waited = losses[0], 0
+    for loss in losses[1:]:
+        if loss < (1 - NEGLIGIBLE) * least:
+            least, waited = loss, 0
+        else:
+            waited += 1
+    return waited >= PATIENCE or losses[-1] < NEGLIGIBLE * nothing

@@ -8,14 +8,23 @@ from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._heads._standardize import blocks
 
 
+def _bounded_ldexp(values, exponents):
+    """Return values >= 0 times powers of two, or the largest number."""
+    xp = namespace(values)
+    with np.errstate(over="ignore"):
+        values = xp.ldexp(values, exponents)
+    return xp.minimum(values, float(np.finfo(values.dtype).max))
+
+
 @dataclass(frozen=True)
 class Posterior:
     """The Gaussian process whose mean is a ridge solution.
 
-    With x standardized, G = X^T X / n and the noise's variance s^2, a new target has
-    the variance s^2 (1 + 1/n + x^T (G + alpha I)^(-1) x / n) (Rasmussen and Williams,
-    Gaussian Processes for Machine Learning, 2006, eq. 2.9, and 1/n for the
-    intercept). The inverse is I / alpha - F F^T.
+    With x standardized, G = X^T diag(w) X / n and the noise's variance s^2, a new
+    target has the variance s^2 (1 + 1/n + x^T (G + alpha I)^(-1) x / n) (Rasmussen and
+    Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.9, and 1/n for the
+    intercept). The inverse is I / alpha - F F^T. A sample of weight w, of mean 1, is
+    a target with the noise s^2 / w.
 
     Attributes
     ----------
@@ -28,6 +37,10 @@ class Posterior:
     alpha : float
     n_samples : int
     noise_variance : ndarray of shape (m,)
+        In squared units of the targets over two to their exponents.
+    exponent : int
+        ``mean`` and ``scale`` are those of the features over two to this power.
+    target_exponents : int or ndarray of shape (m,), int
     """
 
     mean: np.ndarray
@@ -36,9 +49,12 @@ class Posterior:
     alpha: float
     n_samples: int
     noise_variance: np.ndarray
+    # Models of version 0.1.0 have no exponents.
+    exponent: int = 0
+    target_exponents: np.ndarray | int = 0
 
     @classmethod
-    def from_path(cls, path, best, predictions, leverages):
+    def from_path(cls, path, best, noise_variance):
         """Build the posterior of one of a path's solutions.
 
         Parameters
@@ -46,32 +62,40 @@ class Posterior:
         path : RidgePath
         best : int
             Which of the alphas.
-        predictions : array of shape (n, m)
-            Leave-one-out predictions.
-        leverages : array of shape (n,)
+        noise_variance : array of shape (m,)
 
         Returns
         -------
         posterior : Posterior
             Its arrays are NumPy's.
         """
-        xp = namespace(predictions)
         alpha = path.alphas[best]
         eigenvalues = path.spectrum.eigenvalues
         # 1 / alpha - 1 / (e + alpha)
         lost = eigenvalues / (alpha * (eigenvalues + alpha))
-        factor = path.spectrum.directions() * xp.sqrt(lost)
-        # e_i^2 / (1 - h_i), as the leave-one-out residual is e_i / (1 - h_i).
-        residuals = path.targets - predictions
-        rest = xp.maximum(1 - leverages, 0)
+        factor = path.spectrum.directions() * namespace(lost).sqrt(lost)
         features = path.spectrum.features
         return cls(
             to_numpy(features.mean),
             features.scale,
             to_numpy(factor),
             float(alpha),
-            len(residuals),
-            to_numpy(rest @ residuals**2 / len(residuals)),
+            len(path.targets),
+            to_numpy(noise_variance),
+            features.exponent,
+        )
+
+    @property
+    def original_noise_variance(self):
+        """The noise's variance in the targets' squared unit, (m,)."""
+        return _bounded_ldexp(self.noise_variance, 2 * self.target_exponents)
+
+    def targets_fit(self, dtype):
+        """Return whether a dtype holds numbers of the size of the targets."""
+        limits = np.finfo(dtype)
+        exponents = np.asarray(self.target_exponents)
+        return bool(
+            (exponents < limits.maxexp).all() and (exponents > limits.minexp).all()
         )
 
     def deviation(self, values):
@@ -81,12 +105,29 @@ class Posterior:
         """
         xp = namespace(values)
         mean, factor = xp.asarray(self.mean), xp.asarray(self.factor)
-        ratios = np.empty(len(values))
+        spreads = np.empty(len(values))
         for rows in blocks(*values.shape):
-            block = (values[rows].astype(np.float64) - mean) / self.scale
+            block, exponents = self._standardize(values[rows].astype(np.float64), mean)
             captured = xp.square(block @ factor).sum(axis=1)
             spread = xp.square(block).sum(axis=1) / self.alpha - captured
             # Rounding can take a little more away than there was.
-            ratios[rows] = to_numpy(xp.maximum(spread, 0))
-        ratios = 1 + (1 + ratios) / self.n_samples
-        return np.sqrt(ratios[:, np.newaxis] * self.noise_variance)
+            root = xp.sqrt(xp.maximum(spread, 0) / self.n_samples)
+            spreads[rows] = to_numpy(_bounded_ldexp(root, exponents))
+        ratios = np.hypot(np.sqrt(1 + 1 / self.n_samples), spreads)
+        deviations = ratios[:, np.newaxis] * np.sqrt(self.noise_variance)
+        return _bounded_ldexp(deviations, self.target_exponents)
+
+    def _standardize(self, block, mean):
+        """Return rows over powers of two of their size once standardized, and these.
+
+        Rows of any size so neither overflow nor vanish when they are squared.
+        """
+        xp = namespace(block)
+        largest = abs(block).max(axis=1, keepdims=True)
+        units = xp.where(largest > 0, xp.frexp(largest)[1], self.exponent)
+        units = xp.maximum(units, self.exponent)
+        block = xp.ldexp(block, -units) - xp.ldexp(mean, self.exponent - units)
+        block /= self.scale
+        sizes = xp.frexp(abs(block).max(axis=1))[1]
+        block = xp.ldexp(block, -sizes[:, np.newaxis])
+        return block, sizes + units[:, 0] - self.exponent

@@ -1,6 +1,7 @@
 """A head at one alpha, refitted as the features under it change."""
 
 from dataclasses import replace
+from math import ldexp
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
         Of the namespace of all others, or NumPy's.
     targets : array of shape (n, m)
     weights : array of shape (n,)
-        Their scale is divided out.
+        Their scale is divided out; 0 leaves a row out.
     head : {"ridge", "linear_svm", "logistic"}
     alpha : float
     scale : float or None
@@ -42,10 +43,12 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
         Of the features.
     scale : float
     objective : float
+    decisions : array of shape (n, m), float64
+        Of all rows.
     """
     features = StandardizedFeatures.from_values(values, weights)
     if scale is not None:
-        features = replace(features, scale=scale)
+        features = replace(features, scale=ldexp(scale, -features.exponent))
     products = Products(features)
     shares = features.weights[:, np.newaxis] / len(values)
     if head == "ridge":
@@ -61,7 +64,8 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
     value, _, _ = TRAINING_LOSSES[head](decisions, targets, shares)
     return (
         theta,
-        features.mean,
-        features.scale,
+        features.original_mean,
+        features.original_scale,
         value + alpha / 2 * float((theta[:-1] ** 2).sum()),
+        decisions,
     )

@@ -26,6 +26,11 @@ class RidgePath:
     intercept : array of shape (m,)
     projected : array of shape (r, m)
         V^T X^T diag(w) y / n.
+    left_out_targets : array of shape (n, m)
+        Weighted mean of the targets that are left out with each sample: its own, and
+        those of others with the same features.
+    left_out_weights : array of shape (n,)
+        Sum of their weights.
     """
 
     spectrum: Spectrum
@@ -33,16 +38,25 @@ class RidgePath:
     alphas: np.ndarray
     intercept: np.ndarray
     projected: np.ndarray
+    left_out_targets: np.ndarray
+    left_out_weights: np.ndarray
 
     @classmethod
-    def from_features(cls, features, targets, alphas):
-        """Decompose standardized features and project the targets."""
+    def from_features(cls, features, targets, alphas, units=None):
+        """Decompose standardized features and project the targets.
+
+        Samples with the same number in ``units`` (n,) have the same features and are
+        left out together; None says that there are none.
+        """
         spectrum = Spectrum.from_features(features)
         weights = features.weights
         intercept = weights @ targets / len(targets)
         projected = spectrum.transposed_product(targets - intercept) / len(targets)
         alphas = features.xp.asarray(alphas)
-        return cls(spectrum, targets, alphas, intercept, projected)
+        left_out = (targets, weights)
+        if units is not None and int(units.max()) + 1 < len(units):
+            left_out = _unit_means(targets, weights, units)
+        return cls(spectrum, targets, alphas, intercept, projected, *left_out)
 
     def _inverse(self, alphas):
         """Return 1 / (e + alpha), (r, number of alphas)."""
@@ -55,6 +69,10 @@ class RidgePath:
         h_i = w_i / n (1 + x_i^T (X^T diag(w) X / n + alpha I)^(-1) x_i) (Allen's
         PRESS; Golub, Heath and Wahba, Technometrics 1979), where the mean
         and the scale of all features are kept.
+
+        Samples of equal features x count as one: their part of the loss is, but for a
+        constant, that of one sample with their mean target and the sum of their
+        weights, so that the formula holds with these in the places of y_i and w_i.
 
         Parameters
         ----------
@@ -76,8 +94,9 @@ class RidgePath:
             fitted = fitted.reshape(-1, len(alphas), m) + self.intercept
             block *= block
             leverages = 1.0 + block @ inverse.astype(dtype, copy=False)
-            leverages *= self.spectrum.features.weights[rows, np.newaxis] / n
-            yield rows, self._without(self.targets[rows], fitted, leverages), leverages
+            leverages *= self.left_out_weights[rows, np.newaxis] / n
+            left_out = self.left_out_targets[rows]
+            yield rows, self._without(left_out, fitted, leverages), leverages
 
     @staticmethod
     def _without(targets, fitted, leverages):
@@ -108,19 +127,46 @@ class RidgePath:
             leverages[rows] = block_leverages
         return total, leverages
 
-    def predict(self, values):
-        """Return the predictions of every alpha for new rows, (n, A, m)."""
+    def predict(self, chosen):
+        """Return the predictions of every alpha for some rows of the features.
+
+        Parameters
+        ----------
+        chosen : array of shape (k,)
+            Positions of rows, which had a weight of 0.
+
+        Returns
+        -------
+        predictions : array of shape (k, A, m)
+        """
         n_alphas, m = len(self.alphas), self.targets.shape[1]
         solutions = self._inverse(self.alphas)[:, :, np.newaxis]
         solutions = solutions * self.projected[:, np.newaxis]
         coef = self.spectrum.expand(solutions.reshape(len(solutions), -1))
+        coef = coef.astype(self.spectrum.features.dtype)
+        parts = [block @ coef for block in self._standardized(chosen)]
+        products = namespace(coef).concatenate(parts)
+        return products.reshape(-1, n_alphas, m) + self.intercept
+
+    def spreads(self, chosen):
+        """Return x^T (X^T diag(w) X / n + alpha I)^(-1) x of some rows, (k, A)."""
+        directions = self.spectrum.directions()
+        inverse = self._inverse(self.alphas)
+        spreads = []
+        for block in self._standardized(chosen):
+            block = block.astype(np.float64)
+            captured = (block @ directions) ** 2
+            # Rounding can take a little more away than there was.
+            rest = (block**2).sum(axis=1) - captured.sum(axis=1)
+            rest = namespace(rest).maximum(rest, 0)[:, np.newaxis]
+            spreads.append(captured @ inverse + rest / self.alphas)
+        return namespace(directions).concatenate(spreads)
+
+    def _standardized(self, chosen):
+        """Yield blocks of some rows of the features, standardized."""
         features = self.spectrum.features
-        parts = [
-            features.standardize(features.xp.asarray(values[rows]))
-            @ coef.astype(features.dtype)
-            for rows in blocks(*values.shape)
-        ]
-        return features.xp.concatenate(parts).reshape(-1, n_alphas, m) + self.intercept
+        for part in blocks(len(chosen), features.shape[1]):
+            yield features.standardize(features.rows(chosen[part]))
 
     def solve(self, index):
         """Return the solution of one of the alphas on the standardized features.
@@ -141,4 +187,33 @@ class RidgePath:
         """
         fitted = self.spectrum.products(self._rotated(index)) + self.intercept
         leverages = leverages[:, index : index + 1]
-        return self._without(self.targets, fitted[:, np.newaxis], leverages)[:, 0]
+        fitted = fitted[:, np.newaxis]
+        return self._without(self.left_out_targets, fitted, leverages)[:, 0]
+
+    def noise_variance(self, predictions, leverages):
+        """Return the variance of the targets around the regression function, (m,).
+
+        With the leave-one-out residual e_i / (1 - h_i) of sample i, of a weight w_i
+        around 1, w_i e_i^2 / (1 - h_i) has the expectation s^2. Of samples of equal
+        features it is that of their mean, and what they vary around it is added.
+
+        Parameters
+        ----------
+        predictions : array of shape (n, m)
+            Leave-one-out predictions of one alpha.
+        leverages : array of shape (n,)
+        """
+        weights = self.spectrum.features.weights
+        rest = namespace(leverages).maximum(1 - leverages, 0)
+        squares = (weights * rest) @ (self.left_out_targets - predictions) ** 2
+        squares = squares + weights @ (self.targets - self.left_out_targets) ** 2
+        return squares / len(self.targets)
+
+
+def _unit_means(targets, weights, units):
+    """Return the mean target (n, m) and the weight (n,) of each sample's unit."""
+    xp = namespace(targets)
+    total = xp.bincount(units, weights)
+    sums = [xp.bincount(units, weights * column) for column in targets.T]
+    means = xp.stack(sums, axis=1) / total[:, np.newaxis]
+    return means[units], total[units]

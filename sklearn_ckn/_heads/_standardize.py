@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import frexp, ldexp
 
 import numpy as np
 from sklearn.utils import gen_batches
@@ -13,7 +14,8 @@ from sklearn_ckn._arrays import (
     to_namespace,
     to_numpy,
 )
-from sklearn_ckn._norms import square_sums
+from sklearn_ckn._heads._affine import stored_affine
+from sklearn_ckn._heads._rounding import is_constant
 
 # Values in a block of features: 32 MB of float32.
 BLOCK_VALUES = 2**23
@@ -24,53 +26,102 @@ def blocks(length, row_values):
     return gen_batches(length, max(1, BLOCK_VALUES // max(1, row_values)))
 
 
+def unit_exponent(values):
+    """Return the exponent of the unit in which features are computed.
+
+    Products of three numbers of the size of features whose exponent is 0 neither
+    overflow nor vanish: they are computed as they come. Others are to be divided by
+    two to the power of the exponent, which brings the largest between 1/2 and 1.
+
+    Parameters
+    ----------
+    values : array of shape (n, d), float32 or float64
+
+    Returns
+    -------
+    exponent : int
+    """
+    exponent = frexp(max(float(values.max()), -float(values.min())))[1]
+    return exponent if abs(exponent) > np.finfo(values.dtype).maxexp // 3 else 0
+
+
 @dataclass(frozen=True)
 class StandardizedFeatures:
     """Features minus their mean, over their root mean square norm.
 
+    Columns that are constant to rounding hold nothing: they are standardized to 0.
+
     Attributes
     ----------
     values : array of shape (n, d), float32 or float64
-        Of the namespace of all other arrays, or NumPy's: features that are too many
-        for a GPU go there block by block.
+        The features over 2^exponent, which is a copy of them only if the exponent is
+        not 0. Of the namespace of all other arrays, or NumPy's: features that are too
+        many for a GPU go there block by block.
     weights : array of shape (n,), float64
         Sample weights of mean 1.
     mean : array of shape (d,), float64
-        Weighted mean of the rows.
+        Weighted mean of the values' rows.
     scale : float
-        Weighted root mean square norm of the centred rows; 1 where that is 0, or no
-        more than the rounding of the mean.
+        Weighted root mean square norm of the centred rows of the values; the norm of
+        the mean, or 1, where all columns are constant.
+    varying : array of shape (d,), bool
+        Which columns are not constant.
+    exponent : int
     """
 
     values: np.ndarray
     weights: np.ndarray
     mean: np.ndarray
     scale: float
+    varying: np.ndarray
+    exponent: int = 0
 
     @classmethod
-    def from_values(cls, values, weights):
+    def from_values(cls, values, weights, exponent=None, errors=0.0):
         """Measure the mean and the scale in two passes over blocks of rows.
 
-        The weights say with which namespace all is computed.
+        Parameters
+        ----------
+        values : array of shape (n, d), float32 or float64
+        weights : array of shape (n,)
+            They say with which namespace all is computed.
+        exponent : int or None, default=None
+            None chooses it by ``unit_exponent``; 0 takes parts of features whose
+            unit is right as they are.
+        errors : float or array of shape (d,), default=0.0
+            What columns may vary by and still be constant, beside their rounding.
+
+        Returns
+        -------
+        features : StandardizedFeatures
         """
         n, d = values.shape
+        exponent = unit_exponent(values) if exponent is None else exponent
+        if exponent:
+            values = namespace(values).ldexp(values, -exponent)
         weights = weights / weights.mean()
         xp = namespace(weights)
         mean = xp.zeros(d)
         for rows in blocks(n, d):
             mean += weights[rows] @ xp.asarray(values[rows])
         mean /= n
-        centred = cls(values, weights, mean, 1.0)
-        mean_square = (
-            sum(
-                weights[rows] @ square_sums(block)
-                for rows, block in centred.row_blocks()
-            )
-            / n
-        )
-        scale = float(mean_square) ** 0.5
-        rounding = np.finfo(values.dtype).eps * float(xp.linalg.norm(mean))
-        return cls(values, weights, mean, scale if scale > rounding else 1.0)
+        everything = xp.ones(d, dtype=bool)
+        centred = cls(values, weights, mean, 1.0, everything)
+        # The rows are centred by the rounded mean; what that leaves is measured.
+        mean = mean.astype(values.dtype).astype(np.float64)
+        rest, squares = xp.zeros((2, d))
+        for rows, block in centred.row_blocks():
+            rest += weights[rows] @ block
+            block *= block
+            squares += weights[rows] @ block
+        rest /= n
+        mean += rest
+        variances = xp.maximum(squares / n - rest**2, 0)
+        varying = ~is_constant(variances, mean, values.dtype, exponent)
+        varying &= xp.sqrt(variances) > errors
+        scale = float((variances * varying).sum()) ** 0.5
+        scale = scale or float(xp.linalg.norm(mean)) or 1.0
+        return cls(values, weights, mean, scale, varying, exponent)
 
     @property
     def shape(self):
@@ -83,9 +134,24 @@ class StandardizedFeatures:
         return self.values.dtype
 
     @property
+    def original_scale(self):
+        """The scale in the unit of the features as they came."""
+        return ldexp(self.scale, self.exponent)
+
+    @property
+    def original_mean(self):
+        """The mean in the unit of the features as they came, (d,)."""
+        return self.xp.ldexp(self.mean, self.exponent)
+
+    @property
     def xp(self):
         """Namespace of what is computed."""
         return namespace(self.weights)
+
+    @cached_property
+    def column_scales(self):
+        """What the centred columns are divided by, (d,): infinite if constant."""
+        return self.xp.where(self.varying, self.scale, np.inf)
 
     @cached_property
     def root_weights(self):
@@ -125,7 +191,7 @@ class StandardizedFeatures:
         block : ndarray of the shape and dtype of ``values``
         """
         block = values - self.mean[columns].astype(values.dtype)
-        block /= values.dtype.type(self.scale)
+        block /= self.column_scales[columns].astype(values.dtype)
         return block
 
     def row_blocks(self):
@@ -169,14 +235,15 @@ class StandardizedFeatures:
         """Return X^T right, (d, m), for a ``right`` of shape (n, m), in float64.
 
         Dual coefficients are of the order 1 / alpha and cancel in this product,
-        which float32 would not survive.
+        which features standardized in float32 would not survive.
         """
         total = self.xp.zeros((self.shape[1], right.shape[1]))
-        for rows, block in self.row_blocks():
-            total += block.T.astype(np.float64) @ right[rows]
+        for rows in blocks(*self.shape):
+            block = self.standardize(self.rows(rows).astype(np.float64))
+            total += block.T @ right[rows]
         return total
 
-    def original_units(self, coef, intercept):
+    def of_values(self, coef, intercept):
         """Turn a linear function of standardized features into one of the values.
 
         Parameters
@@ -186,9 +253,39 @@ class StandardizedFeatures:
 
         Returns
         -------
-        coef : ndarray of shape (m, d), dtype of the values
-        intercept : ndarray of shape (m,), dtype of the values
+        coef : array of shape (m, d), float64
+        intercept : array of shape (m,), float64
         """
-        coef = coef / self.scale
-        intercept = intercept - coef @ self.mean
-        return to_numpy(coef.astype(self.dtype)), to_numpy(intercept.astype(self.dtype))
+        coef = coef / self.column_scales
+        return coef, intercept - coef @ self.mean
+
+    def original_units(self, coef, intercept, target_exponents=0):
+        """Turn a linear function of standardized features into one of the features.
+
+        Parameters
+        ----------
+        coef : array of shape (m, d), float64
+        intercept : array of shape (m,), float64
+        target_exponents : int or array of shape (m,), int, default=0
+            The function's values are to be multiplied by two to these powers.
+
+        Returns
+        -------
+        coef : ndarray of shape (m, d)
+        intercept : ndarray of shape (m,)
+            In the dtype of the features, or in float64 if float32 cannot hold them.
+
+        Raises
+        ------
+        ValueError
+            The weights are beyond the range of float64.
+        """
+        coef, intercept = self.of_values(coef, intercept)
+        return stored_affine(
+            to_numpy(coef),
+            to_numpy(intercept),
+            self.dtype,
+            self.scale,
+            to_numpy(target_exponents) - self.exponent,
+            to_numpy(target_exponents),
+        )

@@ -6,71 +6,18 @@ from math import prod
 
 import numpy as np
 
-from sklearn_ckn._arrays import namespace, to_numpy
+from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._blocks import encode_blocks
 from sklearn_ckn._heads import TRAINING_LOSSES, is_correct, refit_head
 from sklearn_ckn._images import compute_dtype
 from sklearn_ckn._layer import map_shapes
+from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._training._augment import augment_images
+from sklearn_ckn._training._head import Head
 from sklearn_ckn._training._network import TrainedNetwork
-from sklearn_ckn._training._objective import Head, batch_gradients
-from sklearn_ckn._training._optimizer import SphereOptimizer, scheduled_rate
-
-# Step of the head between its refits. With features of mean square norm 1 the
-# curvature of every loss is at most 1, on average over the batches.
-HEAD_RATE = 0.5
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """Images with targets, the last of them held out of the training.
-
-    Attributes
-    ----------
-    images : array of shape (n, H, W, C)
-        NumPy's, or of the engine's namespace.
-    labels : ndarray of shape (n,)
-        Positions of the classes.
-    targets : ndarray of shape (n, m)
-        +1 and -1.
-    weights : ndarray of shape (n,)
-        Of mean 1 over the training part.
-    n_train : int
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
-    n_train: int
-
-    @property
-    def n_held_out(self):
-        """How many of the last images are held out."""
-        return len(self.labels) - self.n_train
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """What the training loop is told.
-
-    Attributes
-    ----------
-    head, alpha, n_epochs, batch_size, learning_rate, schedule, learn_beta, augment
-        See ``SupervisedCKNClassifier``; numbers all.
-    flip_average : bool
-    """
-
-    head: str
-    alpha: float
-    n_epochs: int
-    batch_size: int
-    learning_rate: float
-    schedule: str
-    learn_beta: bool
-    augment: object
-    flip_average: bool
+from sklearn_ckn._training._objective import Objective
+from sklearn_ckn._training._optimizer import SphereOptimizer, scheduled_rate, warm_up
 
 
 @dataclass(frozen=True)
@@ -125,17 +72,26 @@ class TrainingLoop:
         self._dtype = compute_dtype(data.images.dtype)
         xp = engine.xp
         self._targets, self._weights = map(xp.asarray, (data.targets, data.weights))
-        self._loss = TRAINING_LOSSES[options.head]
+        self._objective = Objective(
+            TRAINING_LOSSES[options.head], engine, flip_average=options.flip_average
+        )
 
     def start(self, network, features, number=0, scale=None):
         """Fit the head on a network's features; return it as an epoch.
 
-        ``scale`` is that of the features in the objective; None measures it.
+        Parameters
+        ----------
+        network : TrainedNetwork
+        features : list of one array
+            See ``fit_in_memory``.
+        number : int, default=0
+        scale : float or None, default=None
+            That of the features in the objective; None measures it.
         """
-        start = time.perf_counter()
-        return self._finish(
-            number, network, None, features, np.nan, np.nan, start, scale
-        )
+        began = time.perf_counter()
+        head, objective, score = self._refit(features, scale, None)
+        seconds = time.perf_counter() - began
+        return Epoch(number, network, head, objective, np.nan, score, np.nan, seconds)
 
     def epochs(self, epoch):
         """Train from ``epoch`` on, and yield every epoch after it.
@@ -148,41 +104,49 @@ class TrainingLoop:
         network, head = epoch.network, epoch.head
         optimizer = SphereOptimizer(network, self._options.learn_beta)
         for n_done in range(self._options.n_epochs):
-            start = time.perf_counter()
+            began = time.perf_counter()
             losses = []
             for step in self._steps(n_done, network, head, optimizer):
                 value, network, head, rate = step
                 losses.append(value)
-            epoch = self._finish(
-                epoch.number + 1, network, head, None, np.mean(losses), rate, start
+            head, objective, score = self._refit(
+                [self.encode(network)], head.scale, head.theta
             )
-            head = epoch.head
+            epoch = Epoch(
+                epoch.number + 1,
+                network,
+                head,
+                objective,
+                float(np.mean(losses)),
+                score,
+                rate,
+                time.perf_counter() - began,
+            )
             yield epoch
 
     def _steps(self, n_done, network, head, optimizer):
         """Yield the batches' losses, with network, head and rate of each step."""
         options, data = self._options, self._data
-        order = self._rng.permutation(data.n_train)
-        n_batches = max(1, round(data.n_train / options.batch_size))
+        order = self._rng.permutation(data.train)
+        n_batches = max(1, round(len(order) / options.batch_size))
         batches = np.array_split(order, n_batches)
         for i, (rows, images) in enumerate(self._take(batches)):
             progress = (n_done + i / n_batches) / options.n_epochs
             rate = scheduled_rate(options.learning_rate, options.schedule, progress)
+            rate *= warm_up(n_done * n_batches + i, options.n_epochs * n_batches)
             places = self._engine.xp.asarray(rows)
-            gradients = batch_gradients(
+            weights = self._weights[places, np.newaxis] / len(rows)
+            gradients = self._objective.gradients(
                 network,
                 head,
-                self._loss,
                 augment_images(options.augment, images, self._rng),
                 self._targets[places],
-                self._weights[places, np.newaxis] / len(rows),
-                self._engine,
-                flip_average=options.flip_average,
+                weights,
             )
             if not gradients.are_finite:
                 raise FloatingPointError("the loss of a batch or its gradient")
             network = optimizer.step(network, gradients, rate)
-            head = head.moved(gradients.theta, options.alpha, HEAD_RATE)
+            head = gradients.response.moved_head(weights, options.alpha)
             yield gradients.value, network, head, rate
 
     def _take(self, batches):
@@ -218,39 +182,39 @@ class TrainingLoop:
             features[rows] = maps.reshape(len(maps), -1)
         return features
 
-    def _finish(
-        self, number, network, head, features, batch_loss, rate, start, scale=None
-    ):
-        """Refit the head and measure it."""
+    def _refit(self, features, scale, theta):
+        """Return the head on features, the objective and the held-out accuracy.
+
+        Raises
+        ------
+        FloatingPointError
+            The head or the objective is not finite.
+        """
         data, options = self._data, self._options
-        if features is None:
-            features = self.encode(network)
-        n = data.n_train
-        with single_threaded_blas():
-            theta, mean, scale, objective = refit_head(
-                features[:n],
-                self._targets[:n],
-                self._weights[:n],
-                head=options.head,
-                alpha=options.alpha,
-                scale=scale if head is None else head.scale,
-                theta=None if head is None else head.theta,
-            )
-        if not (np.isfinite(objective) and bool(self._engine.xp.isfinite(theta).all())):
-            raise FloatingPointError("the training objective")
-        head = Head(theta, mean, scale)
-        score = np.nan
-        if n < len(data.images):
-            decisions = to_numpy(head.decisions(self._engine.xp.asarray(features[n:])))
-            correct = is_correct(decisions, data.labels[n:])
-            score = float(np.average(correct, weights=data.weights[n:]))
-        return Epoch(
-            number,
-            network,
-            head,
-            float(objective),
-            float(batch_loss),
-            score,
-            rate,
-            time.perf_counter() - start,
+
+        def fit(values, xp):
+            targets, weights = map(xp.asarray, (data.targets, data.training_weights))
+            with single_threaded_blas():
+                return refit_head(
+                    values,
+                    targets,
+                    weights,
+                    head=options.head,
+                    alpha=options.alpha,
+                    scale=scale,
+                    theta=None if theta is None else to_namespace(theta, xp),
+                )
+
+        theta, mean, scale, objective, decisions = fit_in_memory(
+            fit, features, self._engine
         )
+        xp = self._engine.xp
+        head = Head(xp.asarray(theta), xp.asarray(mean), scale)
+        if not (np.isfinite(objective) and bool(xp.isfinite(head.theta).all())):
+            raise FloatingPointError("the training objective")
+        score = np.nan
+        if len(data.held_out):
+            decisions = to_numpy(decisions)[data.held_out]
+            correct = is_correct(decisions, data.labels[data.held_out])
+            score = float(np.average(correct, weights=data.weights[data.held_out]))
+        return head, float(objective), score

@@ -5,7 +5,7 @@ from math import cos, pi
 import numpy as np
 
 from sklearn_ckn._arrays import namespace
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._norms import powers_of_two, row_norms, unit_rows
 
 # Weights of the past in the running means of gradients and of their squares.
 MOMENTUM = 0.9
@@ -14,6 +14,22 @@ SQUARES_MOMENTUM = 0.99
 #: When the schedule "step" divides the rate by ten, in parts of the training: after
 #: epochs 60, 85 and 100 of 105 (Mairal, NIPS 2016, sect. 4.1).
 DROPS = (60 / 105, 85 / 105, 100 / 105)
+
+
+# Steps in which the rate rises, as many as the running mean of the squares reaches
+# back, and no more than this part of the training.
+WARM_UP_STEPS = 100
+WARM_UP_PART = 0.25
+
+
+def warm_up(n_done, n_steps):
+    """Return the part of the rate to take after ``n_done`` of ``n_steps`` steps.
+
+    The first steps have hardly anything to average over: they all are of the full
+    rate, whatever little their gradients agree on (Ma and Yarats, AAAI 2021).
+    """
+    n_rising = min(WARM_UP_STEPS, WARM_UP_PART * n_steps)
+    return min(1.0, (n_done + 1) / n_rising)
 
 
 def scheduled_rate(rate, schedule, progress):
@@ -30,6 +46,13 @@ def tangent(rows, points):
     return rows - (rows * points).sum(axis=1, keepdims=True) * points
 
 
+def safe_norms(rows):
+    """Return the norms (n, 1) of rows of float64 of any magnitude."""
+    largest = abs(rows).max(axis=1, keepdims=True)
+    scale, inverse = powers_of_two(largest)
+    return row_norms(rows * scale)[:, np.newaxis] * inverse
+
+
 class SphereOptimizer:
     """Adam for unit vectors, each an entity with one running mean of its squares.
 
@@ -39,20 +62,20 @@ class SphereOptimizer:
     the sphere by normalisation, and m is projected on the new tangent space
     (Becigneul and Ganea, ICLR 2019, in this simplest form). ``rate`` so is the
     angle, in radians, that an anchor moves at most in a step of persistent gradients,
-    whatever the scale of images, loss and weights. Logarithms of betas move
-    likewise, on the line.
+    whatever the scale of images, loss and weights: sqrt(v) is kept rather than v, which
+    could overflow or vanish. Logarithms of betas move likewise, on the line.
     """
 
     def __init__(self, network, learn_beta):
         xp = namespace(*network.anchors)
         self._anchor_means = [xp.zeros_like(rows) for rows in network.anchors]
-        self._anchor_squares = [xp.zeros((len(rows), 1)) for rows in network.anchors]
+        self._anchor_roots = [xp.zeros((len(rows), 1)) for rows in network.anchors]
         n_layers = len(network.anchors)
         self._learned = np.array(
             [learn_beta and each.kernel == "exp" for each in network.settings]
         )
         self._beta_means = np.zeros(n_layers)
-        self._beta_squares = np.zeros(n_layers)
+        self._beta_roots = np.zeros(n_layers)
         self._n_steps = 0
 
     def step(self, network, gradients, rate):
@@ -81,30 +104,33 @@ class SphereOptimizer:
             # Some numbers a layer: these stay with NumPy.
             slopes = [float(slope) for slope in gradients.log_betas]
             slopes = np.where(self._learned, slopes, 0)
-            self._update(self._beta_means, self._beta_squares, slopes, slopes**2)
-            moves = self._direction(self._beta_means, self._beta_squares)
+            self._update(self._beta_means, self._beta_roots, slopes, np.abs(slopes))
+            moves = self._direction(self._beta_means, self._beta_roots)
             betas = (np.array(betas) * np.exp(-rate * moves)).tolist()
         return network.moved(anchors, betas)
 
     def _step_anchors(self, i, rows, slopes, rate):
-        means, squares = self._anchor_means[i], self._anchor_squares[i]
+        means, roots = self._anchor_means[i], self._anchor_roots[i]
         slopes = tangent(slopes, rows)
-        norms = (slopes**2).sum(axis=1, keepdims=True)
-        self._update(means, squares, slopes, norms)
-        moved = unit_rows(rows - rate * self._direction(means, squares))
+        self._update(means, roots, slopes, safe_norms(slopes))
+        moved = unit_rows(rows - rate * self._direction(means, roots))
         self._anchor_means[i] = tangent(means, moved)
         return moved
 
     @staticmethod
-    def _update(means, squares, slopes, slopes_squared):
+    def _update(means, roots, slopes, norms):
         means *= MOMENTUM
         means += (1 - MOMENTUM) * slopes
-        squares *= SQUARES_MOMENTUM
-        squares += (1 - SQUARES_MOMENTUM) * slopes_squared
+        xp = namespace(roots)
+        xp.hypot(
+            SQUARES_MOMENTUM**0.5 * roots,
+            (1 - SQUARES_MOMENTUM) ** 0.5 * norms,
+            out=roots,
+        )
 
-    def _direction(self, means, squares):
+    def _direction(self, means, roots):
         """Return the unit-scale direction; 0 where no gradient was seen."""
-        corrected = squares / (1 - SQUARES_MOMENTUM**self._n_steps)
+        corrected = roots / (1 - SQUARES_MOMENTUM**self._n_steps) ** 0.5
         xp = namespace(corrected)
-        roots = xp.sqrt(xp.where(corrected > 0, corrected, 1))
-        return means / (1 - MOMENTUM**self._n_steps) / roots
+        corrected = xp.where(corrected > 0, corrected, 1)
+        return means / (1 - MOMENTUM**self._n_steps) / corrected
