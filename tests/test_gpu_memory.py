@@ -171,11 +171,11 @@ def test_heads_make_room(name, fits, cupy, monkeypatch):
     head = RidgePathRegressor if name == "regressor" else LinearPathClassifier
     fit, tried = head._fit, []
 
-    def fit_little(self, X, y, xp):
+    def fit_little(self, X, y, xp, **held_out):
         tried.append((isinstance(X, cupy.ndarray), xp is cupy))
         if tried[-1][0] or (fits == "nothing" and tried[-1][1]):
             raise fake_cupy.OutOfMemoryError("out of memory")
-        return fit(self, X, y, xp)
+        return fit(self, X, y, xp, **held_out)
 
     monkeypatch.setattr(head, "_fit", fit_little)
     if fits == "blocks":
