@@ -168,9 +168,12 @@ def validate_rows(
     """
     xp = namespace(X)
     if xp is np:
-        return validate_data(
-            estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
-        )
+        # scikit-learn first looks for NaN in a sum, where the largest numbers of both
+        # signs meet as infinities.
+        with np.errstate(invalid="ignore"):
+            return validate_data(
+                estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
+            )
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
             f"Expected a 2D array with rows and columns, got one of shape {X.shape}."

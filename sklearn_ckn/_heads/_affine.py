@@ -8,20 +8,25 @@ from sklearn_ckn._arrays import namespace
 WEIGHT_BITS = 24
 
 
-def _largest(array):
-    return float(abs(array).max())
-
-
 def fits(coef, intercept, dtype):
-    """Return whether a dtype holds a linear function without overflow or loss."""
+    """Return whether a dtype holds linear functions without overflow or loss.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (m, d)
+    intercept : ndarray of shape (m,)
+    dtype : dtype
+    """
     limits = np.finfo(dtype)
-    largest = _largest(coef)
-    return max(largest, _largest(intercept)) <= float(limits.max) and (
-        largest == 0 or largest >= float(limits.smallest_normal)
-    )
+    sizes = np.concatenate([abs(coef).max(axis=1), abs(intercept)])
+    sizes = sizes[sizes > 0].astype(np.float64)
+    smallest, largest = float(limits.smallest_normal), float(limits.max)
+    return bool(((sizes >= smallest) & (sizes <= largest)).all())
 
 
-def stored_affine(coef, intercept, dtype, coef_exponents, intercept_exponents):
+def stored_affine(
+    coef, intercept, dtype, scale, coef_exponents=0, intercept_exponents=0
+):
     """Bring a linear function into the units of its features and its values.
 
     Parameters
@@ -30,7 +35,9 @@ def stored_affine(coef, intercept, dtype, coef_exponents, intercept_exponents):
     intercept : ndarray of shape (m,), float64
     dtype : dtype
         What the result is to have, if it can.
-    coef_exponents, intercept_exponents : int or ndarray of shape (m,), int
+    scale : float
+        The size of what the weights are to multiply, as they are.
+    coef_exponents, intercept_exponents : int or ndarray of shape (m,), int, default=0
         Powers of two to multiply by.
 
     Returns
@@ -45,8 +52,8 @@ def stored_affine(coef, intercept, dtype, coef_exponents, intercept_exponents):
         Not even float64 can.
     """
     limits = np.finfo(np.float64)
-    # Of weights beneath the rounding of what they add to, nothing can be lost.
-    matter = _largest(coef) > limits.eps
+    # What is beneath the rounding of values of size 1 can be lost.
+    matter = scale * abs(coef).max(axis=1) > limits.eps
     coef_exponents, intercept_exponents = (
         np.asarray(exponents, dtype=np.intc)
         for exponents in (coef_exponents, intercept_exponents)
@@ -56,7 +63,7 @@ def stored_affine(coef, intercept, dtype, coef_exponents, intercept_exponents):
         intercept = np.ldexp(intercept, intercept_exponents)
     smallest = limits.smallest_subnormal * 2.0**WEIGHT_BITS
     overflow = not (np.isfinite(coef).all() and np.isfinite(intercept).all())
-    if overflow or (matter and _largest(coef) < smallest):
+    if overflow or (matter & (abs(coef).max(axis=1) < smallest)).any():
         raise ValueError(
             "The weights of the linear head are beyond the range of float64: multiply "
             "X or y by a constant that brings their units nearer to each other."

@@ -5,9 +5,10 @@ intercepts. The objective is loss(X theta) + alpha/2 ||theta[:-1]||^2.
 """
 
 import warnings
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
+from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_ckn._arrays import cholesky_solver, namespace
@@ -19,8 +20,16 @@ MAX_CG_ITER = 200
 # most 2 alpha f TOLERANCE it is within this part of its minimum.
 TOLERANCE = 1e-4
 
-# Steps are halved no further than this.
-SMALLEST_STEP = 1e-6
+# Precision of Newton's directions. Rough ones cost least while full steps succeed;
+# after that they lead back and forth between two sets of samples inside their margins.
+ROUGH, FINE = 1e-1, 1e-3
+
+# A full step is taken if it gains this part of what the derivative promises.
+SUFFICIENT = 1e-4
+
+# Shorter steps are found up to this part of the full step, and of themselves.
+SMALLEST_STEP = 1e-30
+STEP_PRECISION = 1e-2
 
 # Samples whose curvature is below this part of the largest are left out of the
 # preconditioner.
@@ -189,6 +198,20 @@ def conjugate_gradients(multiply, precondition, right, tolerance):
     return solution
 
 
+def _minimize_along(derivative):
+    """Return where a convex function on [0, 1] is lowest, by its derivative.
+
+    Halving the step would not do: with small alphas a step may be right that ends
+    just where a sample falls short of its margin, and the next one could go no
+    further, its direction knowing nothing of that sample.
+    """
+    if derivative(0.0) >= 0:
+        return 0.0
+    if derivative(1.0) <= 0:
+        return 1.0
+    return brentq(derivative, 0, 1, xtol=SMALLEST_STEP, rtol=STEP_PRECISION)
+
+
 def minimize_loss(products, loss, targets, weights, alpha, theta):
     """Minimise loss(X theta) + alpha/2 ||theta[:-1]||^2.
 
@@ -216,11 +239,27 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         The gradient is not small enough after MAX_ITER iterations, or where
         rounding hides any further descent.
     """
-    penalty = namespace(theta).full((len(theta), 1), float(alpha))
+    xp = namespace(theta)
+    penalty = xp.full((len(theta), 1), float(alpha))
     penalty[-1] = 0
+
+    def evaluate(theta, decisions):
+        value, slopes, curvature = loss(decisions, targets, weights)
+        return value + _inner(theta, penalty * theta) / 2, slopes, curvature
+
+    def derivative(theta, decisions, direction, moves, step):
+        _, slopes, _ = loss(decisions + step * moves, targets, weights)
+        theta = theta + step * direction
+        return _inner(slopes, moves) + _inner(penalty * theta, direction)
+
     decisions = products.decisions(theta)
-    value, slopes, curvature = loss(decisions, targets, weights)
-    value += _inner(theta, penalty * theta) / 2
+    value, slopes, curvature = evaluate(theta, decisions)
+    precision = ROUGH
+    nothing = xp.zeros_like(theta), xp.zeros_like(decisions)
+    if not value <= evaluate(*nothing)[0]:
+        # Where a start from elsewhere is far off, losses have no curvature to go by.
+        theta, decisions = nothing
+        value, slopes, curvature = evaluate(theta, decisions)
     for _ in range(MAX_ITER):
         gradient = products.transposed(slopes) + penalty * theta
         if _inner(gradient, gradient) <= 2 * alpha * value * TOLERANCE:
@@ -231,24 +270,25 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
             return products.transposed(moves) + penalty * direction
 
         precondition = Preconditioner(products, loss.diagonal(curvature), alpha)
-        direction = conjugate_gradients(multiply, precondition, -gradient, 0.1)
+        direction = conjugate_gradients(multiply, precondition, -gradient, precision)
         moves = products.decisions(direction)
         # Along Newton's direction the objective falls by half of this.
         decrease = -_inner(gradient, direction)
-        step = 1.0
-        while step > SMALLEST_STEP:
+        new_theta, new_decisions = theta + direction, decisions + moves
+        new_value, slopes, curvature = evaluate(new_theta, new_decisions)
+        if not new_value <= value - SUFFICIENT * decrease:
+            precision = max(precision / 10, FINE)
+            step = _minimize_along(
+                partial(derivative, theta, decisions, direction, moves)
+            )
             new_theta = theta + step * direction
             new_decisions = decisions + step * moves
-            new_value, slopes, curvature = loss(new_decisions, targets, weights)
-            new_value += _inner(new_theta, penalty * new_theta) / 2
-            if new_value <= value - 1e-4 * step * decrease:
+            new_value, slopes, curvature = evaluate(new_theta, new_decisions)
+            if not new_value < value:
+                if decrease <= 2 * TOLERANCE * value:
+                    # What could still be gained drowns in rounding.
+                    return theta, decisions
                 break
-            step /= 2
-        else:
-            if decrease <= 2 * TOLERANCE * value:
-                # What could still be gained drowns in rounding.
-                return theta, decisions
-            break
         theta, decisions, value = new_theta, new_decisions, new_value
     warnings.warn(
         f"The linear head did not converge at alpha={alpha:.1e}, within "

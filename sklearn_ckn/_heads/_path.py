@@ -233,11 +233,11 @@ def _choose_ridge(values, labels, targets, weights, alphas, units, splits):
 class _Problem:
     """One training set, on which a loss is minimised alpha after alpha."""
 
-    def __init__(self, values, targets, weights, loss):
+    def __init__(self, values, targets, weights, loss, errors=0.0):
         self._weights = weights[:, np.newaxis] / weights.sum()
         self._targets = targets
         self._loss = loss
-        self.features = StandardizedFeatures.from_values(values, weights, 0)
+        self.features = StandardizedFeatures.from_values(values, weights, 0, errors)
         self._products = Products(self.features)
         self.theta = self.features.xp.zeros((values.shape[1] + 1, targets.shape[1]))
 
@@ -251,7 +251,7 @@ class _Problem:
 
 def _fit_by_newton(values, labels, targets, weights, head, alphas, units, splits):
     """Choose alpha on held-out folds, then fit all samples."""
-    spectrum = None
+    spectrum, errors = None, 0.0
     ones = namespace(weights).ones(len(values))
     original = StandardizedFeatures.from_values(values, ones)
     values = original.values
@@ -264,7 +264,8 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas, units, splits
             spectrum = None
         else:
             values = spectrum.coordinates().astype(values.dtype)
-    folds = follow_path(values, labels, targets, weights, head, alphas, splits)
+            errors = spectrum.coordinate_errors()
+    folds = follow_path(values, labels, targets, weights, head, alphas, splits, errors)
     best, factor = choose_alpha(
         folds.accuracies,
         lambda i: folds.decisions[i],
@@ -272,7 +273,7 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas, units, splits
         folds.weights,
         units[folds.held_out],
     )
-    problem = _Problem(values, targets, weights, LOSSES[head])
+    problem = _Problem(values, targets, weights, LOSSES[head], errors)
     problem.theta = folds.thetas[best]
     problem.minimize(folds.alphas[best])
     coef, intercept = problem.theta[:-1].T, problem.theta[-1]
@@ -312,8 +313,10 @@ class FoldPath:
     thetas: list
 
 
-def follow_path(values, labels, targets, weights, head, alphas, splits):
+def follow_path(values, labels, targets, weights, head, alphas, splits, errors=0.0):
     """Minimise on every training part along the path; see ``fit_classifier``.
+
+    ``errors`` are those of the values: see ``StandardizedFeatures.from_values``.
 
     Returns
     -------
@@ -324,7 +327,7 @@ def follow_path(values, labels, targets, weights, head, alphas, splits):
     alphas = GRIDS[head] if alphas is None else alphas
     xp = namespace(weights)
     problems = [
-        _Problem(values, targets, training_weights(weights, train), loss)
+        _Problem(values, targets, training_weights(weights, train), loss, errors)
         for train, _ in splits
     ]
     folds = [held_out for _, held_out in splits]

@@ -9,7 +9,7 @@ from sklearn_ckn._arrays import namespace
 SPREAD = 2
 
 
-def is_constant(variances, means, dtype):
+def is_constant(variances, means, dtype, exponents=0):
     """Return which columns are constant but for their rounding.
 
     Parameters
@@ -18,10 +18,17 @@ def is_constant(variances, means, dtype):
         Of the columns.
     dtype : dtype
         In which their numbers were rounded.
+    exponents : int or array of shape (d,), int, default=0
+        The numbers were divided by two to these powers after that.
 
     Returns
     -------
     constant : array of shape (d,), bool
     """
     xp = namespace(variances)
-    return xp.sqrt(variances) <= SPREAD * np.finfo(dtype).eps * xp.abs(means)
+    limits = np.finfo(dtype)
+    spacing = float(limits.eps) * xp.abs(means)
+    # Below the smallest normal number all have the same distance from the next.
+    with np.errstate(over="ignore"):
+        smallest = xp.ldexp(xp.full_like(means, limits.smallest_subnormal), -exponents)
+    return xp.sqrt(variances) <= SPREAD * xp.maximum(spacing, smallest)

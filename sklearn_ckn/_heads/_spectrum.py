@@ -8,6 +8,11 @@ from sklearn_ckn._arrays import eigh
 from sklearn_ckn._heads._standardize import StandardizedFeatures, blocks
 
 
+def _rounding(eigenvalues, size):
+    """Return the rounding of the eigenvalues of a matrix of the size, ascending."""
+    return np.finfo(np.float64).eps * size * eigenvalues[-1]
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """The eigenvectors V and eigenvalues e > 0 of X^T diag(w) X / n.
@@ -48,7 +53,7 @@ class Spectrum:
         eigenvalues, vectors = eigh(
             matrix, overwrite_a=True, check_finite=False, driver=driver
         )
-        rounding = np.finfo(np.float64).eps * len(eigenvalues) * eigenvalues[-1]
+        rounding = _rounding(eigenvalues, len(eigenvalues))
         kept = eigenvalues > max(-10 * eigenvalues[0], rounding)
         if not kept.all():
             eigenvalues, vectors = eigenvalues[kept], vectors[:, kept]
@@ -77,6 +82,15 @@ class Spectrum:
     def coordinates(self):
         """Return X V, (n, r)."""
         return self.features.xp.concatenate([block for _, block in self.row_blocks()])
+
+    def coordinate_errors(self):
+        """Return by how much rounding alone can make coordinates differ, (r,).
+
+        Column k of the coordinates has the mean square e_k, of which the rounding of
+        the eigenvalues is a part.
+        """
+        rounding = _rounding(self.eigenvalues, len(self.vectors))
+        return rounding / self.features.xp.sqrt(self.eigenvalues)
 
     def products(self, values):
         """Return X V values, (n, m), for ``values`` of shape (r, m)."""

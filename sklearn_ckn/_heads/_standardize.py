@@ -71,7 +71,7 @@ class StandardizedFeatures:
     exponent: int = 0
 
     @classmethod
-    def from_values(cls, values, weights, exponent=None):
+    def from_values(cls, values, weights, exponent=None, errors=0.0):
         """Measure the mean and the scale in two passes over blocks of rows.
 
         Parameters
@@ -82,6 +82,8 @@ class StandardizedFeatures:
         exponent : int or None, default=None
             None chooses it by ``unit_exponent``; 0 takes parts of features whose
             unit is right as they are.
+        errors : float or array of shape (d,), default=0.0
+            What columns may vary by and still be constant, beside their rounding.
 
         Returns
         -------
@@ -109,7 +111,8 @@ class StandardizedFeatures:
         rest /= n
         mean += rest
         variances = xp.maximum(squares / n - rest**2, 0)
-        varying = ~is_constant(variances, mean, values.dtype)
+        varying = ~is_constant(variances, mean, values.dtype, exponent)
+        varying &= xp.sqrt(variances) > errors
         scale = float((variances * varying).sum()) ** 0.5
         scale = scale or float(xp.linalg.norm(mean)) or 1.0
         return cls(values, weights, mean, scale, varying, exponent)
@@ -226,11 +229,12 @@ class StandardizedFeatures:
         """Return X^T right, (d, m), for a ``right`` of shape (n, m), in float64.
 
         Dual coefficients are of the order 1 / alpha and cancel in this product,
-        which float32 would not survive.
+        which features standardized in float32 would not survive.
         """
         total = self.xp.zeros((self.shape[1], right.shape[1]))
-        for rows, block in self.row_blocks():
-            total += block.T.astype(np.float64) @ right[rows]
+        for rows in blocks(*self.shape):
+            block = self.standardize(self.rows(rows).astype(np.float64))
+            total += block.T @ right[rows]
         return total
 
     def of_values(self, coef, intercept):
@@ -275,6 +279,7 @@ class StandardizedFeatures:
             to_numpy(coef),
             to_numpy(intercept),
             self.dtype,
+            self.scale,
             to_numpy(target_exponents) - self.exponent,
             to_numpy(target_exponents),
         )

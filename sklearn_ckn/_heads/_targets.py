@@ -44,5 +44,6 @@ class CentredTargets:
         rest = shares @ values
         values -= rest
         mean += rest
-        values[:, is_constant(shares @ values**2, mean, dtype)] = 0
+        constant = is_constant(shares @ values**2, mean, dtype, exponents)
+        values[:, constant] = 0
         return cls(values, mean, exponents)
