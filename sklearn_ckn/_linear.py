@@ -68,7 +68,7 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
     alpha : float, "auto" or array-like of float, default="auto"
         Regularization, or candidates for it; ``"auto"`` stands for a grid from 0.1 to
         1e-10 with ``"ridge"``, and from 0.01 down to 1e-9 with the others, which stop
-        where the held-out loss rises. The candidate of the highest accuracy on
+        where the held-out loss falls no more. The candidate of the highest accuracy on
         samples not trained on is taken, since the loss prefers a larger alpha than
         the accuracy where many classes overlap; of those within a standard error of
         it, the one with the best probabilities (log loss).
