@@ -46,5 +46,5 @@ class CentredTargets:
         mean += rest
         errors = smallest_spread(dtype, exponents)
         constant = is_constant(shares @ values**2, mean, dtype, errors)
-        values[:, constant] = 0
+        values *= ~constant
         return cls(values, mean, exponents)
