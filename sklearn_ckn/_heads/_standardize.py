@@ -115,14 +115,15 @@ class StandardizedFeatures:
         everything = xp.ones(d, dtype=bool)
         centred = cls(values, weights, mean, 1.0, everything)
         # The rows are centred by the rounded mean; what that leaves is measured.
-        mean = mean.astype(values.dtype).astype(np.float64)
         rest, squares = xp.zeros((2, d))
         for rows, block in centred.row_blocks():
             rest += weights[rows] @ block
             block *= block
             squares += weights[rows] @ block
         rest /= n
-        mean += rest
+        if values.dtype == np.float64:
+            # float32 would tell less of the mean than it is known by.
+            mean += rest
         variances = xp.maximum(squares / n - rest**2, 0)
         varying = ~is_constant(variances, mean, values.dtype, errors)
         scale = float((variances * varying).sum()) ** 0.5
