@@ -1,6 +1,7 @@
 """Pickled estimators carry the version of the package that wrote them."""
 
 import warnings
+from inspect import signature
 
 from sklearn.base import BaseEstimator
 
@@ -73,4 +74,14 @@ class VersionedEstimator(BaseEstimator):
                     original_version=version,
                 )
             )
-        super().__setstate__(state)
+        super().__setstate__({**self._new_parameters(state), **state})
+
+    @classmethod
+    def _new_parameters(cls, state):
+        """Return defaults of parameters that the version that pickled did not have."""
+        parameters = signature(cls).parameters
+        return {
+            name: parameters[name].default
+            for name in cls._get_param_names()
+            if name not in state
+        }

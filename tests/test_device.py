@@ -7,6 +7,7 @@ import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
 from sklearn_ckn import (
     CKNClassifier,
@@ -50,8 +51,6 @@ def cupy(monkeypatch):
 
 
 def new(name, **parameters):
-    from sklearn.base import clone
-
     return clone(ESTIMATORS[name]).set_params(**parameters)
 
 
@@ -182,6 +181,52 @@ def test_regressor_follows_its_features(cupy):
         assert isinstance(right, np.ndarray)
         assert_allclose(right, left, rtol=1e-6, atol=1e-9)
     assert on_gpu.score(X, y) == pytest.approx(on_cpu.score(ROWS, y))
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:, :8]], ids=["wide", "narrow"])
+@pytest.mark.parametrize("head", ["ridge", "linear_svm", "logistic"])
+def test_weighted_repeated_and_grouped_rows_on_a_gpu(head, rows, cupy):
+    # Twins of the same label and of another one, and rows without a weight.
+    X, y = np.tile(rows, (3, 1)), np.r_[LABELS, LABELS, LABELS, 1]
+    X, y = np.vstack([X, rows[:1]]), y.astype(float)
+    weights = np.random.RandomState(0).randint(3, size=61)
+    for options in ({}, {"groups": np.r_[np.tile(np.arange(20) // 2, 3), 0]}):
+        for estimator in (LinearPathClassifier(head), RidgePathRegressor()):
+            on_cpu, on_gpu = (
+                type(estimator)(**estimator.get_params()).fit(
+                    each, y, weights, **options
+                )
+                for each in (X, cupy.asarray(X))
+            )
+            assert on_gpu.alpha_ == on_cpu.alpha_
+            assert_allclose(on_gpu.coef_, on_cpu.coef_, rtol=1e-4, atol=1e-7)
+
+
+def test_weighted_clusters_on_a_gpu(cupy):
+    X = np.vstack([ROWS, ROWS[:7], np.zeros((1, ROWS.shape[1]))])
+    weights = np.random.RandomState(0).randint(3, size=28)
+    on_cpu = SphericalKMeans(3, n_init=2, random_state=0)
+    on_cpu.fit(X, sample_weight=weights)
+    on_gpu = SphericalKMeans(3, n_init=2, random_state=0, device="cuda")
+    on_gpu.fit(cupy.asarray(X), sample_weight=cupy.asarray(weights))
+    assert_array_equal(on_gpu.labels_, on_cpu.labels_)
+    assert_allclose(on_gpu.cluster_centers_, on_cpu.cluster_centers_)
+    expected = on_cpu.score(X, sample_weight=weights)
+    assert on_gpu.score(cupy.asarray(X), None, weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["ridge", "regressor", "supervised"])
+def test_groups_of_images_on_a_gpu(name, cupy):
+    images, labels = np.concatenate([IMAGES] * 3), np.tile(LABELS, 3)
+    groups = np.tile(np.arange(20), 3)
+    on_cpu, on_gpu = (
+        new(name, device=device).fit(images, labels, groups=groups)
+        for device in ("cpu", "cuda")
+    )
+    assert on_gpu.alpha_ == pytest.approx(on_cpu.alpha_)
+    assert_allclose(
+        on_gpu.validation_score_, on_cpu.validation_score_, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_whitening_follows_its_images(cupy):

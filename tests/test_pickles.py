@@ -68,6 +68,16 @@ def test_predictions_of_an_earlier_release(path, name):
     assert largest_error < 1e-6 * np.linalg.norm(stored[f"{name}_decisions"])
 
 
+@pytest.mark.parametrize("path", PICKLES, ids=lambda path: path.stem)
+def test_parameters_that_are_new_get_their_defaults(path):
+    models, _ = load(path)
+    for model in (*models.values(), models["classifier"].head_):
+        new = type(model)()
+        assert set(model.get_params()) == set(new.get_params())
+        assert repr(clone(model)) == repr(model)
+    assert models["classifier"].head_.cv is None
+
+
 ESTIMATORS = [
     CKNClassifier,
     CKNFeatures,

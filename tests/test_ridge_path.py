@@ -269,3 +269,18 @@ def test_posterior_in_blocks(n, d, monkeypatch):
     monkeypatch.setattr(_standardize, "BLOCK_VALUES", 130)
     _, posterior = fit_ridge_regressor(features, targets, ALPHAS)
     assert_allclose(posterior.deviation(features), whole, rtol=1e-6)
+
+
+def test_small_directions_of_float32_features_are_those_of_float64():
+    # With n < d the weights are sums of rows that cancel down to directions a
+    # millionth of the features' size: rows standardized in float32 would blur them.
+    rng = np.random.RandomState(0)
+    features = rng.standard_normal((6, 2)) @ rng.standard_normal((2, 40))
+    features = (features + 1e-6 * rng.standard_normal((6, 40))).astype(np.float32)
+    targets = rng.standard_normal((6, 1))
+    fitted, _ = fit_ridge_regressor(features, targets, np.array([1e-11]))
+    wide = features.astype(np.float64)
+    expected, _ = fit_ridge_regressor(wide, targets, np.array([1e-11]))
+    # The inner products' rounding, 6 * 2e-16, over alpha, and a few times that.
+    tolerance = 5e-4 * np.abs(expected.coef).max()
+    assert_allclose(fitted.coef, expected.coef, atol=tolerance)

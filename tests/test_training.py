@@ -164,6 +164,31 @@ def test_split():
     assert_array_equal(train, np.arange(20))
 
 
+def test_split_of_units():
+    rng = np.random.RandomState(0)
+    labels = np.repeat([0, 1, 2], [150, 120, 30])
+    units = np.arange(300)
+    whole = split_rows(labels, 0.2, np.random.RandomState(1), units)
+    for left, right in zip(
+        whole, split_rows(labels, 0.2, np.random.RandomState(1)), strict=True
+    ):
+        assert_array_equal(left, right)
+    units = np.arange(300) // 3
+    order = rng.permutation(300)
+    labels, units = labels[order], np.unique(units[order], return_inverse=True)[1]
+    train, held_out = split_rows(labels, 0.2, rng, units)
+    assert_array_equal(np.sort(np.concatenate([train, held_out])), np.arange(300))
+    assert not set(units[train]) & set(units[held_out])
+    # Within a unit of each class.
+    counts = np.bincount(labels[held_out])
+    assert_allclose(counts, 0.2 * np.bincount(labels), atol=3)
+    # Units of several classes: one that alone has a class trains.
+    mixed = np.where(np.arange(300) == 7, 3, rng.randint(3, size=300))
+    for seed in range(20):
+        train, held_out = split_rows(mixed, 0.4, np.random.RandomState(seed), units)
+        assert set(mixed[train]) == {0, 1, 2, 3}
+
+
 def test_flip_and_shift():
     rng = np.random.RandomState(0)
     images = rng.randn(200, 16, 8, 2)

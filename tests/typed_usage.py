@@ -14,6 +14,7 @@ from sklearn_ckn import (
     CKNFeatures,
     CKNRegressor,
     FeatureMapDisplay,
+    LinearPathClassifier,
     PatchWhitening,
     SphericalKMeans,
     SupervisedCKNClassifier,
@@ -35,6 +36,7 @@ assert_type(classifier.features_.anchors_, list[Floats])
 CKNClassifier(kernel="gauss")  # type: ignore[arg-type]
 CKNClassifier(patch_sizes=3)  # type: ignore[call-arg]
 classifier.fit(images)  # type: ignore[call-arg]
+assert_type(classifier.fit(images, labels, groups=range(20)), CKNClassifier)
 
 supervised = SupervisedCKNClassifier.from_preset("mairal2016-5", n_epochs=1)
 assert_type(supervised.fit(images, labels), SupervisedCKNClassifier)
@@ -48,6 +50,9 @@ assert_type(regressor.predict(images, return_std=True), tuple[Floats, Floats])
 assert_type(PatchWhitening(power=0.5).fit(images).transform(images), Floats)
 rows = images.reshape(20, -1)
 assert_type(SphericalKMeans(2).fit(rows).predict(rows), NDArray[np.intp])
+assert_type(SphericalKMeans(2).fit(rows, sample_weight=range(20)).score(rows), float)
+head = LinearPathClassifier("logistic", cv=3)
+assert_type(head.fit(rows, labels, sample_weight=range(20)), LinearPathClassifier)
 assert_type(ckn_kernel(images, n_layers=1, image_shape=(8, 8, 3)), Floats)
 ckn_kernel(images, layers=1)  # type: ignore[call-arg]
 

@@ -64,9 +64,11 @@ class Samples:
         n = len(values)
         copies = first_copies(values) if copies is None else copies
         parts = _parts(splits or [], n)
-        keys = [copies, answers, parts] + ([] if groups is None else [groups])
-        # Counts and codes are exact in float64.
-        first = first_copies(np.column_stack(keys).astype(np.float64))
+        first = copies
+        if (copies < np.arange(n)).any():
+            keys = [copies, answers, parts] + ([] if groups is None else [groups])
+            # Counts and codes are exact in float64.
+            first = first_copies(np.column_stack(keys).astype(np.float64))
         # Sums of the largest weights could be beyond the range of float64.
         kept, weights = merge_copies(first, weights / weights.max())
         _, units = np.unique(
