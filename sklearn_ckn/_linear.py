@@ -86,7 +86,8 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
     coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
-        Weights on the features as they come; one row for two classes.
+        Weights on the features as they come; one row for two classes. In their dtype,
+        or in float64 where float32 cannot hold them.
     intercept_ : ndarray of shape (n_classes,) or (1,)
     alpha_ : float
         The alpha that was chosen.
@@ -280,14 +281,14 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Weights on the features as they come.
+        Weights on the features as they come; float64 where float32 cannot hold them.
     intercept_ : float or ndarray of shape (n_targets,)
     alpha_ : float
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
     loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out R2 of each; only without ``cv`` and ``groups``.
+        Leave-one-out R2 of each, 1 for constants; only without ``cv`` and ``groups``.
     validation_score_ : ndarray of shape (n_alphas,)
         R2 of each on the held-out folds, where there is no ``loo_score_``.
     noise_variance_ : float or ndarray of shape (n_targets,)
@@ -428,7 +429,8 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         Returns
         -------
         mean : ndarray of shape (n,) or (n, n_targets)
-            In the dtype of X: float32 or else float64. NumPy's, whatever X is.
+            float32 if X is and can hold numbers like the y of the fit, or else
+            float64. NumPy's, whatever X is.
         deviation : ndarray of the shape of ``mean``, float64
             Standard deviation of a new target, noise included: that of the Gaussian
             process whose mean ridge is (Rasmussen and Williams, Gaussian Processes

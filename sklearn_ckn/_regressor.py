@@ -246,7 +246,8 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         Returns
         -------
         mean : ndarray of shape (n,) or (n, n_targets)
-            In the dtype of the features: float64 for float64 images, else float32.
+            float64 for float64 images, or where float32 cannot hold numbers like the y
+            of the fit, else float32.
         deviation : ndarray of the shape of ``mean``, float64
             Standard deviation of a new target, noise included: see
             :class:`RidgePathRegressor`. Only if ``return_std``.

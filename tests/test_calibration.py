@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.special import softmax
+from scipy.special import log_expit, log_softmax, softmax
 from sklearn.metrics import log_loss
 
 from sklearn_ckn import CKNFeatures, LinearPathClassifier
-from sklearn_ckn._heads._calibration import fit_factor, probabilities
+from sklearn_ckn._heads._calibration import (
+    fit_factor,
+    log_probabilities,
+    probabilities,
+)
 
 
 def calibration_error(predicted, labels, n_bins=10):
@@ -88,6 +92,56 @@ def test_few_samples_that_are_all_right_are_not_certain():
     assert_allclose(predicted.max(axis=1), 10.5 / 11, rtol=1e-3)
     expected = -(10.5 * np.log(10.5 / 11) + 0.5 * np.log(0.5 / 11)) / 11
     assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_columns", [1, 3])
+@pytest.mark.parametrize("size", [1e-300, 1, 40, 1e3, 1e300, 1.7e308])
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
+def test_log_probabilities_of_decisions_of_any_size(size, n_columns, factor):
+    decisions = size * np.array([[1.0, -0.5, 0.25], [-1.0, 0.0, 0.5]])[:, :n_columns]
+    logarithms = log_probabilities(decisions, factor)
+    assert np.isfinite(logarithms).all()
+    predicted = probabilities(decisions, factor)
+    assert_allclose(np.exp(logarithms), predicted, atol=1e-300)
+    assert_allclose(predicted.sum(axis=1), 1)
+    if size < 1e300:
+        odds = factor * decisions
+        if n_columns == 1:
+            odds = np.hstack([-odds, odds]) / 2
+        largest = odds.max(axis=1, keepdims=True)
+        rest = np.log(np.exp(odds - largest).sum(axis=1, keepdims=True))
+        # The logarithm of a probability near 1 is the small sum of the others.
+        assert_allclose(logarithms, odds - largest - rest, atol=1e-15, rtol=1e-12)
+    if n_columns == 1 and size == 40 and factor == 1:
+        assert_allclose(logarithms[0, 1], -np.exp(-40.0), rtol=1e-12)
+
+
+def test_the_factor_of_decisions_far_apart():
+    # Losses of 1e-20, which differences of numbers of about 40 would not hold, beside
+    # the doubt of one sample more among 1e25.
+    labels = np.zeros(2, dtype=int)
+    decisions = np.array([[1e6, 1e6 - 1.0], [1e6, 1e6 - 1.0]])
+    factor, loss = fit_factor(decisions, labels, np.ones(2))
+    # (n + 1 / 2) / (n + 1) are right, as far as the decisions tell.
+    assert_allclose(factor, np.log(2.5 / 0.5), rtol=1e-4)
+    expected = -(2.5 * np.log(2.5 / 3) + 0.5 * np.log(0.5 / 3)) / 3
+    assert_allclose(loss, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_predict_log_proba_far_from_the_training_features(n_classes, digit_features):
+    features, labels = digit_features
+    labels = labels % n_classes
+    classifier = LinearPathClassifier().fit(features[:200], labels[:200])
+    far = 1000 * features[200:300]
+    decisions = np.asarray(classifier.decision_function(far), dtype=np.float64)
+    decisions = decisions / classifier.temperature_
+    if n_classes == 2:
+        expected = np.column_stack([log_expit(-decisions), log_expit(decisions)])
+    else:
+        expected = log_softmax(decisions, axis=1)
+    assert expected.min() < -800
+    assert_allclose(classifier.predict_log_proba(far), expected, rtol=1e-12)
 
 
 def test_predict_log_proba(digit_features):

@@ -206,15 +206,11 @@ def test_equal_rows_have_equal_coordinates_but_for_rounding(dtype):
         )
         weights[n_equal:] = 0
         fold = StandardizedFeatures.from_values(
-            spectrum.coordinates(), weights, errors=spectrum.coordinate_errors()
+            spectrum.coordinates(), weights, spectrum.coordinate_errors()
         )
         assert not fold.varying.any()
         # Different ones do differ.
-        weights[:] = 1
-        whole = StandardizedFeatures.from_values(
-            spectrum.coordinates(), weights, errors=spectrum.coordinate_errors()
-        )
-        assert whole.varying.all()
+        assert fold.weighted(np.ones(len(features))).varying.all()
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -259,6 +255,27 @@ def test_a_target_with_a_large_mean_keeps_its_digits():
     assert moved.alpha_ == plain.alpha_
     # The sum rounds the targets to 2^-12, against a spread of about 0.1.
     assert_allclose(moved.loo_score_, plain.loo_score_, atol=1e-2)
+
+
+@pytest.mark.parametrize("alpha", [1e-307, 1e-200, 1e200, 1e308])
+def test_alphas_of_any_size(alpha):
+    features, labels = make_problem((60, 8))
+    targets = make_targets(features)
+    regressor = RidgePathRegressor(alpha).fit(features, targets)
+    mean, deviation = regressor.predict(features, return_std=True)
+    # All of a linear function, or nothing.
+    expected = targets if alpha < 1 else np.tile(targets.mean(axis=0), (60, 1))
+    assert_allclose(mean, expected, rtol=1e-9)
+    assert np.isfinite(deviation).all()
+    rare = (np.arange(60) % 10 == 0).astype(int)
+    for head in HEADS:
+        classifier = LinearPathClassifier(head, alpha=alpha).fit(features, labels)
+        assert np.isfinite(classifier.predict_log_proba(features)).all()
+        if alpha > 1:
+            # What remains is the intercept. Two of the losses are squared errors here.
+            decisions = LinearPathClassifier(head, alpha=alpha).fit(features, rare)
+            share = np.log(1 / 9) if head == "logistic" else -0.8
+            assert_allclose(decisions.intercept_, share, rtol=0.02)
 
 
 @pytest.mark.parametrize("n_columns", [1, 3])

@@ -12,6 +12,7 @@ from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
 from sklearn_ckn._heads import _path, _standardize
 from sklearn_ckn._heads._alphas import GRIDS
 from sklearn_ckn._heads._folds import MAX_FOR_ALL_FOLDS, complements, held_out_folds
+from sklearn_ckn._heads._standardize import StandardizedFeatures
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 
@@ -138,7 +139,8 @@ def test_held_out_decisions_are_of_heads_that_have_not_seen_them(head, shape):
     weights, alphas = np.ones(shape[0]), np.array([1e-2])
     targets = _path.one_vs_rest(labels, 3)
     splits = complements(held_out_folds(labels), shape[0])
-    path = _path.follow_path(features, labels, targets, weights, head, alphas, splits)
+    whole = StandardizedFeatures.from_values(features, weights)
+    path = _path.follow_path(whole, labels, targets, weights, head, alphas, splits)
     assert_array_equal(np.sort(path.held_out), np.arange(shape[0]))
     first = 0
     for fold in held_out_folds(labels):

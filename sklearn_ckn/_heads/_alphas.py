@@ -28,15 +28,18 @@ def resolve_alphas(alpha):
     Raises
     ------
     ValueError
-        A candidate is not a positive finite number, or there is none.
+        A candidate is not a positive finite number, or less than the smallest normal
+        one, or there is none.
     """
     if isinstance(alpha, str):
         return None
+    smallest = float(np.finfo(np.float64).smallest_normal)
     values = [alpha] if isinstance(alpha, Real) else list(alpha)
     if not values or not all(
-        isinstance(value, Real) and 0 < value < np.inf for value in values
+        isinstance(value, Real) and smallest <= value < np.inf for value in values
     ):
         raise ValueError(
-            f'alpha must be "auto", a positive number or several, got {alpha!r}.'
+            f'alpha must be "auto", a positive number or several, finite and no less '
+            f"than {smallest:.1e}, got {alpha!r}."
         )
     return np.unique(np.asarray(values, dtype=np.float64))[::-1]

@@ -16,8 +16,9 @@ from sklearn_ckn._arrays import cholesky_solver, namespace
 MAX_ITER = 100
 MAX_CG_ITER = 200
 
-# The objective is alpha-strongly convex, so that with a squared gradient norm of at
-# most 2 alpha f TOLERANCE it is within this part of its minimum.
+# The objective f is alpha-strongly convex, so that with a squared gradient norm of at
+# most 2 alpha f TOLERANCE it is within this part of its minimum. In the intercepts,
+# which have no penalty, its curvature is at most 1, whatever alpha.
 TOLERANCE = 1e-4
 
 # Precision of Newton's directions. Rough ones cost least while full steps succeed;
@@ -119,6 +120,8 @@ class Preconditioner:
         if self._many:
             mean = float(curvatures[:, self._many].sum(axis=0).mean())
             self._curvature = max(mean, alpha)
+            # Alpha is none of the intercept's curvature, which is at most 1.
+            self._intercept_curvature = max(mean, min(alpha, 1.0))
             self._solve = products.gram_solver(alpha / self._curvature)
 
     def _rows(self, chosen):
@@ -153,6 +156,9 @@ class Preconditioner:
         if self._many:
             result[:, self._many] = residual[:, self._many] / self._curvature
             result[:-1, self._many] = self._solve(result[:-1, self._many])
+            result[-1, self._many] = (
+                residual[-1, self._many] / self._intercept_curvature
+            )
         return result
 
 
@@ -239,9 +245,10 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         The gradient is not small enough after MAX_ITER iterations, or where
         rounding hides any further descent.
     """
-    xp = namespace(theta)
-    penalty = xp.full((len(theta), 1), float(alpha))
+    xp, alpha = namespace(theta), float(alpha)
+    penalty = xp.full((len(theta), 1), alpha)
     penalty[-1] = 0
+    convexity = xp.maximum(penalty, min(alpha, 1.0))
 
     def evaluate(theta, decisions):
         value, slopes, curvature = loss(decisions, targets, weights)
@@ -262,7 +269,7 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         value, slopes, curvature = evaluate(theta, decisions)
     for _ in range(MAX_ITER):
         gradient = products.transposed(slopes) + penalty * theta
-        if _inner(gradient, gradient) <= 2 * alpha * value * TOLERANCE:
+        if _inner(gradient / convexity, gradient) <= 2 * value * TOLERANCE:
             return theta, decisions
 
         def multiply(direction, curvature=curvature):

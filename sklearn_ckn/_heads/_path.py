@@ -1,7 +1,7 @@
 """Heads fitted along a path of alphas, of which held-out samples choose one."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -187,7 +187,7 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, units, splits):
     alphas = GRIDS[head] if alphas is None else alphas
     if splits is not None:
         accuracies, best, factor = _choose_ridge(
-            features.values, labels, targets, weights, alphas, units, splits
+            features, labels, targets, weights, alphas, units, splits
         )
         path = RidgePath.from_features(features, targets, alphas[best : best + 1])
         coef, intercept = features.original_units(path.solve(0), path.intercept)
@@ -210,13 +210,12 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, units, splits):
     return FittedHead(coef, intercept, alphas, to_numpy(accuracies), best, factor)
 
 
-def _choose_ridge(values, labels, targets, weights, alphas, units, splits):
+def _choose_ridge(features, labels, targets, weights, alphas, units, splits):
     """Choose alpha by the held-out rows of splits; see ``choose_alpha``."""
     decisions = []
     for train, held_out in splits:
         training = training_weights(weights, train)
-        features = StandardizedFeatures.from_values(values, training, 0)
-        path = RidgePath.from_features(features, targets, alphas)
+        path = RidgePath.from_features(features.weighted(training), targets, alphas)
         decisions.append(path.predict(held_out))
     xp = namespace(weights)
     decisions = xp.concatenate(decisions)
@@ -233,13 +232,13 @@ def _choose_ridge(values, labels, targets, weights, alphas, units, splits):
 class _Problem:
     """One training set, on which a loss is minimised alpha after alpha."""
 
-    def __init__(self, values, targets, weights, loss, errors=0.0):
+    def __init__(self, features, targets, weights, loss):
         self._weights = weights[:, np.newaxis] / weights.sum()
         self._targets = targets
         self._loss = loss
-        self.features = StandardizedFeatures.from_values(values, weights, 0, errors)
+        self.features = features.weighted(weights)
         self._products = Products(self.features)
-        self.theta = self.features.xp.zeros((values.shape[1] + 1, targets.shape[1]))
+        self.theta = self.features.xp.zeros((features.shape[1] + 1, targets.shape[1]))
 
     def minimize(self, alpha):
         """Continue at another alpha; return the decisions of all rows, (n, m)."""
@@ -251,10 +250,9 @@ class _Problem:
 
 def _fit_by_newton(values, labels, targets, weights, head, alphas, units, splits):
     """Choose alpha on held-out folds, then fit all samples."""
-    spectrum, errors = None, 0.0
+    spectrum = None
     ones = namespace(weights).ones(len(values))
-    original = StandardizedFeatures.from_values(values, ones)
-    values = original.values
+    features = original = StandardizedFeatures.from_values(values, ones)
     if values.shape[0] < values.shape[1]:
         # The solutions lie in the span of the samples: their coordinates there are
         # all that is needed, and fewer.
@@ -263,9 +261,11 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas, units, splits
             # Constant features have no coordinates.
             spectrum = None
         else:
-            values = spectrum.coordinates().astype(values.dtype)
-            errors = spectrum.coordinate_errors()
-    folds = follow_path(values, labels, targets, weights, head, alphas, splits, errors)
+            coordinates = spectrum.coordinates().astype(values.dtype)
+            features = StandardizedFeatures.from_values(
+                coordinates, ones, spectrum.coordinate_errors()
+            )
+    folds = follow_path(features, labels, targets, weights, head, alphas, splits)
     best, factor = choose_alpha(
         folds.accuracies,
         lambda i: folds.decisions[i],
@@ -273,16 +273,16 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas, units, splits
         folds.weights,
         units[folds.held_out],
     )
-    problem = _Problem(values, targets, weights, LOSSES[head], errors)
+    problem = _Problem(features, targets, weights, LOSSES[head])
     problem.theta = folds.thetas[best]
     problem.minimize(folds.alphas[best])
     coef, intercept = problem.theta[:-1].T, problem.theta[-1]
     if spectrum is None:
-        original = replace(problem.features, exponent=original.exponent)
+        coef, intercept = problem.features.original_units(coef, intercept)
     else:
         coef, intercept = problem.features.of_values(coef, intercept)
         coef = spectrum.expand(coef.T).T
-    coef, intercept = original.original_units(coef, intercept)
+        coef, intercept = original.original_units(coef, intercept)
     return FittedHead(coef, intercept, folds.alphas, folds.accuracies, best, factor)
 
 
@@ -313,10 +313,8 @@ class FoldPath:
     thetas: list
 
 
-def follow_path(values, labels, targets, weights, head, alphas, splits, errors=0.0):
+def follow_path(features, labels, targets, weights, head, alphas, splits):
     """Minimise on every training part along the path; see ``fit_classifier``.
-
-    ``errors`` are those of the values: see ``StandardizedFeatures.from_values``.
 
     Returns
     -------
@@ -327,7 +325,7 @@ def follow_path(values, labels, targets, weights, head, alphas, splits, errors=0
     alphas = GRIDS[head] if alphas is None else alphas
     xp = namespace(weights)
     problems = [
-        _Problem(values, targets, training_weights(weights, train), loss, errors)
+        _Problem(features, targets, training_weights(weights, train), loss)
         for train, _ in splits
     ]
     folds = [held_out for _, held_out in splits]

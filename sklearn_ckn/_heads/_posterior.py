@@ -1,6 +1,7 @@
 """How uncertain the predictions of ridge are."""
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Posterior:
         alpha = path.alphas[best]
         eigenvalues = path.spectrum.eigenvalues
         # 1 / alpha - 1 / (e + alpha)
-        lost = eigenvalues / (alpha * (eigenvalues + alpha))
+        lost = eigenvalues / (eigenvalues + alpha) / alpha
         factor = path.spectrum.directions() * namespace(lost).sqrt(lost)
         features = path.spectrum.features
         return cls(
@@ -105,13 +106,13 @@ class Posterior:
         """
         xp = namespace(values)
         mean, factor = xp.asarray(self.mean), xp.asarray(self.factor)
-        spreads = np.empty(len(values))
+        spreads, root_alpha = np.empty(len(values)), sqrt(self.alpha)
         for rows in blocks(*values.shape):
             block, exponents = self._standardize(values[rows].astype(np.float64), mean)
-            captured = xp.square(block @ factor).sum(axis=1)
-            spread = xp.square(block).sum(axis=1) / self.alpha - captured
+            captured = xp.square(root_alpha * (block @ factor)).sum(axis=1)
+            spread = xp.square(block).sum(axis=1) - captured
             # Rounding can take a little more away than there was.
-            root = xp.sqrt(xp.maximum(spread, 0) / self.n_samples)
+            root = xp.sqrt(xp.maximum(spread, 0) / self.n_samples) / root_alpha
             spreads[rows] = to_numpy(_bounded_ldexp(root, exponents))
         ratios = np.hypot(np.sqrt(1 + 1 / self.n_samples), spreads)
         deviations = ratios[:, np.newaxis] * np.sqrt(self.noise_variance)

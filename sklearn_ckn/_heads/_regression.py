@@ -51,7 +51,7 @@ def fit_ridge_regressor(
     if splits is not None:
         splits = [tuple(map(xp.asarray, split)) for split in splits]
         errors, variation, noise = _ridge_errors(
-            features.values, targets, weights, alphas, splits
+            features, targets, weights, alphas, splits
         )
         scores, best = _choose_by_errors(errors, variation)
         path = RidgePath.from_features(features, targets, alphas[best : best + 1])
@@ -92,7 +92,7 @@ def _choose_by_errors(errors, variation):
     return scores, int(scores.argmax())
 
 
-def _ridge_errors(values, targets, weights, alphas, splits):
+def _ridge_errors(features, targets, weights, alphas, splits):
     """Predict the held-out rows of splits.
 
     Returns
@@ -109,8 +109,7 @@ def _ridge_errors(values, targets, weights, alphas, splits):
     errors = variation = noise = 0
     for train, held_out in splits:
         training = training_weights(weights, train)
-        features = StandardizedFeatures.from_values(values, training, 0)
-        path = RidgePath.from_features(features, targets, alphas)
+        path = RidgePath.from_features(features.weighted(training), targets, alphas)
         own, rows = targets[held_out], weights[held_out, np.newaxis]
         variation = variation + (rows * own**2).sum(axis=0)
         squares = (own[:, np.newaxis] - path.predict(held_out)) ** 2

@@ -4,12 +4,32 @@ import numpy as np
 
 from sklearn_ckn._arrays import namespace
 
-# Units in the last place of the mean by which constant numbers may differ: those of
-# two or three operations, each rounded by half a unit.
+# Units in the last place by which constant numbers may differ: those of two or three
+# operations, each rounded by half a unit.
 SPREAD = 2
 
 
-def is_constant(variances, means, dtype, exponents=0):
+def smallest_spread(dtype, exponents):
+    """Return by what constants may differ that are among the smallest numbers.
+
+    Below the smallest normal number all have the same distance from the next one.
+
+    Parameters
+    ----------
+    dtype : dtype
+        In which the numbers were rounded.
+    exponents : int or array of shape (d,), int
+        Two to these powers is the unit of what is returned.
+
+    Returns
+    -------
+    spread : float or array of shape (d,), float64
+    """
+    smallest = float(np.finfo(dtype).smallest_subnormal)
+    return SPREAD * namespace(exponents).ldexp(smallest, -exponents)
+
+
+def is_constant(variances, means, dtype, errors):
     """Return which columns are constant but for their rounding.
 
     Parameters
@@ -18,17 +38,13 @@ def is_constant(variances, means, dtype, exponents=0):
         Of the columns.
     dtype : dtype
         In which their numbers were rounded.
-    exponents : int or array of shape (d,), int, default=0
-        The numbers were divided by two to these powers after that.
+    errors : float or array of shape (d,)
+        What columns may vary by beside that.
 
     Returns
     -------
     constant : array of shape (d,), bool
     """
     xp = namespace(variances)
-    limits = np.finfo(dtype)
-    spacing = float(limits.eps) * xp.abs(means)
-    # Below the smallest normal number all have the same distance from the next.
-    with np.errstate(over="ignore"):
-        smallest = xp.ldexp(xp.full_like(means, limits.smallest_subnormal), -exponents)
-    return xp.sqrt(variances) <= SPREAD * xp.maximum(spacing, smallest)
+    rounding = SPREAD * float(np.finfo(dtype).eps) * xp.abs(means)
+    return xp.sqrt(variances) <= xp.maximum(rounding, errors)

@@ -9,7 +9,7 @@ from sklearn.utils import gen_batches
 
 from sklearn_ckn._arrays import lower_gram, namespace, to_namespace, to_numpy
 from sklearn_ckn._heads._affine import stored_affine
-from sklearn_ckn._heads._rounding import is_constant
+from sklearn_ckn._heads._rounding import is_constant, smallest_spread
 
 # Values in a block of features: 32 MB of float32.
 BLOCK_VALUES = 2**23
@@ -61,6 +61,9 @@ class StandardizedFeatures:
     varying : array of shape (d,), bool
         Which columns are not constant.
     exponent : int
+    errors : float or array of shape (d,)
+        What columns of the values may vary by and still be constant, beside the
+        rounding of their own numbers.
     """
 
     values: np.ndarray
@@ -69,30 +72,40 @@ class StandardizedFeatures:
     scale: float
     varying: np.ndarray
     exponent: int = 0
+    errors: np.ndarray | float = 0.0
 
     @classmethod
-    def from_values(cls, values, weights, exponent=None, errors=0.0):
-        """Measure the mean and the scale in two passes over blocks of rows.
+    def from_values(cls, values, weights, errors=0.0):
+        """Measure features in two passes over blocks of rows.
 
         Parameters
         ----------
         values : array of shape (n, d), float32 or float64
         weights : array of shape (n,)
             They say with which namespace all is computed.
-        exponent : int or None, default=None
-            None chooses it by ``unit_exponent``; 0 takes parts of features whose
-            unit is right as they are.
         errors : float or array of shape (d,), default=0.0
-            What columns may vary by and still be constant, beside their rounding.
+            What columns may vary by and still be constant, beside the rounding of
+            their own numbers.
 
         Returns
         -------
         features : StandardizedFeatures
         """
-        n, d = values.shape
-        exponent = unit_exponent(values) if exponent is None else exponent
+        exponent = unit_exponent(values)
+        smallest = smallest_spread(values.dtype, exponent)
         if exponent:
             values = namespace(values).ldexp(values, -exponent)
+        xp = namespace(weights)
+        errors = xp.maximum(xp.asarray(errors), smallest)
+        return cls._measured(values, weights, exponent, errors)
+
+    def weighted(self, weights):
+        """Return the same features, measured with other weights (n,)."""
+        return self._measured(self.values, weights, self.exponent, self.errors)
+
+    @classmethod
+    def _measured(cls, values, weights, exponent, errors):
+        n, d = values.shape
         weights = weights / weights.mean()
         xp = namespace(weights)
         mean = xp.zeros(d)
@@ -111,11 +124,10 @@ class StandardizedFeatures:
         rest /= n
         mean += rest
         variances = xp.maximum(squares / n - rest**2, 0)
-        varying = ~is_constant(variances, mean, values.dtype, exponent)
-        varying &= xp.sqrt(variances) > errors
+        varying = ~is_constant(variances, mean, values.dtype, errors)
         scale = float((variances * varying).sum()) ** 0.5
         scale = scale or float(xp.linalg.norm(mean)) or 1.0
-        return cls(values, weights, mean, scale, varying, exponent)
+        return cls(values, weights, mean, scale, varying, exponent, errors)
 
     @property
     def shape(self):

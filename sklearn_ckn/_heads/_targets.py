@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._arrays import namespace
-from sklearn_ckn._heads._rounding import is_constant
+from sklearn_ckn._heads._rounding import is_constant, smallest_spread
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class CentredTargets:
         rest = shares @ values
         values -= rest
         mean += rest
-        constant = is_constant(shares @ values**2, mean, dtype, exponents)
-        values[:, constant] = 0
+        errors = smallest_spread(dtype, exponents)
+        constant = is_constant(shares @ values**2, mean, dtype, errors)
+        values *= ~constant
         return cls(values, mean, exponents)
