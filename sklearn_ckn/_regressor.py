@@ -108,6 +108,10 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
     CKNClassifier : The same for classes.
     RidgePathRegressor : The head alone, for other features.
 
+    Notes
+    -----
+    There are no sample weights, for the reason that :class:`CKNClassifier` gives.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits

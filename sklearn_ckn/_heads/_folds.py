@@ -55,8 +55,8 @@ def held_out_folds(labels, units=None):
     if not folds:
         raise ValueError(
             'The heads "linear_svm" and "logistic" hold samples out, as all heads do '
-            "with groups, and y has no class of two samples, or groups, or more. The "
-            'head "ridge" needs none without groups.'
+            "with groups, and y has no class of two samples, or groups, or more, where "
+            'equal samples count as one. The head "ridge" needs none without groups.'
         )
     return folds[:1] if len(strata) > MAX_FOR_ALL_FOLDS else folds
 
