@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 from sklearn.base import clone
 
-from sklearn_ckn._arrays import to_numpy
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._heads import StandardizedFeatures, resolve_alphas
 from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._threads import single_threaded_blas
@@ -89,9 +89,10 @@ class Training:
     def _seen_images(self):
         """Return what callbacks are told that the network is trained on."""
         data = self._data
-        rows = data.train
-        images = data.images if len(data.held_out) == 0 else data.images[rows]
-        return {"X": images, "y": self._classes[data.labels[rows]]}
+        images = data.images
+        if len(data.held_out):
+            images = images[namespace(images).asarray(data.train)]
+        return {"X": images, "y": self._classes[data.labels[data.train]]}
 
     def _is_better(self, epoch):
         """Whether an epoch is to be kept rather than the best so far."""
