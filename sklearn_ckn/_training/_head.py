@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_ckn._arrays import namespace
+from sklearn_ckn._norms import square_sums
 from sklearn_ckn._threads import single_threaded_blas
 
 # Largest step of the weights between refits. Standardized features have a mean square
@@ -148,11 +149,11 @@ class BatchResponse:
         """
         coef = self.head.theta[:-1]
         total = weights.sum() + _prior(weights)
-        mean = (weights * self.rows).sum(axis=0) / total
-        centred = self.rows - mean
-        bound = float((weights * centred**2).sum()) + alpha
-        rate = min(LARGEST_RATE, 1 / bound)
         with single_threaded_blas:
+            mean = weights[:, 0] @ self.rows / total
+            centred = self.rows - mean
+            bound = float(weights[:, 0] @ square_sums(centred)) + alpha
+            rate = min(LARGEST_RATE, 1 / bound)
             move = rate * (centred.T @ self.slopes + alpha * coef)
             theta = self.head.theta.copy()
             theta[:-1] -= move
