@@ -12,6 +12,28 @@ from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._training._loop import TrainingLoop
 
+# A network that learns from labels fits noise that fixed features leave alone, so its
+# training takes a larger alpha than the head of the start. With less than the smallest,
+# the head's largest weights are on directions in which the features hardly vary, and
+# the first steps of the anchors turn those into noise.
+ALPHA_FACTOR = 10
+SMALLEST_ALPHA = 1e-5
+
+
+def training_alpha(alpha, start_head):
+    """Return the alpha of the objective.
+
+    Parameters
+    ----------
+    alpha : float, "auto" or array-like of float
+        Of the estimator.
+    start_head : LinearPathClassifier
+        Fitted on the network that training starts from.
+    """
+    if isinstance(alpha, Real):
+        return float(alpha)
+    return max(start_head.alpha_ * ALPHA_FACTOR, SMALLEST_ALPHA)
+
 
 class Training:
     """Trains a network, keeps the best epoch and fits the heads.
