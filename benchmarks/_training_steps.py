@@ -10,8 +10,9 @@ from sklearn_ckn import CKNFeatures, SupervisedCKNClassifier
 from sklearn_ckn._arrays import to_numpy
 from sklearn_ckn._engine import CPUEngine
 from sklearn_ckn._heads import TRAINING_LOSSES
+from sklearn_ckn._training._head import Head
 from sklearn_ckn._training._network import TrainedNetwork
-from sklearn_ckn._training._objective import Head, batch_gradients
+from sklearn_ckn._training._objective import Objective
 
 
 def preset_network(name):
@@ -81,18 +82,12 @@ def our_step(name, batch_size, engine=None, dtype=np.float32):
         network.settings, [xp.asarray(rows) for rows in network.anchors]
     )
 
+    objective = Objective(TRAINING_LOSSES["linear_svm"], engine)
+
     def step():
         # The peer, too, decomposes the kernel matrices in every step.
         moved = network.moved(network.anchors, network.betas)
-        return batch_gradients(
-            moved,
-            head,
-            TRAINING_LOSSES["linear_svm"],
-            images,
-            targets,
-            weights,
-            engine,
-        )
+        return objective.gradients(moved, head, images, targets, weights)
 
     return step
 

@@ -38,7 +38,7 @@ class Task:
     @property
     def is_observed(self):
         """Whether there are callbacks."""
-        return self._context is not None
+        return bool(getattr(self._estimator, "_skl_callbacks", None))
 
     @contextmanager
     def subtask(self, name, n_subtasks=0):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any, Literal, Self, TypeAlias
 
@@ -20,14 +21,16 @@ from sklearn_ckn._images import check_images, keep_fitted_on_error
 from sklearn_ckn._labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
 from sklearn_ckn._memory_limits import fit_in_memory
-from sklearn_ckn._parameters import finite_number, resolve_layers
+from sklearn_ckn._parameters import finite_number
 from sklearn_ckn._progress import start_task
 from sklearn_ckn._training._augment import NAMES as AUGMENTATIONS
-from sklearn_ckn._training._controller import Training, head_of_epoch
+from sklearn_ckn._training._controller import Training, head_of_epoch, training_alpha
 from sklearn_ckn._training._data import TrainingOptions, TrainingSet
+from sklearn_ckn._training._history import describe, extended
 from sklearn_ckn._training._network import TrainedNetwork
 from sklearn_ckn._training._presets import PRESETS
 from sklearn_ckn._training._split import split_rows
+from sklearn_ckn._training._warm_start import check_same_problem, same_split
 from sklearn_ckn._typing import (
     Alpha,
     ClassWeight,
@@ -43,13 +46,6 @@ from sklearn_ckn._typing import (
     Subsampling,
     fit_context,
 )
-
-# A network that learns from labels fits noise that fixed features leave alone, so its
-# training takes a larger alpha than the head of the start. With less than the smallest,
-# the head's largest weights are on directions in which the features hardly vary, and
-# the first steps of the anchors turn those into noise.
-ALPHA_FACTOR = 10
-SMALLEST_ALPHA = 1e-5
 
 Augmentation: TypeAlias = (
     Literal["flip", "shift", "flip+shift"]
@@ -131,7 +127,8 @@ class SupervisedCKNClassifier(CKNClassifier):
     learning_rate : float or "auto", default="auto"
         Angle, in radians, by which an anchor turns at most in a step while its
         gradients agree; ``"auto"`` is 0.05. Steps have no other scale, so that
-        neither the unit of the images nor the loss matters.
+        neither the unit of the images nor the loss matters. It rises over the first
+        100 steps, or a quarter of all if they are fewer than 400.
     schedule : {"cosine", "step", "constant"}, default="cosine"
         How the rate changes over the epochs: falls to 0 as half a period of the
         cosine, or is divided by 10 after 4/7, 17/21 and 20/21 of them, or stays.
@@ -402,7 +399,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         groups = None if groups is None else units
         self._check_held_out(labels, units, groups)
         if goes_on:
-            self._check_warm_start(before, images)
+            check_same_problem(self, before, images)
             with task.subtask("encode start"):
                 features = [self.features_._encode(images, engine, engine.xp)]
         else:
@@ -419,13 +416,16 @@ class SupervisedCKNClassifier(CKNClassifier):
                 )
         rows = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
-            rows = self._split(labels, units, rng, before)
+            known = (before or {}).get("_split_of")
+            rows = same_split(known, labels, units)
+            rows = rows or split_rows(labels, self.validation_fraction, rng, units)
         self._split_of = len(y), rows[1]
         if engine.has_room_for(images.nbytes):
             # Every epoch takes them in another order.
             images = to_namespace(images, engine.xp)
         data = TrainingSet.from_labels(images, labels, weights, rows, copies, groups)
-        self._choose_training_alpha(start_head, before)
+        if before is None or isinstance(self.alpha, Real):
+            self.training_alpha_ = training_alpha(self.alpha, start_head)
         training = Training(
             data, self._options(), self._new_head(), self.classes_, engine, rng
         )
@@ -451,65 +451,14 @@ class SupervisedCKNClassifier(CKNClassifier):
             self.features_ = self._with_network(training.best.network)
         return training.failure
 
-    def _split(self, labels, units, rng, before):
-        """Return the rows that train and those held out.
-
-        On a warm start they stay as they were, if the images can be the same: others
-        that would be held out have been trained on.
-        """
-        n_images, held_out = (before or {}).get("_split_of", (0, None))
-        if n_images == len(labels) and len(held_out):
-            train = np.setdiff1d(np.arange(n_images), held_out)
-            keeps_classes = len(np.unique(labels[train])) == len(self.classes_)
-            if keeps_classes and not np.isin(units[held_out], units[train]).any():
-                return train, held_out
-        return split_rows(labels, self.validation_fraction, rng, units)
-
-    def _check_warm_start(self, before, images):
-        """Raise unless images, classes and layers are those of the first fit."""
-        settings = resolve_layers(self.get_params(deep=False), images.shape[1:])
-        names = ("patch_size", "subsampling", "kernel", "padding", "nystrom_reg")
-        same_layers = [
-            [getattr(each, name) for name in names] for each in settings
-        ] == [
-            [getattr(layer.settings, name) for name in names]
-            for layer in self.features_._layers
-        ]
-        if (
-            images.shape[1:] != before["image_shape_"]
-            or not same_layers
-            or not np.array_equal(self.classes_, before["classes_"])
-        ):
-            raise ValueError(
-                "warm_start=True goes on from the network of the first fit, but the "
-                "shape of the images, the classes or the layers have changed: set "
-                "warm_start=False to start anew."
-            )
-
-    def _choose_training_alpha(self, start_head, before):
-        """Set the alpha of the objective; that of the first fit on a warm start."""
-        if isinstance(self.alpha, Real):
-            self.training_alpha_ = float(self.alpha)
-        elif before is None:
-            alpha = start_head.alpha_ * ALPHA_FACTOR
-            self.training_alpha_ = max(alpha, SMALLEST_ALPHA)
-        else:
-            self.training_alpha_ = before["training_alpha_"]
-
     def _options(self):
+        options = {
+            field.name: getattr(self, field.name) for field in fields(TrainingOptions)
+        }
         rate = LEARNING_RATE if self.learning_rate == "auto" else self.learning_rate
-        return TrainingOptions(
-            head=self.head,
-            alpha=self.training_alpha_,
-            n_epochs=self.n_epochs,
-            batch_size=self.batch_size,
-            learning_rate=finite_number("learning_rate", rate),
-            schedule=self.schedule,
-            learn_beta=self.learn_beta,
-            augment=self.augment,
-            flip_average=self.flip_average,
-            n_iter_no_change=self.n_iter_no_change,
-        )
+        options["alpha"] = self.training_alpha_
+        options["learning_rate"] = finite_number("learning_rate", rate)
+        return TrainingOptions(**options)
 
     def _attributes(self, epoch):
         """Return the fitted attributes of a training that stopped after an epoch."""
@@ -531,28 +480,9 @@ class SupervisedCKNClassifier(CKNClassifier):
 
     def _record(self, epoch):
         """Add an epoch to the history and print its line."""
-        row = {
-            "epoch": epoch.number,
-            "objective": epoch.objective,
-            "batch_loss": epoch.batch_loss,
-            "validation_score": epoch.validation_score,
-            "learning_rate": epoch.learning_rate,
-            "seconds": epoch.seconds,
-        }
-        if self.learn_beta:
-            betas = enumerate(epoch.network.betas)
-            row |= {f"beta_{i}": beta for i, beta in betas}
-        self.history_ = {
-            name: [*self.history_.get(name, []), value] for name, value in row.items()
-        }
+        self.history_ = extended(self.history_, epoch, self.learn_beta)
         if self.verbose:
-            print(
-                f"[SupervisedCKNClassifier] epoch {epoch.number}: objective "
-                f"{epoch.objective:.5f}, batch loss {epoch.batch_loss:.5f}, validation "
-                f"accuracy {epoch.validation_score:.4f}, rate "
-                f"{epoch.learning_rate:.1e}, {epoch.seconds:.1f} s",
-                flush=True,
-            )
+            print(f"[SupervisedCKNClassifier] {describe(epoch)}", flush=True)
 
     def _new_head(self):
         return LinearPathClassifier(

@@ -4,16 +4,16 @@ import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
 from sklearn_ckn import (
     CKNClassifier,
     CKNRegressor,
-    LinearPathClassifier,
-    RidgePathRegressor,
     SupervisedCKNClassifier,
 )
 from sklearn_ckn._blocks import encode_block
 from sklearn_ckn._engine import ArrayEngine, CPUEngine, CUDAEngine
+from sklearn_ckn._heads import StandardizedFeatures
 from sklearn_ckn._layer import Layer, LayerSettings
 from sklearn_ckn._memory_limits import Budget, fit_in_memory
 from sklearn_ckn._norms import unit_rows
@@ -159,36 +159,76 @@ def test_training_halves_its_parts(cupy, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("name", ["classifier", "regressor", "supervised"])
-@pytest.mark.parametrize("fits", ["blocks", "nothing"])
+HEADS_ON_A_GPU = {
+    "classifier": CKNClassifier((4, 5), n_patches=200, random_state=0),
+    "regressor": CKNRegressor((4, 5), n_patches=200, random_state=0),
+    "supervised": SupervisedCKNClassifier(
+        (4, 5), n_patches=200, random_state=0, n_epochs=1, validation_fraction=0.5
+    ),
+    "supervised svm": SupervisedCKNClassifier(
+        (4, 5),
+        n_patches=200,
+        random_state=0,
+        n_epochs=1,
+        head="linear_svm",
+        alpha=1e-2,
+        early_stopping=False,
+    ),
+}
+
+
+# With fewer images than features, Newton's method works on coordinates, which are few
+# and computed where all is.
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        *((name, "nothing") for name in HEADS_ON_A_GPU),
+        *((name, "blocks") for name in HEADS_ON_A_GPU if "svm" not in name),
+    ],
+)
 def test_heads_make_room(name, fits, cupy, monkeypatch):
-    y = np.arange(11) % 2
-    estimator = {
-        "classifier": CKNClassifier((4, 5), n_patches=200, random_state=0),
-        "regressor": CKNRegressor((4, 5), n_patches=200, random_state=0),
-        "supervised": SupervisedCKNClassifier(
-            (4, 5), n_patches=200, random_state=0, n_epochs=0
-        ),
-    }[name]
-    expected = estimator.set_params(device="cuda").fit(IMAGES, y).predict(IMAGES)
-    head = RidgePathRegressor if name == "regressor" else LinearPathClassifier
-    fit, tried = head._fit, []
+    # More images than the 20 features, and fewer, of which none would be held out.
+    estimator = clone(HEADS_ON_A_GPU[name]).set_params(device="cuda")
+    for n in (28,) if "supervised" in name else (28, 12):
+        images = np.random.RandomState(0).randn(n, 6, 6, 2)
+        labels = np.arange(n) % 2
+        images[labels == 1, 2:4, 2:4] += 1
+        monkeypatch.undo()
+        cupy = fake_cupy.install(monkeypatch)
+        expected = clone(estimator).fit(images, labels)
+        tried = set()
 
-    def fit_little(self, X, y, xp, **options):
-        tried.append((isinstance(X, cupy.ndarray), xp is cupy))
-        if tried[-1][0] or (fits == "nothing" and tried[-1][1]):
-            raise fake_cupy.OutOfMemoryError("out of memory")
-        return fit(self, X, y, xp, **options)
+        def fails(method, tried=tried, cupy=cupy):
+            def with_little_memory(features, *arguments):
+                place = isinstance(features.values, cupy.ndarray), features.xp is cupy
+                tried.add(place)
+                if place[0] or (fits == "nothing" and place[1]):
+                    raise fake_cupy.OutOfMemoryError("out of memory")
+                return method(features, *arguments)
 
-    monkeypatch.setattr(head, "_fit", fit_little)
-    if fits == "blocks":
-        estimator.fit(IMAGES, y)
-        assert tried == [(True, True), (False, True)]
-    else:
-        with pytest.warns(UserWarning, match="fitted by the CPU.*out of memory"):
-            estimator.fit(IMAGES, y)
-        assert tried == [(True, True), (False, True), (False, False)]
-    assert_allclose(estimator.predict(IMAGES), expected, atol=1e-6)
+            return with_little_memory
+
+        # Every head multiplies features with something.
+        for method in (
+            "gram",
+            "outer_gram",
+            "products",
+            "raw_transposed_product",
+            "transposed_product",
+        ):
+            function = getattr(StandardizedFeatures, method)
+            monkeypatch.setattr(StandardizedFeatures, method, fails(function))
+        actual = clone(estimator)
+        if fits == "blocks":
+            actual.fit(images, labels)
+            assert tried == {(True, True), (False, True)}
+        else:
+            with pytest.warns(UserWarning, match="fitted by the CPU.*out of memory"):
+                actual.fit(images, labels)
+            assert tried == {(True, True), (False, True), (False, False)}
+        # Float64 all the way, and sums in another order: a condition of at most 1e6,
+        # the inverse of the smallest alpha of a training.
+        assert_allclose(actual.predict(images), expected.predict(images), atol=1e-8)
 
 
 def test_no_room_on_the_cpu_either(cupy):

@@ -1,7 +1,6 @@
 """How much is computed at once, and what is done when memory runs out."""
 
 import weakref
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +10,8 @@ from sklearn import config_context
 from sklearn_ckn import CKNFeatures, SupervisedCKNClassifier
 from sklearn_ckn._engine import ArrayEngine, CPUEngine
 from sklearn_ckn._memory_limits import Budget, is_out_of_memory
-from sklearn_ckn._training import _objective
+from sklearn_ckn._training._head import Head
+from sklearn_ckn._training._objective import Objective
 
 IMAGES = np.random.RandomState(0).randn(23, 7, 6, 2)
 NETWORK = {"n_anchors": (4, 6), "n_patches": 200, "random_state": 0}
@@ -201,19 +201,17 @@ def test_a_batch_in_parts_is_the_batch():
     network = TrainedNetwork.from_layers(CKNFeatures(**NETWORK).fit(IMAGES)._layers)
     rng = np.random.RandomState(0)
     n_features = CKNFeatures(**NETWORK).fit_transform(IMAGES).shape[1]
-    head = _objective.Head(rng.randn(n_features + 1, 1), rng.randn(n_features), 1.0)
+    head = Head(rng.randn(n_features + 1, 1), rng.randn(n_features), 1.0)
     targets = rng.choice([-1.0, 1.0], size=(len(IMAGES), 1))
     weights = np.full((len(IMAGES), 1), 1 / len(IMAGES))
     gradients = []
     for tape_bytes in (2**27, 1):
         engine = ArrayEngine()
         engine.tape_bytes = tape_bytes
-        compute = partial(
-            _objective.batch_gradients, network, head, TRAINING_LOSSES["ridge"], IMAGES
-        )
-        gradients.append(compute(targets, weights, engine))
+        objective = Objective(TRAINING_LOSSES["ridge"], engine)
+        gradients.append(objective.gradients(network, head, IMAGES, targets, weights))
     whole, parts = gradients
     assert_allclose(parts.value, whole.value)
-    assert_allclose(parts.theta, whole.theta, atol=1e-12)
+    assert_allclose(parts.response.slopes, whole.response.slopes, atol=1e-12)
     for left, right in zip(parts.anchors, whole.anchors, strict=True):
         assert_allclose(left, right, atol=1e-12 * np.abs(right).max())

@@ -7,7 +7,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ckn import CKNFeatures
 from sklearn_ckn._engine import ArrayEngine, CPUEngine
-from sklearn_ckn._heads import TRAINING_LOSSES, one_vs_rest, refit_head
+from sklearn_ckn._heads import (
+    TRAINING_LOSSES,
+    StandardizedFeatures,
+    one_vs_rest,
+    refit_head,
+)
+from sklearn_ckn._heads._ridge import RidgePath
 from sklearn_ckn._norms import unit_rows
 from sklearn_ckn._training._augment import augment_images, flip, shift
 from sklearn_ckn._training._head import Head
@@ -315,3 +321,11 @@ def test_the_rate_rises():
     assert_allclose([warm_up(i, 1000) for i in (0, 49, 99, 500)], [0.01, 0.5, 1, 1])
     assert_allclose([warm_up(i, 40) for i in (0, 4, 9, 39)], [0.1, 0.5, 1, 1])
     assert warm_up(0, 1) == 1
+
+
+def test_features_without_directions_are_predicted_by_the_mean():
+    targets = np.arange(12.0).reshape(6, 2)
+    features = StandardizedFeatures.from_values(np.full((6, 3), 0.3), np.ones(6))
+    path = RidgePath.from_features(features, targets, np.array([1.0, 0.1, 0.01]))
+    predicted = path.predict(np.arange(4))
+    assert_allclose(predicted, np.tile(targets.mean(axis=0), (4, 3, 1)))

@@ -142,7 +142,7 @@ class RidgePath:
         n_alphas, m = len(self.alphas), self.targets.shape[1]
         solutions = self._inverse(self.alphas)[:, :, np.newaxis]
         solutions = solutions * self.projected[:, np.newaxis]
-        coef = self.spectrum.expand(solutions.reshape(len(solutions), -1))
+        coef = self.spectrum.expand(solutions.reshape(len(solutions), n_alphas * m))
         coef = coef.astype(self.spectrum.features.dtype)
         parts = [block @ coef for block in self._standardized(chosen)]
         products = namespace(coef).concatenate(parts)

@@ -6,11 +6,33 @@ from numbers import Real
 import numpy as np
 from sklearn.base import clone
 
-from sklearn_ckn._arrays import to_numpy
+from sklearn_ckn._arrays import namespace, to_numpy
 from sklearn_ckn._heads import StandardizedFeatures, resolve_alphas
 from sklearn_ckn._memory_limits import fit_in_memory
 from sklearn_ckn._threads import single_threaded_blas
 from sklearn_ckn._training._loop import TrainingLoop
+
+# A network that learns from labels fits noise that fixed features leave alone, so its
+# training takes a larger alpha than the head of the start. With less than the smallest,
+# the head's largest weights are on directions in which the features hardly vary, and
+# the first steps of the anchors turn those into noise.
+ALPHA_FACTOR = 10
+SMALLEST_ALPHA = 1e-5
+
+
+def training_alpha(alpha, start_head):
+    """Return the alpha of the objective.
+
+    Parameters
+    ----------
+    alpha : float, "auto" or array-like of float
+        Of the estimator.
+    start_head : LinearPathClassifier
+        Fitted on the network that training starts from.
+    """
+    if isinstance(alpha, Real):
+        return float(alpha)
+    return max(start_head.alpha_ * ALPHA_FACTOR, SMALLEST_ALPHA)
 
 
 class Training:
@@ -89,9 +111,10 @@ class Training:
     def _seen_images(self):
         """Return what callbacks are told that the network is trained on."""
         data = self._data
-        rows = data.train
-        images = data.images if len(data.held_out) == 0 else data.images[rows]
-        return {"X": images, "y": self._classes[data.labels[rows]]}
+        images = data.images
+        if len(data.held_out):
+            images = images[namespace(images).asarray(data.train)]
+        return {"X": images, "y": self._classes[data.labels[data.train]]}
 
     def _is_better(self, epoch):
         """Whether an epoch is to be kept rather than the best so far."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_ckn._arrays import namespace
+from sklearn_ckn._norms import square_sums
 from sklearn_ckn._threads import single_threaded_blas
 
 # Largest step of the weights between refits. Standardized features have a mean square
@@ -74,8 +75,8 @@ class Head:
         their scale where images have little contrast. The loss is therefore minimised
         over the intercepts before its slopes are taken, so that gradients tell of
         what the head cannot set right by itself. Every step minimises a quadratic upper
-        bound: the second derivative of every loss in the decisions is at most a
-        sample's weight.
+        bound, since the second derivative of every loss in the decisions is at most a
+        sample's weight, or goes on twice as far as long as the loss falls.
 
         Parameters
         ----------
@@ -94,13 +95,20 @@ class Head:
         prior = _prior(weights)
         shift = namespace(rows).zeros(decisions.shape[1])
         value, slopes, _ = loss(decisions, targets, weights)
+        bound, factor = value, 1
         for _ in range(MAX_INTERCEPT_STEPS):
             step = (slopes.sum(axis=0) + prior * shift) / (total + prior)
-            shift = shift - step
-            value, slopes, _ = loss(decisions + shift, targets, weights)
+            moved = shift - factor * step
+            new_value, new_slopes, _ = loss(decisions + moved, targets, weights)
+            new_bound = new_value + float(prior / 2 * (moved**2).sum())
+            if factor > 1 and not new_bound < bound:
+                factor = 1
+                continue
+            shift, value, slopes, bound = moved, new_value, new_slopes, new_bound
             # What is not finite ends the loop too.
             if not bool((abs(step) > SMALLEST_SHIFT).any()):
                 break
+            factor *= 2
         theta = self.theta.copy()
         theta[-1] += shift
         return BatchResponse(replace(self, theta=theta), rows, value, slopes)
@@ -148,11 +156,11 @@ class BatchResponse:
         """
         coef = self.head.theta[:-1]
         total = weights.sum() + _prior(weights)
-        mean = (weights * self.rows).sum(axis=0) / total
-        centred = self.rows - mean
-        bound = float((weights * centred**2).sum()) + alpha
-        rate = min(LARGEST_RATE, 1 / bound)
         with single_threaded_blas():
+            mean = weights[:, 0] @ self.rows / total
+            centred = self.rows - mean
+            bound = float(weights[:, 0] @ square_sums(centred)) + alpha
+            rate = min(LARGEST_RATE, 1 / bound)
             move = rate * (centred.T @ self.slopes + alpha * coef)
             theta = self.head.theta.copy()
             theta[:-1] -= move

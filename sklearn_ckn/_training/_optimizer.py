@@ -16,6 +16,13 @@ SQUARES_MOMENTUM = 0.99
 DROPS = (60 / 105, 85 / 105, 100 / 105)
 
 
+# How a beta changes in a step at most, as logarithms of factors, and where it ends:
+# below, the kernel is linear to rounding of float32, and above it tells all patches
+# apart that are more than a degree from each other.
+LARGEST_FACTORS = (-1.0, 1.0)
+BETA_LIMITS = ((np.minimum, 1e-4), (np.maximum, 1e4))
+
+
 # Steps in which the rate rises, as many as the running mean of the squares reaches
 # back, and no more than this part of the training.
 WARM_UP_STEPS = 100
@@ -106,7 +113,10 @@ class SphereOptimizer:
             slopes = np.where(self._learned, slopes, 0)
             self._update(self._beta_means, self._beta_roots, slopes, np.abs(slopes))
             moves = self._direction(self._beta_means, self._beta_roots)
-            betas = (np.array(betas) * np.exp(-rate * moves)).tolist()
+            factors = np.exp(np.clip(-rate * moves, *LARGEST_FACTORS))
+            # Who has started beyond the limits stays there at most.
+            low, high = (reduce(betas, limit) for reduce, limit in BETA_LIMITS)
+            betas = np.clip(np.array(betas) * factors, low, high).tolist()
         return network.moved(anchors, betas)
 
     def _step_anchors(self, i, rows, slopes, rate):
