@@ -69,7 +69,7 @@ def prepare_samples(X, y, labels, weights, *, cv=None, groups=None, copies=None)
         try:
             splitter = check_cv(cv, y, classifier=labels is not None)
             splits = [
-                (np.asarray(train), np.asarray(held_out))
+                (_positions(train), _positions(held_out))
                 for train, held_out in splitter.split(rows, y, groups)
             ]
         except (TypeError, ValueError) as error:
@@ -93,6 +93,14 @@ def prepare_samples(X, y, labels, weights, *, cv=None, groups=None, copies=None)
         samples = replace(samples, splits=splits)
     _check_splits(samples, None if labels is None else labels.max() + 1)
     return samples
+
+
+def _positions(rows):
+    """Return the positions that a list of positions, or a mask, stands for."""
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        return np.flatnonzero(rows)
+    return rows.astype(np.intp, casting="unsafe" if rows.size == 0 else "same_kind")
 
 
 def _check_splits(samples, n_classes):

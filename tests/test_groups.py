@@ -115,8 +115,8 @@ def test_supervised_training_holds_copies_out_together(
     model.fit(images, labels, groups=groups)
     (data,) = seen
     units = data.copies if groups is None else data.groups
-    assert data.n_held_out >= 10
-    assert not set(units[: data.n_train]) & set(units[data.n_train :])
+    assert len(data.held_out) >= 10
+    assert not set(units[data.train]) & set(units[data.held_out])
     # Each image is there twice, on one side.
     assert (np.bincount(np.unique(units, return_inverse=True)[1]) == 2).all()
 

@@ -125,7 +125,7 @@ def test_a_refitted_head_of_any_unit(head):
     features, labels = make_problem((60, 8))
     targets = 2.0 * (labels[:, None] == np.arange(3)) - 1
     weights = np.ones(60)
-    theta, mean, scale, objective = refit_head(
+    theta, mean, scale, objective, decisions = refit_head(
         features, targets, weights, head=head, alpha=1e-3, scale=None
     )
     for exponent in (-1000, 1000):
@@ -138,6 +138,7 @@ def test_a_refitted_head_of_any_unit(head):
             assert_allclose(np.ldexp(other[1], -exponent), mean)
             assert_allclose(np.ldexp(other[2], -exponent), scale)
             assert_allclose(other[3], objective)
+            assert_allclose(other[4], decisions, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["f8", "f4"])

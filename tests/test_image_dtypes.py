@@ -20,7 +20,7 @@ from sklearn_ckn import (
 IMAGES = np.random.RandomState(0).randint(0, 120, size=(12, 6, 5, 2))
 LABELS = np.arange(12) % 2
 STORED = [
-    *("i1", "u2", "i2", "u4", "i4", "u8", "i8", "?", "f2", ">i2", ">u4", ">f4", "g"),
+    *("i1", "u2", "i2", "u4", "i4", "u8", "i8", "?", "f2", ">i2", ">u4", "g"),
     "O",
 ]
 

@@ -90,11 +90,13 @@ def outputs(estimator, X):
 
 
 def is_sensible(parameter, value):
-    """Whether a value is a name of a folder, a function, or many epochs of work."""
+    """Whether a value is a name of a folder, a function, or much work."""
     return (
         (parameter == "memory" and isinstance(value, str))
         or (parameter == "augment" and value is int)
-        or (parameter == "n_epochs" and isinstance(value, int) and value > 1)
+        or (
+            parameter in ("n_epochs", "n_init") and isinstance(value, int) and value > 1
+        )
     )
 
 

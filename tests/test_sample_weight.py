@@ -337,6 +337,20 @@ def test_a_split_without_a_class(blobs):
         RidgePathRegressor(cv=KFold(4)).fit(features, labels, weights)
 
 
+@pytest.mark.parametrize("cv", [[], KFold(500)])
+def test_cv_that_gives_no_splits(blobs, cv):
+    with pytest.raises(ValueError, match="cv=.* gives no splits"):
+        LinearPathClassifier(cv=cv).fit(*blobs)
+
+
+def test_cv_of_masks(blobs):
+    held_out = np.arange(120) % 3 == 0
+    positions = [(np.flatnonzero(~held_out), np.flatnonzero(held_out))]
+    of_masks = LinearPathClassifier(cv=[(~held_out, held_out)]).fit(*blobs)
+    of_positions = LinearPathClassifier(cv=positions).fit(*blobs)
+    assert_array_equal(of_masks.coef_, of_positions.coef_)
+
+
 def test_equal_features_with_other_labels_are_held_out_together():
     # Half of the samples have a twin of the other class: leaving one of them out, the
     # other would tell the wrong class, and an accuracy far below one half.
