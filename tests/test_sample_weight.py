@@ -339,7 +339,7 @@ def test_a_split_without_a_class(blobs):
 
 @pytest.mark.parametrize("cv", [[], KFold(500)])
 def test_cv_that_gives_no_splits(blobs, cv):
-    with pytest.raises(ValueError, match="cv=.* gives no splits"):
+    with pytest.raises(ValueError, match=r"cv=.* gives no splits"):
         LinearPathClassifier(cv=cv).fit(*blobs)
 
 

@@ -26,11 +26,18 @@ class MismatchError(AssertionError):
 
 
 class RefusedError(Exception):
-    """Images, or their heads, are refused for being at an end of the range."""
+    """Images, or their heads, are refused.
+
+    They are at an end of the range, or have too few distinct samples to hold any out.
+    """
 
 
 #: What images show that may be refused so.
 EXTREME_KINDS = ("denormal", "largest", "powers")
+
+
+#: What heads say of labels of which every class has one distinct sample only.
+FEW_DISTINCT = "no class of two samples"
 
 
 def require(condition, message):
@@ -56,7 +63,8 @@ def watched_warnings(kind=None):
         try:
             yield caught
         except ValueError as error:
-            if kind in EXTREME_KINDS and "the range of float" in str(error):
+            is_extreme = kind in EXTREME_KINDS and "the range of float" in str(error)
+            if is_extreme or FEW_DISTINCT in str(error):
                 raise RefusedError from error
             raise
 

@@ -223,7 +223,7 @@ def check_ridge(regressor, X, y, weights):
             "ridge",
             standardized,
             targets[:, np.newaxis] / unit,
-            coef[i] / unit,
+            coef[i].astype(np.longdouble) / unit,
             intercept[i] / unit,
             regressor.alpha_,
         )

@@ -31,7 +31,11 @@ from sklearn_ckn._heads._newton import TOLERANCE
 
 @dataclass
 class Standardized:
-    """Rows in the unit of the heads, with weights of mean 1."""
+    """Rows in the unit of the heads, with weights of mean 1.
+
+    Rows that differ by a few units in the last place, or of the smallest numbers, may
+    count as equal or not: ``is_known`` is False, and no minimum is compared.
+    """
 
     rows: np.ndarray
     weights: np.ndarray
@@ -39,6 +43,7 @@ class Standardized:
     scale: float
     unit: float
     rounding: float
+    is_known: bool
 
     @classmethod
     def of(cls, X, weights):
@@ -58,14 +63,20 @@ class Standardized:
         rows = rows - mean
         scale = float(np.sqrt(weights @ (rows**2).sum(axis=1) / len(rows)))
         offset = float(np.linalg.norm(mean))
-        if scale <= 8 * eps * offset:
+        spacing = float(np.finfo(X.dtype).smallest_subnormal) / unit
+        is_known = not 0 < scale <= 8 * (eps * offset + X.shape[1] ** 0.5 * spacing)
+        if scale == 0 or not is_known:
             scale = 1.0
         rounding = 10 * sum(X.shape) * (1 + offset / scale) * eps
-        return cls(rows / scale, weights, mean / scale, scale, unit, rounding)
+        return cls(
+            rows / scale, weights, mean / scale, scale, unit, rounding, is_known
+        )
 
     def weights_of(self, coef, intercept):
         """Return W and b of standardized rows from those of rows as they come."""
-        W = coef.astype("f8").reshape(-1, self.rows.shape[1]) * self.unit * self.scale
+        # Where both are at the ends of the range, the product alone may be inside.
+        coef = coef.astype(np.longdouble).reshape(-1, self.rows.shape[1])
+        W = (coef * self.unit * self.scale).astype("f8")
         return W, np.atleast_1d(intercept) + W @ self.mean
 
 
@@ -103,6 +114,8 @@ def check_optimal(head, standardized, targets, coef, intercept, alpha):
     """
     W, b = standardized.weights_of(coef, intercept)
     require(np.isfinite(W).all() and np.isfinite(b).all(), "weights are not finite")
+    if not standardized.is_known:
+        return
     decisions = standardized.rows @ W.T + b
     values, slopes = _losses(head, decisions, targets)
     shares = standardized.weights / len(targets)
