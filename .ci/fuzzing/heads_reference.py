@@ -68,9 +68,7 @@ class Standardized:
         if scale == 0 or not is_known:
             scale = 1.0
         rounding = 10 * sum(X.shape) * (1 + offset / scale) * eps
-        return cls(
-            rows / scale, weights, mean / scale, scale, unit, rounding, is_known
-        )
+        return cls(rows / scale, weights, mean / scale, scale, unit, rounding, is_known)
 
     def weights_of(self, coef, intercept):
         """Return W and b of standardized rows from those of rows as they come."""
