@@ -141,6 +141,18 @@ def test_a_refitted_head_of_any_unit(head):
             assert_allclose(other[4], decisions, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_a_scale_beyond_the_dtype_of_the_features(head):
+    # Of a network whose features have shrunk since its scale was measured.
+    features, labels = make_problem((60, 8), "f4")
+    targets = 2.0 * (labels[:, None] == np.arange(3)) - 1
+    theta, *_, decisions = refit_head(
+        features, targets, np.ones(60), head=head, alpha=1e-3, scale=1e45
+    )
+    assert_allclose(theta[:-1], 0, atol=1e-6)
+    assert_allclose(decisions, np.tile(theta[-1], (60, 1)), atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["f8", "f4"])
 def test_predictions_far_from_the_training_features(dtype):
     # Decisions that no number holds are the largest, and never NaN.

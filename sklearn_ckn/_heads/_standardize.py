@@ -204,7 +204,10 @@ class StandardizedFeatures:
         block : ndarray of the shape and dtype of ``values``
         """
         block = values - self.mean[columns].astype(values.dtype)
-        block /= self.column_scales[columns].astype(values.dtype)
+        # A scale that is given may be beyond the dtype: over infinity, all is zero.
+        with np.errstate(over="ignore"):
+            scales = self.column_scales[columns].astype(values.dtype)
+        block /= scales
         return block
 
     def row_blocks(self):
