@@ -178,7 +178,8 @@ static void CKN(position_row)(const ckn_layer *layer, const REAL *map, ptrdiff_t
     const int is_exp = layer->kernel == CKN_EXP;
     const double factor = is_exp ? layer->beta * 1.44269504088896340736 : 1;
     const double less = is_exp ? 1 : 0;
-    const double smallest = CKN_SMALLEST_NORM * (factor > 1 ? factor : 1);
+    /* with a huge beta, a little more: the scale must not leave the range of float */
+    const double smallest = factor < 1e7 ? CKN_SMALLEST_NORM : 1e-37 * factor;
     REAL *CKN_RESTRICT scale = p->scale + at, *CKN_RESTRICT shift = p->shift + at;
     REAL *CKN_RESTRICT norms = p->norm + at;
     REAL *CKN_RESTRICT inverse_norms = p->inverse_norm + at;

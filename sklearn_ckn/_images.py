@@ -1,6 +1,7 @@
 """The input rule: rows, (n, H, W) and (n, H, W, C) images become one layout."""
 
 import warnings
+from collections.abc import Sequence
 from contextlib import contextmanager
 from math import prod, sqrt
 from numbers import Integral
@@ -75,7 +76,7 @@ def _stated_shape(image_shape):
     """Check the parameter ``image_shape`` and return it as (H, W, C)."""
     shape = plain_value("image_shape", image_shape)
     if (
-        np.ndim(shape) != 1
+        not isinstance(shape, Sequence)
         or len(shape) not in (2, 3)
         or not all(
             isinstance(size, Integral) and not isinstance(size, bool) and size >= 1

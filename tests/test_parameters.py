@@ -71,6 +71,7 @@ VALUES = {
     "tuple": lambda: (2, 2),
     "long tuple": lambda: (2, 2, 2, 2),
     "nested": lambda: ((1, 2), (3, 4)),
+    "ragged": lambda: [[1, 2], [3]],
     "matrix": lambda: np.full((2, 2), 2),
     "array": lambda: np.array([2, 2]),
     "empty list": list,
