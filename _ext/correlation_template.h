@@ -13,8 +13,8 @@
  * the error of a cosine is that of the largest patch's, times how many times weaker its
  * own patch is. Patches more than MAX_SPREAD times weaker than the strongest of their
  * tile therefore get direct products, a few at a time. Where a drawing ends on an empty
- * ground (written digits, clothes), about 1 in 1000 patches is so weak. */
-#define MAX_SPREAD 8192
+ * ground (written digits, clothes), about 1 in 5000 patches is so weak. */
+#define MAX_SPREAD 16384
 #define WEAK_AT_A_TIME (8 * TILE_ROWS)
 
 typedef struct {

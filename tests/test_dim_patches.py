@@ -170,7 +170,7 @@ def test_each_dim_patch_has_its_own_accuracy(cpu_engine, dtype, kernel):
     images = images.astype(dtype)
     actual = cpu_engine.encode(images, [layer.astype(dtype)])
     expected = ArrayEngine().encode(images.astype("f8"), [layer])
-    # Without pooling a position is one patch. Patches up to MAX_SPREAD = 8192 times
+    # Without pooling a position is one patch. Patches up to MAX_SPREAD = 16384 times
     # weaker than their tile's strongest have an error relative to that one, of 2.3
     # response gains; those of the dark half, beside a bright tile or not, their own.
     gain = RoundingGains.of(layer, anchors.mean(axis=0)).responses + 10
