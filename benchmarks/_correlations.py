@@ -12,7 +12,7 @@ from _timing import alternate
 from scipy.signal import correlate2d
 from threadpoolctl import ThreadpoolController
 
-from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._engine.cpu import CPUEngine
 
 MODULE = "four_loops"
 SOURCE = '''# cython: boundscheck=False, wraparound=False, language_level=3

@@ -11,7 +11,7 @@ from _encode_networks import NETWORKS
 from _timing import alternate, in_process, peak_memory
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._engine.cpu import CPUEngine
 
 
 def profile_table(options):

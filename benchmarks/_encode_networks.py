@@ -5,8 +5,9 @@ from math import prod
 
 import numpy as np
 
-from sklearn_ckn._layer import Layer, LayerSettings
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.settings import LayerSettings
 
 # Rows of the matrix products that a layer is compared with, enough to be at the
 # matrix product's full rate.

@@ -9,7 +9,7 @@ from _encode_networks import NETWORKS
 from _timing import LASTING, alternate_lasting
 from _torch_ckn import torch_encoder
 
-from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._engine.cpu import CPUEngine
 
 SQUARE = (2048, 2048, 2048)
 

@@ -17,10 +17,11 @@ from _torch_ckn import torch_maps
 from scipy.signal import correlate2d
 from torch.nn import functional
 
-from sklearn_ckn._blocks import encode_block
-from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._layer import Layer, LayerSettings
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.encoder import encode_block
+from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.settings import LayerSettings
 
 FLOAT32 = np.dtype(np.float32)
 

@@ -10,8 +10,8 @@ from _gpu_machine import relative_difference, with_bound
 from _gpu_peers import best_peers
 from _timing import alternate_lasting
 
-from sklearn_ckn._blocks import encode_block, encode_blocks
-from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.encoder import encode_block, encode_blocks
 
 FLOAT32 = np.dtype(np.float32)
 

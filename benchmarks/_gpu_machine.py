@@ -9,8 +9,9 @@ from math import ceil
 import numpy as np
 import torch
 
-from sklearn_ckn._arrays import to_numpy
-from sklearn_ckn._engine import ArrayEngine, get_engine
+from sklearn_ckn._common.arrays import to_numpy
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.choice import get_engine
 
 
 class Machine:

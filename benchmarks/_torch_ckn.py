@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from sklearn_ckn._layer import pooling_taps
+from sklearn_ckn._network.pooling import pooling_taps
 
 
 class InverseSquareRoot(torch.autograd.Function):

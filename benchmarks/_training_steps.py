@@ -7,12 +7,12 @@ import torch
 from _torch_ckn import TorchLayer, torch_maps
 
 from sklearn_ckn import CKNFeatures, SupervisedCKNClassifier
-from sklearn_ckn._arrays import to_numpy
-from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._heads import TRAINING_LOSSES
-from sklearn_ckn._training._head import Head
-from sklearn_ckn._training._network import TrainedNetwork
-from sklearn_ckn._training._objective import Objective
+from sklearn_ckn._common.arrays import to_numpy
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._heads.refit import TRAINING_LOSSES
+from sklearn_ckn._training.head import Head
+from sklearn_ckn._training.network import TrainedNetwork
+from sklearn_ckn._training.objective import Objective
 
 
 def preset_network(name):

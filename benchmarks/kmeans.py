@@ -10,9 +10,9 @@ import argparse
 import numpy as np
 from _timing import alternate
 
-from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._k_means import spherical_k_means
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._learning.k_means import spherical_k_means
 
 
 def main():

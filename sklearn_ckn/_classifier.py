@@ -4,19 +4,11 @@ from typing import Self
 
 from numpy.typing import ArrayLike
 
-from sklearn_ckn._copies import first_copies
-from sklearn_ckn._decisions import DecisionsMixin
-from sklearn_ckn._engine import get_engine
-from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._heads import held_out_folds, resolve_alphas
-from sklearn_ckn._held_out import held_out_units
-from sklearn_ckn._images import check_images, keep_fitted_on_error
-from sklearn_ckn._labels import encode_labels
-from sklearn_ckn._linear import HEAD_CONSTRAINTS, LinearPathClassifier
-from sklearn_ckn._memory_limits import fit_in_memory
-from sklearn_ckn._predictor import NetworkPredictor
-from sklearn_ckn._progress import start_task
-from sklearn_ckn._typing import (
+from sklearn_ckn._base import NetworkPredictor
+from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.memory_limits import fit_in_memory
+from sklearn_ckn._common.progress import start_task
+from sklearn_ckn._common.types import (
     Alpha,
     ClassWeight,
     Device,
@@ -31,6 +23,16 @@ from sklearn_ckn._typing import (
     Subsampling,
     fit_context,
 )
+from sklearn_ckn._engine.choice import get_engine
+from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._heads.decisions import DecisionsMixin
+from sklearn_ckn._heads.folds import held_out_folds
+from sklearn_ckn._heads.held_out import held_out_units
+from sklearn_ckn._input.copies import first_copies
+from sklearn_ckn._input.images import check_images
+from sklearn_ckn._input.labels import encode_labels
+from sklearn_ckn._linear import HEAD_CONSTRAINTS, LinearPathClassifier
 
 
 class CKNClassifier(DecisionsMixin, NetworkPredictor):

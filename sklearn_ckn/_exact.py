@@ -13,17 +13,9 @@ from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils._param_validation import Interval
 
-from sklearn_ckn._blocks import image_scales
-from sklearn_ckn._engine.array_steps import SMALLEST_NORM, unfold
-from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._images import check_image_pair
-from sklearn_ckn._kernels import kernel_values
-from sklearn_ckn._layer import pooling_matrix
-from sklearn_ckn._norms import row_norms, unit_rows
-from sklearn_ckn._pair_layer import PairLayer
-from sklearn_ckn._parameters import resolve_layers
-from sklearn_ckn._threads import single_threaded_blas
-from sklearn_ckn._typing import (
+from sklearn_ckn._common.norms import row_norms, unit_rows
+from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._common.types import (
     FloatArray,
     ImageShape,
     Kernel,
@@ -32,6 +24,14 @@ from sklearn_ckn._typing import (
     Subsampling,
     validated,
 )
+from sklearn_ckn._engine.encoder import image_scales
+from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._input.images import check_image_pair
+from sklearn_ckn._network.kernels import kernel_values
+from sklearn_ckn._network.pair_layer import PairLayer
+from sklearn_ckn._network.parameters import resolve_layers
+from sklearn_ckn._network.pooling import pooling_matrix
+from sklearn_ckn._network.unfold import SMALLEST_NORM, unfold
 
 # Values that a block of pairs takes, two megabytes in six arrays. They stay in the
 # cache, and are small enough for the memory allocator to use them again: larger ones

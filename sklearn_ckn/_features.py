@@ -16,29 +16,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._arrays import namespace, to_namespace
-from sklearn_ckn._blocks import encode_blocks
-from sklearn_ckn._engine import DEVICES, get_engine, get_prediction_engine
-from sklearn_ckn._images import (
-    check_images,
-    check_range,
-    compute_dtype,
-    keep_fitted_on_error,
-)
-from sklearn_ckn._kernels import KERNELS
-from sklearn_ckn._layer import map_shapes
-from sklearn_ckn._learning import LayerLearner
-from sklearn_ckn._memory import (
-    DataKey,
-    encode_training_images,
-    is_enabled,
-    resolve_memory,
-)
-from sklearn_ckn._output import PixelNamesMixin
-from sklearn_ckn._parameters import finite_number, resolve_layers
-from sklearn_ckn._persistence import VersionedEstimator
-from sklearn_ckn._progress import CallbackSupportMixin, Task, start_task
-from sklearn_ckn._typing import (
+from sklearn_ckn._common.arrays import namespace, to_namespace
+from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.output import PixelNamesMixin
+from sklearn_ckn._common.parameters import finite_number
+from sklearn_ckn._common.pickles import VersionedEstimator
+from sklearn_ckn._common.progress import CallbackSupportMixin, Task, start_task
+from sklearn_ckn._common.types import (
     Device,
     FloatArray,
     ImageShape,
@@ -50,6 +34,20 @@ from sklearn_ckn._typing import (
     Subsampling,
     fit_context,
 )
+from sklearn_ckn._engine.choice import DEVICES, get_engine, get_prediction_engine
+from sklearn_ckn._engine.encoder import encode_blocks
+from sklearn_ckn._input.dtypes import compute_dtype
+from sklearn_ckn._input.images import check_images, check_range
+from sklearn_ckn._learning.cache import (
+    DataKey,
+    encode_training_images,
+    is_enabled,
+    resolve_memory,
+)
+from sklearn_ckn._learning.layers import LayerLearner
+from sklearn_ckn._network.kernels import KERNELS
+from sklearn_ckn._network.network import map_shapes
+from sklearn_ckn._network.parameters import resolve_layers
 
 
 class CKNFeatures(

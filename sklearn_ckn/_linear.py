@@ -9,21 +9,10 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._arrays import namespace, to_numpy
-from sklearn_ckn._decisions import DecisionsMixin
-from sklearn_ckn._heads import (
-    LOSSES,
-    affine,
-    fit_classifier,
-    fit_ridge_regressor,
-    resolve_alphas,
-)
-from sklearn_ckn._held_out import prepare_samples
-from sklearn_ckn._images import keep_fitted_on_error, validate_rows
-from sklearn_ckn._labels import encode_labels
-from sklearn_ckn._persistence import VersionedEstimator
-from sklearn_ckn._sample_weight import check_sample_weight
-from sklearn_ckn._typing import (
+from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.pickles import VersionedEstimator
+from sklearn_ckn._common.types import (
     Alpha,
     ClassWeight,
     CrossValidation,
@@ -31,6 +20,15 @@ from sklearn_ckn._typing import (
     Head,
     fit_context,
 )
+from sklearn_ckn._heads.affine import affine
+from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._heads.decisions import DecisionsMixin
+from sklearn_ckn._heads.held_out import prepare_samples
+from sklearn_ckn._heads.path import LOSSES, fit_classifier
+from sklearn_ckn._heads.regression import fit_ridge_regressor
+from sklearn_ckn._input.labels import encode_labels
+from sklearn_ckn._input.rows import validate_rows
+from sklearn_ckn._input.sample_weight import check_sample_weight
 
 ALPHA_CONSTRAINT = [
     Interval(Real, 0, None, closed="neither"),

@@ -5,17 +5,11 @@ from typing import Literal, Self, overload
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
-from sklearn_ckn._copies import first_copies
-from sklearn_ckn._engine import get_engine
-from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._heads import resolve_alphas
-from sklearn_ckn._images import check_images, keep_fitted_on_error
-from sklearn_ckn._linear import ALPHA_CONSTRAINT, RidgePathRegressor
-from sklearn_ckn._memory_limits import fit_in_memory
-from sklearn_ckn._predictor import NetworkPredictor
-from sklearn_ckn._progress import start_task
-from sklearn_ckn._sample_weight import check_groups
-from sklearn_ckn._typing import (
+from sklearn_ckn._base import NetworkPredictor
+from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.memory_limits import fit_in_memory
+from sklearn_ckn._common.progress import start_task
+from sklearn_ckn._common.types import (
     Alpha,
     Device,
     FloatArray,
@@ -28,6 +22,13 @@ from sklearn_ckn._typing import (
     Subsampling,
     fit_context,
 )
+from sklearn_ckn._engine.choice import get_engine
+from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._input.copies import first_copies
+from sklearn_ckn._input.images import check_images
+from sklearn_ckn._input.sample_weight import check_groups
+from sklearn_ckn._linear import ALPHA_CONSTRAINT, RidgePathRegressor
 
 
 class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):

@@ -15,16 +15,22 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._arrays import namespace, to_namespace, to_numpy
-from sklearn_ckn._copies import first_copies, merge_copies, row_digests
-from sklearn_ckn._engine import DEVICES, get_engine, get_prediction_engine
-from sklearn_ckn._images import keep_fitted_on_error, validate_rows
-from sklearn_ckn._k_means import spherical_k_means, sum_distances
-from sklearn_ckn._norms import unit_rows
-from sklearn_ckn._parameters import finite_number
-from sklearn_ckn._persistence import VersionedEstimator
-from sklearn_ckn._sample_weight import check_sample_weight
-from sklearn_ckn._typing import Device, FloatArray, RandomState, fit_context
+from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._common.parameters import finite_number
+from sklearn_ckn._common.pickles import VersionedEstimator
+from sklearn_ckn._common.types import (
+    Device,
+    FloatArray,
+    RandomState,
+    fit_context,
+)
+from sklearn_ckn._engine.choice import DEVICES, get_engine, get_prediction_engine
+from sklearn_ckn._input.copies import first_copies, merge_copies, row_digests
+from sklearn_ckn._input.rows import validate_rows
+from sklearn_ckn._input.sample_weight import check_sample_weight
+from sklearn_ckn._learning.k_means import spherical_k_means, sum_distances
 
 
 def _distinct_rows(X, weights):

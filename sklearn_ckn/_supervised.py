@@ -11,27 +11,13 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_ckn._arrays import to_namespace
 from sklearn_ckn._classifier import CKNClassifier
-from sklearn_ckn._copies import first_copies
-from sklearn_ckn._engine import get_engine
-from sklearn_ckn._heads import resolve_alphas
-from sklearn_ckn._held_out import held_out_units
-from sklearn_ckn._images import check_images, keep_fitted_on_error
-from sklearn_ckn._labels import encode_labels
-from sklearn_ckn._linear import LinearPathClassifier
-from sklearn_ckn._memory_limits import fit_in_memory
-from sklearn_ckn._parameters import finite_number
-from sklearn_ckn._progress import start_task
-from sklearn_ckn._training._augment import NAMES as AUGMENTATIONS
-from sklearn_ckn._training._controller import Training, head_of_epoch, training_alpha
-from sklearn_ckn._training._data import TrainingOptions, TrainingSet
-from sklearn_ckn._training._history import describe, extended
-from sklearn_ckn._training._network import TrainedNetwork
-from sklearn_ckn._training._presets import PRESETS
-from sklearn_ckn._training._split import split_rows
-from sklearn_ckn._training._warm_start import check_same_problem, same_split
-from sklearn_ckn._typing import (
+from sklearn_ckn._common.arrays import to_namespace
+from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.memory_limits import fit_in_memory
+from sklearn_ckn._common.parameters import finite_number
+from sklearn_ckn._common.progress import start_task
+from sklearn_ckn._common.types import (
     Alpha,
     ClassWeight,
     Device,
@@ -46,6 +32,21 @@ from sklearn_ckn._typing import (
     Subsampling,
     fit_context,
 )
+from sklearn_ckn._engine.choice import get_engine
+from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._heads.held_out import held_out_units
+from sklearn_ckn._input.copies import first_copies
+from sklearn_ckn._input.images import check_images
+from sklearn_ckn._input.labels import encode_labels
+from sklearn_ckn._linear import LinearPathClassifier
+from sklearn_ckn._training.augment import NAMES as AUGMENTATIONS
+from sklearn_ckn._training.controller import Training, head_of_epoch, training_alpha
+from sklearn_ckn._training.data import TrainingOptions, TrainingSet
+from sklearn_ckn._training.history import describe, extended
+from sklearn_ckn._training.network import TrainedNetwork
+from sklearn_ckn._training.presets import PRESETS
+from sklearn_ckn._training.split import split_rows
+from sklearn_ckn._training.warm_start import check_same_problem, same_split
 
 Augmentation: TypeAlias = (
     Literal["flip", "shift", "flip+shift"]

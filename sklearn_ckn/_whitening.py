@@ -13,16 +13,17 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._arrays import namespace
-from sklearn_ckn._image_layouts import read_images
-from sklearn_ckn._images import (
-    check_images,
-    compute_dtype,
-    keep_fitted_on_error,
-)
-from sklearn_ckn._output import PixelNamesMixin, wrap_rows_only
-from sklearn_ckn._parameters import finite_number
-from sklearn_ckn._patch_arrays import (
+from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.output import PixelNamesMixin, wrap_rows_only
+from sklearn_ckn._common.parameters import finite_number
+from sklearn_ckn._common.pickles import VersionedEstimator
+from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._common.types import FloatArray, ImageShape, fit_context
+from sklearn_ckn._input.containers import read_images
+from sklearn_ckn._input.dtypes import compute_dtype
+from sklearn_ckn._input.images import check_images
+from sklearn_ckn._network.patch_arrays import (
     add_patches,
     blocks_of_planes,
     centred_basis,
@@ -30,9 +31,6 @@ from sklearn_ckn._patch_arrays import (
     patches_per_pixel,
     second_moments,
 )
-from sklearn_ckn._persistence import VersionedEstimator
-from sklearn_ckn._threads import single_threaded_blas
-from sklearn_ckn._typing import FloatArray, ImageShape, fit_context
 
 
 @wrap_rows_only

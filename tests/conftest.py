@@ -6,10 +6,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_digits
 
-from sklearn_ckn._engine import ArrayEngine, CPUEngine
-from sklearn_ckn._engine.cpu import choose_instruction_set
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.cpu import CPUEngine, choose_instruction_set
 from sklearn_ckn._ext import _cpu
-from sklearn_ckn._layer import Layer, LayerSettings
+from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.settings import LayerSettings
 
 # The first example of a test can pay for imports and thread start-up.
 # Engines keep nothing that a result depends on, so that examples may share one.

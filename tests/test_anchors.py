@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ckn import CKNFeatures, _norms
-from sklearn_ckn._anchors import sample_patches, unit_patches
-from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._layer import LayerSettings
+from sklearn_ckn import CKNFeatures
+from sklearn_ckn._common import cache_blocks
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._learning.patches import sample_patches, unit_patches
+from sklearn_ckn._network.settings import LayerSettings
 
 SETTINGS = LayerSettings(4, 1, 1, "exp", 1.0, "same", 1e-3)
 
@@ -100,5 +101,5 @@ def test_patches_of_many_blocks(monkeypatch):
     patches[::5] = 2
     kept = np.setdiff1d(np.arange(500), np.r_[0:500:7, 0:500:5])
     expected = patches[kept] / np.linalg.norm(patches[kept], axis=1, keepdims=True)
-    monkeypatch.setattr(_norms, "BLOCK_VALUES", 100)
+    monkeypatch.setattr(cache_blocks, "BLOCK_VALUES", 100)
     assert_allclose(unit_patches(patches, 3), expected)

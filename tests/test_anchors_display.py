@@ -17,8 +17,8 @@ from sklearn_ckn import (
     CKNRegressor,
     SupervisedCKNClassifier,
 )
-from sklearn_ckn._displays._common import mosaic, stretch
-from sklearn_ckn._displays._patches import closest_positions, receptive_field
+from sklearn_ckn._displays.common import mosaic, stretch
+from sklearn_ckn._displays.patches import closest_positions, receptive_field
 
 #: Like photographs: not negative, 0 the darkest.
 IMAGES = np.random.RandomState(0).randint(256, size=(20, 9, 8, 3)).astype(float)

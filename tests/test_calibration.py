@@ -7,11 +7,7 @@ from scipy.special import log_expit, log_softmax, softmax
 from sklearn.metrics import log_loss
 
 from sklearn_ckn import CKNFeatures, LinearPathClassifier
-from sklearn_ckn._heads._calibration import (
-    fit_factor,
-    log_probabilities,
-    probabilities,
-)
+from sklearn_ckn._heads.calibration import fit_factor, log_probabilities, probabilities
 
 
 def calibration_error(predicted, labels, n_bins=10):

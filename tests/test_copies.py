@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from sklearn_ckn import _copies
-from sklearn_ckn._copies import first_copies, merge_copies, row_digests
-from sklearn_ckn._heads import Samples, group_folds, held_out_folds
-from sklearn_ckn._heads._folds import MAX_FOR_ALL_FOLDS, most_frequent_labels
+from sklearn_ckn._heads.folds import (
+    MAX_FOR_ALL_FOLDS,
+    group_folds,
+    held_out_folds,
+    most_frequent_labels,
+)
+from sklearn_ckn._heads.samples import Samples
+from sklearn_ckn._input import copies as _copies
+from sklearn_ckn._input.copies import first_copies, merge_copies, row_digests
 
 
 def slow_first_copies(rows):

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from test_engines_agree import dtypes, image_shapes, layer_settings, make_images, seeds
 
-from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._engine.array_steps import ArraySteps, PatchScalars
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.cuda_steps import CudaSteps, source
-from sklearn_ckn._layer import LayerSettings
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._engine.oracle import ArraySteps, PatchScalars
+from sklearn_ckn._network.settings import LayerSettings
 
 pytestmark = pytest.mark.skipif(
     cuda_on_cpu.compiler() is None, reason="no C++ compiler"

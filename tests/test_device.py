@@ -19,7 +19,9 @@ from sklearn_ckn import (
     SphericalKMeans,
     SupervisedCKNClassifier,
 )
-from sklearn_ckn._engine import CPUEngine, CUDAEngine, get_engine
+from sklearn_ckn._engine.choice import get_engine
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.cuda import CUDAEngine
 
 IMAGES = np.random.RandomState(0).randn(20, 7, 6, 2)
 ROWS = IMAGES.reshape(20, -1)

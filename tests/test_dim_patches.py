@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.ndimage import gaussian_filter
 
-from sklearn_ckn._engine import ArrayEngine, CPUEngine
-from sklearn_ckn._engine.array_steps import unfold
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.packing import RoundingGains
 from sklearn_ckn._ext import _cpu
-from sklearn_ckn._kernels import KERNELS
-from sklearn_ckn._layer import Layer, LayerSettings
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._network.kernels import KERNELS
+from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.settings import LayerSettings
+from sklearn_ckn._network.unfold import unfold
 
 SIZE = 15
 

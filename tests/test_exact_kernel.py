@@ -16,7 +16,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVC
 
 from sklearn_ckn import CKNFeatures, ckn_kernel
-from sklearn_ckn._kernels import KERNELS
+from sklearn_ckn._network.kernels import KERNELS
 
 EPS = np.finfo(float).eps
 

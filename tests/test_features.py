@@ -8,8 +8,8 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ckn import CKNFeatures
-from sklearn_ckn._engine.array_steps import unfold
-from sklearn_ckn._kernels import kernel_values
+from sklearn_ckn._network.kernels import kernel_values
+from sklearn_ckn._network.unfold import unfold
 
 IMAGES = np.random.RandomState(0).randn(20, 9, 7, 2)
 
@@ -101,7 +101,7 @@ def test_automatic_subsampling(n_anchors, shape, parameters, expected):
     ],
 )
 def test_bad_parameters(parameters, message, monkeypatch):
-    monkeypatch.setattr("sklearn_ckn._learning.sample_patches", None)
+    monkeypatch.setattr("sklearn_ckn._learning.layers.sample_patches", None)
     with pytest.raises(ValueError, match=message):
         make(**parameters).fit(IMAGES)
 

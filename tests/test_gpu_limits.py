@@ -19,14 +19,17 @@ from sklearn_ckn import (
     SphericalKMeans,
     SupervisedCKNClassifier,
 )
-from sklearn_ckn._arrays import cholesky_solver, eigh
-from sklearn_ckn._blocks import encode_block, encode_blocks
-from sklearn_ckn._engine import CUDAEngine, cuda_steps, get_engine
+from sklearn_ckn._common.arrays import cholesky_solver, eigh
+from sklearn_ckn._common.norms import square_sums, unit_rows
+from sklearn_ckn._engine import cuda_steps
+from sklearn_ckn._engine.choice import get_engine
+from sklearn_ckn._engine.cuda import CUDAEngine
 from sklearn_ckn._engine.cuda_steps import CudaSteps
-from sklearn_ckn._heads._standardize import StandardizedFeatures
-from sklearn_ckn._kernels import InverseSquareRoot
-from sklearn_ckn._layer import Layer, LayerSettings
-from sklearn_ckn._norms import square_sums, unit_rows
+from sklearn_ckn._engine.encoder import encode_block, encode_blocks
+from sklearn_ckn._heads.standardize import StandardizedFeatures
+from sklearn_ckn._network.kernels import InverseSquareRoot
+from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.settings import LayerSettings
 
 RNG = np.random.RandomState(0)
 SETTINGS = LayerSettings(5, 3, 2, "exp", 2.0, "same", 1e-3)

@@ -6,17 +6,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from sklearn_ckn import (
-    CKNClassifier,
-    CKNRegressor,
-    SupervisedCKNClassifier,
-)
-from sklearn_ckn._blocks import encode_block
-from sklearn_ckn._engine import ArrayEngine, CPUEngine, CUDAEngine
-from sklearn_ckn._heads import StandardizedFeatures
-from sklearn_ckn._layer import Layer, LayerSettings
-from sklearn_ckn._memory_limits import Budget, fit_in_memory
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn import CKNClassifier, CKNRegressor, SupervisedCKNClassifier
+from sklearn_ckn._common.memory_limits import Budget, fit_in_memory
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.cuda import CUDAEngine
+from sklearn_ckn._engine.encoder import encode_block
+from sklearn_ckn._heads.standardize import StandardizedFeatures
+from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.settings import LayerSettings
 
 RNG = np.random.RandomState(0)
 SETTINGS = LayerSettings(5, 3, 2, "exp", 2.0, "same", 1e-3)

@@ -11,16 +11,18 @@ from numpy.testing import assert_array_equal
 from scipy.linalg import sqrtm
 from threadpoolctl import threadpool_limits
 
-from sklearn_ckn._engine import ArrayEngine, CPUEngine
-from sklearn_ckn._kernels import (
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._network.kernels import (
     KERNELS,
     InverseSquareRoot,
     kernel_derivatives,
     kernel_values,
 )
-from sklearn_ckn._layer import Layer, LayerSettings, anchor_gradients, anchor_root
-from sklearn_ckn._norms import unit_rows
-from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn._network.layer import Layer, anchor_gradients, anchor_root
+from sklearn_ckn._network.settings import LayerSettings
 
 NETWORKS = sorted(path.stem for path in REFERENCE.glob("net_*.npz"))
 

@@ -14,7 +14,7 @@ from sklearn_ckn import (
     RidgePathRegressor,
     SupervisedCKNClassifier,
 )
-from sklearn_ckn._training._loop import TrainingLoop
+from sklearn_ckn._training.loop import TrainingLoop
 
 NETWORK = {"n_anchors": (8, 24), "n_patches": 3000, "random_state": 0}
 HEADS = ["ridge", "linear_svm", "logistic"]

@@ -5,11 +5,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ckn import CKNRegressor, LinearPathClassifier, RidgePathRegressor
-from sklearn_ckn._heads import refit_head
-from sklearn_ckn._heads._affine import affine, stored_affine
-from sklearn_ckn._heads._newton import Preconditioner, Products
-from sklearn_ckn._heads._spectrum import Spectrum
-from sklearn_ckn._heads._standardize import StandardizedFeatures
+from sklearn_ckn._heads.affine import affine, stored_affine
+from sklearn_ckn._heads.newton import Preconditioner, Products
+from sklearn_ckn._heads.refit import refit_head
+from sklearn_ckn._heads.spectrum import Spectrum
+from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 SHAPES = [(60, 8), (30, 50)]

@@ -9,11 +9,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import LinearSVC
 
 from sklearn_ckn import LinearPathClassifier
-from sklearn_ckn._heads import _newton, _standardize, fit_classifier
-from sklearn_ckn._heads._losses import Logistic, SquaredHinge
-from sklearn_ckn._heads._newton import Preconditioner, Products
-from sklearn_ckn._heads._path import one_vs_rest
-from sklearn_ckn._heads._standardize import StandardizedFeatures
+from sklearn_ckn._heads import newton as _newton
+from sklearn_ckn._heads import standardize as _standardize
+from sklearn_ckn._heads.losses import Logistic, SquaredHinge
+from sklearn_ckn._heads.newton import Preconditioner, Products
+from sklearn_ckn._heads.path import fit_classifier, one_vs_rest
+from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 LOSSES = {"linear_svm": SquaredHinge(), "logistic": Logistic()}

@@ -9,7 +9,12 @@ from numpy.testing import assert_array_equal
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 
-from sklearn_ckn import CKNClassifier, CKNFeatures, PatchWhitening, ckn_kernel
+from sklearn_ckn import (
+    CKNClassifier,
+    CKNFeatures,
+    PatchWhitening,
+    ckn_kernel,
+)
 
 IMAGES = np.random.RandomState(0).rand(12, 6, 5)
 LABELS = np.arange(12) % 3

@@ -13,7 +13,12 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import sklearn_ckn
-from sklearn_ckn import CKNClassifier, CKNFeatures, PatchWhitening, ckn_kernel
+from sklearn_ckn import (
+    CKNClassifier,
+    CKNFeatures,
+    PatchWhitening,
+    ckn_kernel,
+)
 
 IMAGES = np.random.RandomState(0).randint(1, 256, size=(12, 7, 6, 3)).astype(np.uint8)
 LABELS = np.array(["cat", "dog", "owl"])[np.arange(12) % 3]

@@ -8,7 +8,7 @@ import scipy.sparse
 from numpy.testing import assert_array_equal
 
 from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans
-from sklearn_ckn._images import compute_dtype
+from sklearn_ckn._input.dtypes import compute_dtype
 
 IMAGES = np.random.RandomState(0).randn(12, 6, 5, 2)
 LABELS = np.arange(12) % 3

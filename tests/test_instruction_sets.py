@@ -13,13 +13,15 @@ from numpy.testing import assert_array_equal
 from threadpoolctl import threadpool_limits
 
 from sklearn_ckn import CKNFeatures
-from sklearn_ckn._engine import ArrayEngine, CPUEngine
+from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._engine import cpu as cpu_module
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.packing import best_tile, pack_layer
 from sklearn_ckn._ext import _cpu
-from sklearn_ckn._kernels import KERNELS
-from sklearn_ckn._layer import Layer, LayerSettings
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._network.kernels import KERNELS
+from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.settings import LayerSettings
 
 
 def photographs(n, size, seed):
@@ -187,9 +189,7 @@ def test_the_fastest_set_is_the_default(monkeypatch):
 
 
 def test_the_environment_chooses_the_set():
-    code = (
-        "from sklearn_ckn._engine import CPUEngine; print(CPUEngine().instruction_set)"
-    )
+    code = "from sklearn_ckn._engine.cpu import CPUEngine; print(CPUEngine().instruction_set)"
     assert run_python(code, SKLEARN_CKN_ISA="baseline").stdout == "baseline\n"
     failed = run_python(code, SKLEARN_CKN_ISA="sse9")
     assert failed.returncode == 1
@@ -206,8 +206,9 @@ def test_a_failed_allocation_raises_memory_error():
     code = """
 import resource
 import numpy as np
-from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._layer import Layer, LayerSettings
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.settings import LayerSettings
 layer = Layer.from_anchors(
     LayerSettings(2, 3, 8, "exp", 1.0, "same", 1e-3), np.eye(2, 9)
 ).astype("f4")

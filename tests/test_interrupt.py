@@ -13,17 +13,14 @@ import pytest
 import scipy.linalg
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_ckn import (
-    CKNFeatures,
-    LinearPathClassifier,
-    _arrays,
-    _interrupts,
-    _lapack,
-)
-from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._interrupts import interruptible
-from sklearn_ckn._lapack import lower_syrk, syevd
-from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn import CKNFeatures, LinearPathClassifier
+from sklearn_ckn._common import arrays as _arrays
+from sklearn_ckn._common import interrupts as _interrupts
+from sklearn_ckn._common import lapack as _lapack
+from sklearn_ckn._common.interrupts import interruptible
+from sklearn_ckn._common.lapack import lower_syrk, syevd
+from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._engine.cpu import CPUEngine
 
 # Work of minutes, so that a test in which the interrupt is lost does not pass by
 # finishing first.

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from threadpoolctl import threadpool_limits
 
-from sklearn_ckn import CKNClassifier, CKNFeatures, SphericalKMeans, ckn_kernel
+from sklearn_ckn import (
+    CKNClassifier,
+    CKNFeatures,
+    SphericalKMeans,
+    ckn_kernel,
+)
 
 DTYPES = ("f4", "f8")
 

@@ -9,10 +9,11 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
-from sklearn_ckn._heads import _path, _standardize
-from sklearn_ckn._heads._alphas import GRIDS
-from sklearn_ckn._heads._folds import MAX_FOR_ALL_FOLDS, complements, held_out_folds
-from sklearn_ckn._heads._standardize import StandardizedFeatures
+from sklearn_ckn._heads import path as _path
+from sklearn_ckn._heads import standardize as _standardize
+from sklearn_ckn._heads.alphas import GRIDS
+from sklearn_ckn._heads.folds import MAX_FOR_ALL_FOLDS, complements, held_out_folds
+from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 

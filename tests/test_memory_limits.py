@@ -8,10 +8,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 
 from sklearn_ckn import CKNFeatures, SupervisedCKNClassifier
-from sklearn_ckn._engine import ArrayEngine, CPUEngine
-from sklearn_ckn._memory_limits import Budget, is_out_of_memory
-from sklearn_ckn._training._head import Head
-from sklearn_ckn._training._objective import Objective
+from sklearn_ckn._common.memory_limits import Budget, is_out_of_memory
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._training.head import Head
+from sklearn_ckn._training.objective import Objective
 
 IMAGES = np.random.RandomState(0).randn(23, 7, 6, 2)
 NETWORK = {"n_anchors": (4, 6), "n_patches": 200, "random_state": 0}
@@ -155,7 +156,7 @@ def test_the_cpu_encodes_fewer_images_at_once(flip_average, monkeypatch):
     sizes = []
     monkeypatch.setattr(CPUEngine, "encode", fails_above(CPUEngine.encode, 5, sizes))
     # The residual of a layer is measured on images that are made for it, eight at most.
-    monkeypatch.setattr("sklearn_ckn._anchors.IMAGES_PER_CALL", 4)
+    monkeypatch.setattr("sklearn_ckn._learning.patches.IMAGES_PER_CALL", 4)
     assert_array_equal(features.fit_transform(IMAGES), expected)
     for left, right in zip(features.anchors_, anchors, strict=True):
         assert_array_equal(left, right)
@@ -195,8 +196,8 @@ def test_blocks_follow_the_working_memory_of_scikit_learn(monkeypatch):
 
 def test_a_batch_in_parts_is_the_batch():
     # With both directions in parts, and in one part, to rounding.
-    from sklearn_ckn._heads import TRAINING_LOSSES
-    from sklearn_ckn._training._network import TrainedNetwork
+    from sklearn_ckn._heads.refit import TRAINING_LOSSES
+    from sklearn_ckn._training.network import TrainedNetwork
 
     network = TrainedNetwork.from_layers(CKNFeatures(**NETWORK).fit(IMAGES)._layers)
     rng = np.random.RandomState(0)

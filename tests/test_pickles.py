@@ -21,7 +21,7 @@ from sklearn_ckn import (
     SphericalKMeans,
     SupervisedCKNClassifier,
 )
-from sklearn_ckn import _persistence as persistence
+from sklearn_ckn._common import pickles as persistence
 
 PICKLES = sorted((Path(__file__).parent / "pickles").glob("*.pkl"))
 

@@ -8,15 +8,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ckn import CKNFeatures, ckn_kernel
-from sklearn_ckn._engine import ArrayEngine, CPUEngine
-from sklearn_ckn._layer import (
-    LARGEST_TAP_SUM,
-    Layer,
-    LayerSettings,
-    pooling_matrix,
-    pooling_taps,
-)
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.pooling import LARGEST_TAP_SUM, pooling_matrix, pooling_taps
+from sklearn_ckn._network.settings import LayerSettings
 
 
 def all_taps(subsampling):

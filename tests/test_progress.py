@@ -14,7 +14,7 @@ from sklearn_ckn import (
     PatchWhitening,
     SupervisedCKNClassifier,
 )
-from sklearn_ckn._progress import Task
+from sklearn_ckn._common.progress import Task
 
 IMAGES = np.random.RandomState(0).randn(60, 7, 6, 2)
 LABELS = np.arange(60) % 2

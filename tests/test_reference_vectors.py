@@ -4,7 +4,7 @@ import pytest
 from conftest import REFERENCE, load_reference, relative_error
 from numpy.testing import assert_allclose
 
-from sklearn_ckn._engine.array_steps import ArraySteps
+from sklearn_ckn._engine.oracle import ArraySteps
 
 LAYERS = sorted(path.stem for path in REFERENCE.glob("layer_*.npz"))
 NETWORKS = sorted(path.stem for path in REFERENCE.glob("net_*.npz"))

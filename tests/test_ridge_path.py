@@ -6,10 +6,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
-from sklearn_ckn._heads import fit_classifier, fit_ridge_regressor
-from sklearn_ckn._heads._calibration import fit_factor
-from sklearn_ckn._heads._ridge import RidgePath
-from sklearn_ckn._heads._standardize import StandardizedFeatures
+from sklearn_ckn._heads.calibration import fit_factor
+from sklearn_ckn._heads.path import fit_classifier
+from sklearn_ckn._heads.regression import fit_ridge_regressor
+from sklearn_ckn._heads.ridge import RidgePath
+from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 ALPHAS = np.logspace(0, -6, 7)
 SHAPES = [(60, 20), (20, 60), (40, 40)]
@@ -235,7 +236,7 @@ def test_constant_targets():
 
 @pytest.mark.parametrize(("n", "d"), SHAPES)
 def test_predictions_and_spreads_of_rows_that_do_not_train(n, d, monkeypatch):
-    from sklearn_ckn._heads import _standardize
+    from sklearn_ckn._heads import standardize as _standardize
 
     features, _, weights = make_problem(n, d)
     targets = np.random.RandomState(1).randn(n, 2)
@@ -260,7 +261,7 @@ def test_predictions_and_spreads_of_rows_that_do_not_train(n, d, monkeypatch):
 
 @pytest.mark.parametrize(("n", "d"), [(60, 20), (20, 60)])
 def test_posterior_in_blocks(n, d, monkeypatch):
-    from sklearn_ckn._heads import _standardize
+    from sklearn_ckn._heads import standardize as _standardize
 
     features, _, _ = make_problem(n, d)
     targets = features[:, :1] ** 2

@@ -10,7 +10,8 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.utils import shuffle
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
-from sklearn_ckn._heads import _path, complements, held_out_folds
+from sklearn_ckn._heads import path as _path
+from sklearn_ckn._heads.folds import complements, held_out_folds
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 

@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import chi2
 
 from sklearn_ckn import SphericalKMeans
-from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._k_means import k_means_plusplus, spherical_k_means
-from sklearn_ckn._norms import powers_of_two, row_norms, unit_rows
+from sklearn_ckn._common.norms import powers_of_two, row_norms, unit_rows
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._learning.k_means import k_means_plusplus, spherical_k_means
 
 
 def random_points(n=300, length=5, seed=0, dtype="f8"):
@@ -150,7 +150,7 @@ def test_empty_clusters_take_the_worst_represented_point(monkeypatch):
         seeds = np.array([1, 1, 1])
         return seeds, *engine.nearest_anchors(points, points[seeds])
 
-    monkeypatch.setattr("sklearn_ckn._k_means.k_means_plusplus", bad_seeds)
+    monkeypatch.setattr("sklearn_ckn._learning.k_means.k_means_plusplus", bad_seeds)
     _, labels, inertia, _ = cluster(points, 3)
     assert labels[0] == labels[1] == labels[2]
     assert len(set(labels)) == 3

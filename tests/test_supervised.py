@@ -13,9 +13,10 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from sklearn_ckn import CKNClassifier, CKNFeatures, SupervisedCKNClassifier
-from sklearn_ckn._heads import TRAINING_LOSSES, one_vs_rest
-from sklearn_ckn._training import _loop
-from sklearn_ckn._training._objective import Objective
+from sklearn_ckn._heads.path import one_vs_rest
+from sklearn_ckn._heads.refit import TRAINING_LOSSES
+from sklearn_ckn._training import loop as _loop
+from sklearn_ckn._training.objective import Objective
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 

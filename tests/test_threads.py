@@ -16,16 +16,16 @@ from numpy.testing import assert_array_equal
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_ckn import CKNFeatures, PatchWhitening
-from sklearn_ckn._arrays import eigh
-from sklearn_ckn._engine import CPUEngine
-from sklearn_ckn._ext import _callers
-from sklearn_ckn._threads import (
+from sklearn_ckn._common.arrays import eigh
+from sklearn_ckn._common.threads import (
     SharedThreads,
     SingleThreadedBLAS,
     n_threads,
     shared_threads,
     single_threaded_blas,
 )
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._ext import _callers
 
 
 def blas_threads():

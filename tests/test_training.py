@@ -6,21 +6,19 @@ from conftest import relative_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ckn import CKNFeatures
-from sklearn_ckn._engine import ArrayEngine, CPUEngine
-from sklearn_ckn._heads import (
-    TRAINING_LOSSES,
-    StandardizedFeatures,
-    one_vs_rest,
-    refit_head,
-)
-from sklearn_ckn._heads._ridge import RidgePath
-from sklearn_ckn._norms import unit_rows
-from sklearn_ckn._training._augment import augment_images, flip, shift
-from sklearn_ckn._training._head import Head
-from sklearn_ckn._training._network import TrainedNetwork
-from sklearn_ckn._training._objective import BatchGradients, Objective
-from sklearn_ckn._training._optimizer import SphereOptimizer, scheduled_rate, warm_up
-from sklearn_ckn._training._split import split_rows
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._heads.path import one_vs_rest
+from sklearn_ckn._heads.refit import TRAINING_LOSSES, refit_head
+from sklearn_ckn._heads.ridge import RidgePath
+from sklearn_ckn._heads.standardize import StandardizedFeatures
+from sklearn_ckn._training.augment import augment_images, flip, shift
+from sklearn_ckn._training.head import Head
+from sklearn_ckn._training.network import TrainedNetwork
+from sklearn_ckn._training.objective import BatchGradients, Objective
+from sklearn_ckn._training.optimizer import SphereOptimizer, scheduled_rate, warm_up
+from sklearn_ckn._training.split import split_rows
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 

@@ -214,7 +214,7 @@ def test_a_warm_start_holds_out_the_same_images(digits):
 def test_images_are_not_copied_to_hold_some_out(digits, monkeypatch):
     images, labels = digits[0][:300].astype("f4"), digits[1][:300]
     images = images[..., np.newaxis]
-    from sklearn_ckn._training import _controller
+    from sklearn_ckn._training import controller as _controller
 
     given = []
     loop = _controller.TrainingLoop

@@ -26,7 +26,7 @@ import numpy as np
 from checks import require
 from scipy.special import log_softmax, softmax
 
-from sklearn_ckn._heads._newton import TOLERANCE
+from sklearn_ckn._heads.newton import TOLERANCE
 
 
 @dataclass

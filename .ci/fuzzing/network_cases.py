@@ -24,11 +24,14 @@ from parameters import network_parameters
 from scipy.ndimage import maximum_filter
 
 from sklearn_ckn import CKNFeatures
-from sklearn_ckn._blocks import image_scales
-from sklearn_ckn._engine import ArrayEngine, CPUEngine
-from sklearn_ckn._engine.array_steps import SMALLEST_NORM
-from sklearn_ckn._layer import Layer, LayerSettings, pooling_matrix
-from sklearn_ckn._norms import unit_rows
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.encoder import image_scales
+from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.pooling import pooling_matrix
+from sklearn_ckn._network.settings import LayerSettings
+from sklearn_ckn._network.unfold import SMALLEST_NORM
 
 #: What images of about 1 can show.
 UNIT_KINDS = {"noise": 4, "sparse": 3, "positive": 2, "floor": 4, "spots": 4}

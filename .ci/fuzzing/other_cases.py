@@ -21,10 +21,10 @@ from images import (
 from parameters import per_layer_parameters
 
 from sklearn_ckn import PatchWhitening, SphericalKMeans, ckn_kernel
-from sklearn_ckn._blocks import image_scales
-from sklearn_ckn._kernels import kernel_values
-from sklearn_ckn._layer import pooling_matrix
-from sklearn_ckn._parameters import resolve_layers
+from sklearn_ckn._engine.encoder import image_scales
+from sklearn_ckn._network.kernels import kernel_values
+from sklearn_ckn._network.parameters import resolve_layers
+from sklearn_ckn._network.pooling import pooling_matrix
 
 EPS = np.finfo("f8").eps
 

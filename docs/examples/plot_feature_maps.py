@@ -14,7 +14,12 @@ import numpy as np
 from sklearn.datasets import load_sample_image
 from sklearn.decomposition import PCA
 
-from sklearn_ckn import AnchorsDisplay, CKNFeatures, FeatureMapDisplay, PatchWhitening
+from sklearn_ckn import (
+    AnchorsDisplay,
+    CKNFeatures,
+    FeatureMapDisplay,
+    PatchWhitening,
+)
 
 # Every third pixel of the flower, as an image (1, height, width, 3).
 image = load_sample_image("flower.jpg")[::3, ::3][np.newaxis]

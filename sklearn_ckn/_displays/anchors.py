@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_ckn._arrays import to_numpy
-from sklearn_ckn._displays._common import (
+from sklearn_ckn._base import NetworkPredictor
+from sklearn_ckn._common.arrays import to_numpy
+from sklearn_ckn._common.types import FloatArray
+from sklearn_ckn._displays.common import (
     as_picture,
     check_layer,
     fitted_features,
@@ -19,11 +21,9 @@ from sklearn_ckn._displays._common import (
     stretch,
     stretch_around_zero,
 )
-from sklearn_ckn._displays._patches import closest_patches
+from sklearn_ckn._displays.patches import closest_patches
 from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._images import check_images
-from sklearn_ckn._predictor import NetworkPredictor
-from sklearn_ckn._typing import FloatArray
+from sklearn_ckn._input.images import check_images
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_array
 
-from sklearn_ckn._arrays import to_numpy
-from sklearn_ckn._blocks import encode_block
-from sklearn_ckn._displays._common import (
+from sklearn_ckn._base import NetworkPredictor
+from sklearn_ckn._common.arrays import to_numpy
+from sklearn_ckn._common.types import AnyArray, FloatArray
+from sklearn_ckn._displays.common import (
     as_picture,
     check_layer,
     fitted_features,
@@ -20,11 +21,10 @@ from sklearn_ckn._displays._common import (
     stretch,
     take_axes,
 )
-from sklearn_ckn._engine import CPUEngine
+from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.encoder import encode_block
 from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._images import compute_dtype
-from sklearn_ckn._predictor import NetworkPredictor
-from sklearn_ckn._typing import AnyArray, FloatArray
+from sklearn_ckn._input.dtypes import compute_dtype
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

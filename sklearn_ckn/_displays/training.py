@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._displays._common import take_axes
+from sklearn_ckn._common.types import AnyArray
+from sklearn_ckn._displays.common import take_axes
 from sklearn_ckn._supervised import SupervisedCKNClassifier
-from sklearn_ckn._typing import AnyArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

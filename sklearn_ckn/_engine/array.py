@@ -6,11 +6,13 @@ from math import prod
 
 import numpy as np
 
-from sklearn_ckn._engine.array_steps import ArraySteps, pad_maps
-from sklearn_ckn._engine.base import Engine, LastLayers
+from sklearn_ckn._common.memory_limits import Budget
+from sklearn_ckn._engine.contract import Engine, LastLayers
+from sklearn_ckn._engine.oracle import ArraySteps
 from sklearn_ckn._engine.packing import MAX_PROJECTION_GAIN, RoundingGains
-from sklearn_ckn._layer import LayerGradients, map_shapes
-from sklearn_ckn._memory_limits import Budget
+from sklearn_ckn._network.layer import LayerGradients
+from sklearn_ckn._network.network import map_shapes
+from sklearn_ckn._network.unfold import pad_maps
 
 
 @dataclass(frozen=True)

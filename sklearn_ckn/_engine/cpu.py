@@ -7,11 +7,12 @@ from math import prod
 
 import numpy as np
 
-from sklearn_ckn._engine.base import Engine, LastLayers
+from sklearn_ckn._common.threads import n_threads, shared_threads
+from sklearn_ckn._engine.contract import Engine, LastLayers
 from sklearn_ckn._engine.packing import pack_layer
 from sklearn_ckn._ext import _cpu, _patches
-from sklearn_ckn._layer import LayerGradients, map_shapes, multiply_adds
-from sklearn_ckn._threads import n_threads, shared_threads
+from sklearn_ckn._network.layer import LayerGradients
+from sklearn_ckn._network.network import map_shapes, multiply_adds
 
 # Work between two looks at signals, in multiply-adds: some tenths of a second, so
 # that Ctrl-C is answered soon.

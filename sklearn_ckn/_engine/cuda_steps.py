@@ -6,9 +6,10 @@ from math import prod
 
 import numpy as np
 
-from sklearn_ckn._engine.array_steps import SMALLEST_NORM, PatchScalars
-from sklearn_ckn._kernels import KERNELS
-from sklearn_ckn._layer import pooling_taps
+from sklearn_ckn._engine.oracle import PatchScalars
+from sklearn_ckn._network.kernels import KERNELS
+from sklearn_ckn._network.pooling import pooling_taps
+from sklearn_ckn._network.unfold import SMALLEST_NORM
 
 #: C names of the dtypes.
 TYPES = {"f": "float", "d": "double"}

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_ckn._arrays import namespace
+from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._ext import _cpu
-from sklearn_ckn._kernels import KERNELS, kernel_values
-from sklearn_ckn._layer import pooling_taps
-from sklearn_ckn._threads import single_threaded_blas
+from sklearn_ckn._network.kernels import KERNELS, kernel_values
+from sklearn_ckn._network.pooling import pooling_taps
 
 # From so many channels on, the transforms of Winograd's algorithm are small beside
 # the products that it saves.

@@ -1,0 +1,96 @@
+"""What the classifier and the regressor share: a network and a head on its features."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.pickles import VersionedEstimator
+from sklearn_ckn._common.progress import CallbackSupportMixin
+from sklearn_ckn._common.types import FloatArray
+from sklearn_ckn._engine.choice import get_prediction_engine
+from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._input.images import check_images
+
+
+class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
+    """Base of estimators with the parameters of CKNFeatures and those of a head."""
+
+    features_: CKNFeatures
+    image_shape_: tuple[int, int, int]
+    n_iter_: int
+
+    def _fit_network(self, images, engine, task):
+        """Learn ``features_`` and return the features of the images, in a list.
+
+        The images are validated; what that has set is the features' too. Two subtasks
+        of ``task``. The list is for ``fit_in_memory``.
+        """
+        parameters = {name: getattr(self, name) for name in CKNFeatures().get_params()}
+        self.image_shape_ = parameters["image_shape"] = images.shape[1:]
+        self.features_ = CKNFeatures(**parameters)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(self.features_, name, getattr(self, name))
+        with task.fit_by(self.features_, "fit features"):
+            self.features_._fit_validated(images, engine)
+        self.n_iter_ = self.features_.n_iter_
+        with task.subtask("transform training images", None) as step:
+            return [self.features_._encode_training(images, engine, step)]
+
+    def _apply_head(self, X, function):
+        """Apply a function of features to those of images, block by block.
+
+        Memory so does not grow with the number of features.
+
+        Parameters
+        ----------
+        X : array-like of images
+        function : callable
+            From an array of features to a tuple of arrays of as many rows.
+
+        Returns
+        -------
+        results : list of array
+            NumPy's if X is, or else as ``function`` returns them.
+        """
+        check_is_fitted(self)
+        # The device of this estimator, which may have changed since the fit.
+        engine = get_prediction_engine(self.device, X)
+        images = check_images(self, X, reset=False)
+        blocks = self.features_._feature_blocks(images, engine, engine.xp)
+        parts = [function(block) for _, block in blocks]
+        results = [
+            namespace(*arrays).concatenate(arrays)
+            for arrays in zip(*parts, strict=True)
+        ]
+        return list(map(to_numpy, results)) if namespace(images) is np else results
+
+    @property
+    def coef_(self) -> FloatArray:
+        """Weights of the head on the features."""
+        return self.head_.coef_
+
+    @property
+    def intercept_(self) -> FloatArray:
+        """Intercept of the head."""
+        return self.head_.intercept_
+
+    @property
+    def alpha_(self) -> float:
+        """Regularization that was chosen."""
+        return self.head_.alpha_
+
+    @property
+    def alphas_(self) -> FloatArray:
+        """Regularizations tried, from the largest."""
+        return self.head_.alphas_
+
+    @property
+    def loo_score_(self) -> FloatArray:
+        """Leave-one-out score of each alpha."""
+        return self.head_.loo_score_
+
+    @property
+    def validation_score_(self) -> FloatArray:
+        """Score of each alpha on held-out folds."""
+        return self.head_.validation_score_

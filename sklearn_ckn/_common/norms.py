@@ -1,0 +1,64 @@
+"""Row norms and unit rows that neither overflow nor vanish, whatever the unit."""
+
+import numpy as np
+
+from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.cache_blocks import cache_blocks
+
+
+def powers_of_two(largest):
+    """Return powers of two that bring values between 1/2 and 1, and their inverses.
+
+    Parameters
+    ----------
+    largest : array of float32 or float64
+        Largest absolute values, of any shape.
+
+    Returns
+    -------
+    scale, inverse : array of the shape and dtype of ``largest``
+        Multiplication by them is exact but for denormal numbers. 1 for 0. At the
+        ends of the exponent's range they are the nearest normal powers of two.
+    """
+    xp = namespace(largest)
+    limit = -np.finfo(largest.dtype).minexp
+    exponents = xp.clip(xp.frexp(largest)[1], -limit, limit)
+    one = xp.ones((), dtype=largest.dtype)
+    return xp.ldexp(one, -exponents), xp.ldexp(one, exponents)
+
+
+def square_sums(rows):
+    """Return the sums of the squares of each row, added in float64."""
+    xp = namespace(rows)
+    if xp is np:
+        return np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+    # CuPy's einsum would turn both operands into arrays of float64, this makes one.
+    return xp.square(rows, dtype=np.float64).sum(axis=1)
+
+
+def row_norms(rows):
+    """Return the norms of rows, accumulated and given in float64."""
+    return namespace(rows).sqrt(square_sums(rows))
+
+
+def unit_rows(rows):
+    """Return rows divided by their norms; rows of zeros stay zero.
+
+    Parameters
+    ----------
+    rows : array of shape (n, length), float32 or float64
+
+    Returns
+    -------
+    unit : array of shape (n, length), dtype of ``rows``, C-ordered
+    """
+    xp = namespace(rows)
+    unit = xp.empty(rows.shape, rows.dtype)
+    for part in cache_blocks(rows):
+        block = rows[part]
+        largest = xp.maximum(block.max(axis=1), -block.min(axis=1))
+        block = block * powers_of_two(largest)[0][:, np.newaxis]
+        norms = row_norms(block)
+        norms = xp.where(norms > 0, norms, 1).astype(rows.dtype)
+        xp.divide(block, norms[:, np.newaxis], out=unit[part])
+    return unit

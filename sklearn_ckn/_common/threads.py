@@ -1,0 +1,146 @@
+"""How many threads to use, and BLAS held to one inside our own threads."""
+
+import ctypes
+import os
+from functools import cache
+from itertools import product
+
+import joblib
+from threadpoolctl import ThreadpoolController
+
+from sklearn_ckn._ext._callers import (
+    Callers,
+    Context,
+    Library,
+    SingleThreadCallers,
+)
+from sklearn_ckn._ext._openmp import max_threads
+
+_count_cpus = cache(joblib.cpu_count)
+
+
+def n_threads():
+    """Return the number of OpenMP threads that a call may use now.
+
+    Follows ``OMP_NUM_THREADS``, threadpoolctl, CPU affinity and container quotas.
+    """
+    return min(max_threads(), _count_cpus())
+
+
+def _after_fork_in_child(function):
+    # Windows has no fork.
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
+
+
+class SharedThreads:
+    """Says how many threads to use: ``with shared_threads() as n_workers``.
+
+    Python threads that call at the same time divide the threads among them, so that
+    no more run than processors are there. A process forked from one that had several
+    threads of OpenMP has none of them, and GCC's run-time library would wait for
+    them: it gets a single one.
+    """
+
+    def __init__(self):
+        self._callers = Callers()
+        self._used_several = False
+        self._is_forked = False
+        _after_fork_in_child(self._callers.forget_other_threads)
+        _after_fork_in_child(self._remember_fork)
+
+    def _remember_fork(self):
+        self._is_forked = self._used_several
+
+    def __call__(self):
+        """Return a context that is entered once, and gives the number of threads."""
+        available = 1 if self._is_forked else n_threads()
+        self._used_several |= available > 1
+        return Context(self._callers, available)
+
+    @property
+    def _n_callers(self):
+        return self._callers.n_callers
+
+
+shared_threads = SharedThreads()
+
+
+class SingleThreadedBLAS:
+    """Holds BLAS to one thread: ``with single_threaded_blas()``.
+
+    Most libraries have one limit for the whole process. Callers of two threads that
+    overlap would restore each other's limit; counting them sets it with the first and
+    lifts it with the last. Limits are read and written by the libraries' own functions,
+    since threadpoolctl leaves OpenBLAS alone while another thread is inside a limit of
+    its own.
+
+    A forked process keeps the callers of the thread that forked, and has the limits as
+    they were before if there are none.
+    """
+
+    def __init__(self):
+        self._callers = SingleThreadCallers()
+        _after_fork_in_child(self._callers.forget_other_threads)
+
+    def __call__(self):
+        """Return a context that is entered once."""
+        return Context(self._known_callers())
+
+    def get_thread_limits(self):
+        """Return the limits that the calling thread has of its own, a list of int."""
+        return self._known_callers().get_thread_limits()
+
+    def set_thread_limits(self, limits):
+        """Give the calling thread the limits of another."""
+        self._known_callers().set_thread_limits(limits)
+
+    def _known_callers(self):
+        if not self._callers.knows_libraries:
+            # Looks through the libraries of the process, which takes milliseconds.
+            self._callers.set_libraries(*_find_libraries())
+        return self._callers
+
+    @property
+    def _n_callers(self):
+        return self._callers.n_callers
+
+    @property
+    def _limit(self):
+        return self._callers.limits
+
+
+single_threaded_blas = SingleThreadedBLAS()
+
+# Functions that read and write the limit, by threadpoolctl's name of the library; the
+# names of OpenBLAS's depend on how it was built.
+_LIMIT_FUNCTIONS = {
+    "openblas": [
+        tuple(f"{prefix}openblas_{verb}_num_threads{suffix}" for verb in ("get", "set"))
+        for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64"))
+    ],
+    "mkl": [("MKL_Get_Max_Threads", "MKL_Set_Num_Threads_Local")],
+    "blis": [("bli_thread_get_num_threads", "bli_thread_set_num_threads")],
+    "flexiblas": [("flexiblas_get_num_threads", "flexiblas_set_num_threads")],
+    "openmp": [("omp_get_max_threads", "omp_set_num_threads")],
+}
+
+
+def _find_libraries():
+    """Return BLAS's libraries with one limit for all threads, and with one for each."""
+    shared, per_thread = [], []
+    for controller in ThreadpoolController().select(user_api="blas").lib_controllers:
+        interface = controller.internal_api
+        if interface == "openblas" and controller.threading_layer == "openmp":
+            interface = "openmp"
+        for names in _LIMIT_FUNCTIONS.get(interface, []):
+            functions = [getattr(controller.dynlib, name, None) for name in names]
+            if all(functions):
+                places = per_thread if interface in ("mkl", "openmp") else shared
+                places.append(Library(*map(_address, functions)))
+                break
+    return tuple(shared), tuple(per_thread)
+
+
+def _address(function):
+    return ctypes.cast(function, ctypes.c_void_p).value

@@ -1,0 +1,138 @@
+"""What the displays share: matplotlib, the network of an estimator, pictures."""
+
+from math import sqrt
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ckn._base import NetworkPredictor
+from sklearn_ckn._features import CKNFeatures
+
+
+def import_pyplot(name):
+    """Return ``matplotlib.pyplot``, for the display called ``name``."""
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError(
+            f"{name} needs matplotlib: install sklearn-ckn[plot]."
+        ) from error
+    return pyplot
+
+
+def take_axes(name, axes, n_axes, size, purpose):
+    """Return the first ``n_axes`` of given axes, flat, or of a new figure.
+
+    Parameters
+    ----------
+    name : str
+        Of the display.
+    axes : array-like of matplotlib.axes.Axes or None
+    n_axes : int
+    size : tuple of float
+        Width and height of each of new axes, in inches.
+    purpose : str
+        What the axes are for.
+    """
+    if axes is None:
+        width, height = size
+        _, axes = import_pyplot(name).subplots(
+            1, n_axes, figsize=(width * n_axes, height), layout="constrained"
+        )
+    axes = np.atleast_1d(axes).ravel()
+    if len(axes) < n_axes:
+        raise ValueError(
+            f"axes must hold {n_axes} axes, for {purpose}, got {len(axes)}."
+        )
+    return axes[:n_axes]
+
+
+def fitted_features(estimator):
+    """Return the fitted CKNFeatures that an estimator is or has."""
+    if not isinstance(estimator, (CKNFeatures, NetworkPredictor)):
+        raise TypeError(
+            "estimator must be a CKNFeatures, CKNClassifier, CKNRegressor or "
+            f"SupervisedCKNClassifier, got {type(estimator).__name__}: of a Pipeline "
+            "or a search pass the step or the best estimator that is one."
+        )
+    check_is_fitted(estimator)
+    return estimator if isinstance(estimator, CKNFeatures) else estimator.features_
+
+
+def check_layer(layer, n_layers):
+    """Return the position of a layer; negative ones count from the last."""
+    if not isinstance(layer, Integral) or not -n_layers <= layer < n_layers:
+        raise ValueError(
+            f"layer must be an integer from 0 to {n_layers - 1}, or from -1 for the "
+            f"last to {-n_layers}, got {layer!r}."
+        )
+    return int(layer) % n_layers
+
+
+def as_picture(images):
+    """Return images whose last axis has one channel or three.
+
+    Three stay as they are; any other number is averaged.
+    """
+    if images.shape[-1] in (1, 3):
+        return images
+    return images.mean(axis=-1, keepdims=True)
+
+
+def stretch(values, low, high):
+    """Return values with ``low`` moved to 0 and ``high`` to 1; 0.5 if they are equal.
+
+    What is NaN stays NaN.
+    """
+    span = np.where(high > low, high - low, 1)
+    stretched = np.clip((values - low) / span, 0, 1)
+    return np.where((high > low) | np.isnan(values), stretched, 0.5)
+
+
+def stretch_around_zero(tiles):
+    """Return pictures (..., height, width, channels) with zero moved to 0.5.
+
+    Each is divided by its largest absolute value. What is NaN stays NaN.
+    """
+    largest = np.nanmax(np.abs(tiles), axis=(-3, -2, -1), keepdims=True)
+    return stretch(tiles, -largest, largest)
+
+
+def mosaic(tiles):
+    """Lay tiles out in rows, in their order, about as high as wide.
+
+    Parameters
+    ----------
+    tiles : ndarray of shape (n, height, width, channels)
+
+    Returns
+    -------
+    picture : ndarray of shape (picture height, picture width, channels)
+        NaN between tiles and after the last.
+    """
+    n_tiles, height, width, n_channels = tiles.shape
+    gap = max(1, min(height, width) // 8)
+    n_columns = round(sqrt(n_tiles * (height + gap) / (width + gap)))
+    n_columns = min(max(n_columns, 1), n_tiles)
+    n_rows = -(-n_tiles // n_columns)
+    cells = np.full((n_rows * n_columns, height + gap, width + gap, n_channels), np.nan)
+    cells[:n_tiles, :height, :width] = tiles
+    cells = cells.reshape(n_rows, n_columns, *cells.shape[1:]).swapaxes(1, 2)
+    return cells.reshape(n_rows * (height + gap), -1, n_channels)[:-gap, :-gap]
+
+
+#: Unlike any grey, and rare in photographs.
+BACKGROUND = "lightsteelblue"
+
+
+def show(ax, picture, **image_options):
+    """Draw a picture with one channel or three on a ground seen where it is NaN."""
+    if picture.shape[-1] == 3:
+        opaque = ~np.isnan(picture).any(axis=-1, keepdims=True)
+        picture = np.concatenate([np.nan_to_num(picture), opaque], axis=-1)
+    else:
+        picture = picture[..., 0]
+    ax.imshow(picture, interpolation="nearest", **image_options)
+    ax.set(xticks=[], yticks=[], facecolor=BACKGROUND)
+    ax.spines[:].set_visible(False)

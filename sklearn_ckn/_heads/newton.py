@@ -1,0 +1,307 @@
+"""Newton's method with conjugate gradients for smooth losses on wide features.
+
+theta is (d + 1, m): the weights on the standardized features and, in the last row, the
+intercepts. The objective is loss(X theta) + alpha/2 ||theta[:-1]||^2.
+"""
+
+import warnings
+from functools import cached_property, partial
+
+import numpy as np
+from scipy.optimize import brentq
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_ckn._common.arrays import cholesky_solver, namespace
+
+MAX_ITER = 100
+MAX_CG_ITER = 200
+
+# The objective f is alpha-strongly convex, so that with a squared gradient norm of at
+# most 2 alpha f TOLERANCE it is within this part of its minimum. In the intercepts,
+# which have no penalty, its curvature is at most 1, whatever alpha.
+TOLERANCE = 1e-4
+
+# Precision of Newton's directions. Rough ones cost least while full steps succeed;
+# after that they lead back and forth between two sets of samples inside their margins.
+ROUGH, FINE = 1e-1, 1e-3
+
+# A full step is taken if it gains this part of what the derivative promises.
+SUFFICIENT = 1e-4
+
+# Shorter steps are found up to this part of the full step, and of themselves.
+SMALLEST_STEP = 1e-30
+STEP_PRECISION = 1e-2
+
+# Samples whose curvature is below this part of the largest are left out of the
+# preconditioner.
+NEGLIGIBLE_CURVATURE = 1e-3
+
+
+class Products:
+    """Products with standardized features and a column of ones, copying neither.
+
+    The mean is taken off the products rather than off the features: a centred copy of
+    these in every iteration would cost more than they do.
+    """
+
+    def __init__(self, features):
+        self.features = features
+        self._penalty = self._solve = None
+
+    def decisions(self, theta):
+        """Return X theta, (n, m) in float64."""
+        features = self.features
+        coef = theta[:-1] / features.column_scales[:, np.newaxis]
+        products = features.products(coef.astype(features.dtype))
+        return products + (theta[-1] - features.mean @ coef)
+
+    def transposed(self, slopes):
+        """Return X^T slopes, (d + 1, m) in float64."""
+        features = self.features
+        total = slopes.sum(axis=0)
+        xp = features.xp
+        products = features.raw_transposed_product(slopes.astype(features.dtype))
+        products -= xp.outer(features.mean, total)
+        products = products / features.column_scales[:, np.newaxis]
+        return xp.vstack([products, total])
+
+    @cached_property
+    def _gram(self):
+        return self.features.gram()
+
+    def gram_solver(self, penalty):
+        """Return a function that solves with X^T diag(w) X / n + penalty I, (d, d).
+
+        Without the column of ones, and with the penalty rounded to a power of 4: this
+        is for preconditioning, and the same factor serves iteration after iteration.
+        """
+        rounding = np.finfo(self.features.dtype).eps
+        penalty = 4.0 ** np.round(np.log(max(penalty, rounding)) / np.log(4))
+        if penalty != self._penalty:
+            matrix = self._gram.copy(order="F")
+            _add_to_diagonal(matrix, penalty)
+            self._solve = cholesky_solver(matrix)
+            self._penalty = penalty
+        return self._solve
+
+
+def _add_to_diagonal(matrix, values):
+    """Add values to the diagonal of a matrix in place."""
+    diagonal = namespace(matrix).arange(len(matrix))
+    matrix[diagonal, diagonal] += values
+
+
+class Preconditioner:
+    """Approximate inverses of the diagonal blocks of the second derivative.
+
+    Class c's block is X^T D_c X + alpha I, D_c its diagonal of curvatures. Where few
+    samples have curvature (an SVM's support vectors) it is inverted through the
+    matrix of their inner products, by Woodbury's identity; elsewhere D_c is replaced
+    by its mean, so that one Cholesky factor of the Gram matrix serves all classes.
+    Where none has any (every margin is met) the block is alpha I, and nothing pulls
+    at the intercept.
+    """
+
+    def __init__(self, products, curvatures, alpha):
+        self._features = products.features
+        self._alpha = alpha
+        self._few, self._many, self._none = {}, [], []
+        for column, curvature in enumerate(curvatures.T):
+            largest = float(curvature.max())
+            chosen = namespace(curvature).flatnonzero(
+                curvature >= NEGLIGIBLE_CURVATURE * largest
+            )
+            if largest == 0:
+                self._none.append(column)
+            elif 2 * len(chosen) <= self._features.shape[1]:
+                self._few[column] = self._factor_few(chosen, curvature[chosen])
+            else:
+                self._many.append(column)
+        if self._many:
+            mean = float(curvatures[:, self._many].sum(axis=0).mean())
+            self._curvature = max(mean, alpha)
+            # Alpha is none of the intercept's curvature, which is at most 1.
+            self._intercept_curvature = max(mean, min(alpha, 1.0))
+            self._solve = products.gram_solver(alpha / self._curvature)
+
+    def _rows(self, chosen):
+        """Return the chosen rows in float64: Woodbury's difference cancels."""
+        rows = self._features.rows(chosen)
+        return self._features.standardize(rows.astype(np.float64))
+
+    def _factor_few(self, chosen, curvature):
+        # The intercept's column of ones takes part with a small penalty of its own.
+        penalty = 1e-3 * curvature.sum()
+        rows = self._rows(chosen)
+        matrix = rows @ rows.T / self._alpha + 1 / penalty
+        _add_to_diagonal(matrix, 1 / curvature)
+        return chosen, penalty, cholesky_solver(matrix)
+
+    def _apply_few(self, residual, chosen, penalty, solve):
+        rows = self._rows(chosen)
+        scaled = residual / self._alpha
+        scaled[-1] = residual[-1] / penalty
+        dual = solve(rows @ scaled[:-1] + scaled[-1])
+        scaled[:-1] -= rows.T @ dual / self._alpha
+        scaled[-1] -= dual.sum() / penalty
+        return scaled
+
+    def __call__(self, residual):
+        """Return the preconditioned residual, (d + 1, m)."""
+        result = namespace(residual).empty_like(residual)
+        if self._none:
+            result[:, self._none] = residual[:, self._none] / self._alpha
+        for column, parts in self._few.items():
+            result[:, column] = self._apply_few(residual[:, column], *parts)
+        if self._many:
+            result[:, self._many] = residual[:, self._many] / self._curvature
+            result[:-1, self._many] = self._solve(result[:-1, self._many])
+            result[-1, self._many] = (
+                residual[-1, self._many] / self._intercept_curvature
+            )
+        return result
+
+
+def _inner(left, right):
+    """Return the inner product of two arrays, whatever their memory order."""
+    return float((left * right).sum())
+
+
+def conjugate_gradients(multiply, precondition, right, tolerance):
+    """Solve a positive definite system roughly, all columns as one vector.
+
+    Parameters
+    ----------
+    multiply, precondition : callable
+        Of an array like ``right``.
+    right : ndarray
+    tolerance : float
+        Norm of the residual, in the preconditioner's metric, over that of ``right``.
+
+    Returns
+    -------
+    solution : ndarray
+    """
+    solution = namespace(right).zeros_like(right)
+    residual = right.copy()
+    preconditioned = precondition(residual)
+    direction = preconditioned.copy()
+    norm = first = _inner(residual, preconditioned)
+    for _ in range(MAX_CG_ITER):
+        product = multiply(direction)
+        curvature = _inner(direction, product)
+        if curvature <= 0:
+            break
+        step = norm / curvature
+        solution += step * direction
+        residual -= step * product
+        preconditioned = precondition(residual)
+        previous, norm = norm, _inner(residual, preconditioned)
+        if norm <= tolerance**2 * first:
+            break
+        direction *= norm / previous
+        direction += preconditioned
+    return solution
+
+
+def _minimize_along(derivative):
+    """Return where a convex function on [0, 1] is lowest, by its derivative.
+
+    Halving the step would not do: with small alphas a step may be right that ends
+    just where a sample falls short of its margin, and the next one could go no
+    further, its direction knowing nothing of that sample.
+    """
+    if derivative(0.0) >= 0:
+        return 0.0
+    if derivative(1.0) <= 0:
+        return 1.0
+    return brentq(derivative, 0, 1, xtol=SMALLEST_STEP, rtol=STEP_PRECISION)
+
+
+def minimize_loss(products, loss, targets, weights, alpha, theta):
+    """Minimise loss(X theta) + alpha/2 ||theta[:-1]||^2.
+
+    Parameters
+    ----------
+    products : Products
+    loss : SquaredHinge or Logistic
+    targets : ndarray of shape (n, m)
+        +1 and -1.
+    weights : ndarray of shape (n, 1)
+        Of sum 1; 0 leaves a sample out.
+    alpha : float
+    theta : ndarray of shape (d + 1, m)
+        Where to start.
+
+    Returns
+    -------
+    theta : ndarray of shape (d + 1, m)
+    decisions : ndarray of shape (n, m)
+        X theta.
+
+    Warns
+    -----
+    ConvergenceWarning
+        The gradient is not small enough after MAX_ITER iterations, or where
+        rounding hides any further descent.
+    """
+    xp, alpha = namespace(theta), float(alpha)
+    penalty = xp.full((len(theta), 1), alpha)
+    penalty[-1] = 0
+    convexity = xp.maximum(penalty, min(alpha, 1.0))
+
+    def evaluate(theta, decisions):
+        value, slopes, curvature = loss(decisions, targets, weights)
+        return value + _inner(theta, penalty * theta) / 2, slopes, curvature
+
+    def derivative(theta, decisions, direction, moves, step):
+        _, slopes, _ = loss(decisions + step * moves, targets, weights)
+        theta = theta + step * direction
+        return _inner(slopes, moves) + _inner(penalty * theta, direction)
+
+    decisions = products.decisions(theta)
+    value, slopes, curvature = evaluate(theta, decisions)
+    precision = ROUGH
+    nothing = xp.zeros_like(theta), xp.zeros_like(decisions)
+    if not value <= evaluate(*nothing)[0]:
+        # Where a start from elsewhere is far off, losses have no curvature to go by.
+        theta, decisions = nothing
+        value, slopes, curvature = evaluate(theta, decisions)
+    for _ in range(MAX_ITER):
+        gradient = products.transposed(slopes) + penalty * theta
+        if _inner(gradient / convexity, gradient) <= 2 * value * TOLERANCE:
+            return theta, decisions
+
+        def multiply(direction, curvature=curvature):
+            moves = loss.product(curvature, products.decisions(direction))
+            return products.transposed(moves) + penalty * direction
+
+        precondition = Preconditioner(products, loss.diagonal(curvature), alpha)
+        direction = conjugate_gradients(multiply, precondition, -gradient, precision)
+        moves = products.decisions(direction)
+        # Along Newton's direction the objective falls by half of this.
+        decrease = -_inner(gradient, direction)
+        new_theta, new_decisions = theta + direction, decisions + moves
+        new_value, slopes, curvature = evaluate(new_theta, new_decisions)
+        if not new_value <= value - SUFFICIENT * decrease:
+            precision = max(precision / 10, FINE)
+            step = _minimize_along(
+                partial(derivative, theta, decisions, direction, moves)
+            )
+            new_theta = theta + step * direction
+            new_decisions = decisions + step * moves
+            new_value, slopes, curvature = evaluate(new_theta, new_decisions)
+            if not new_value < value:
+                if decrease <= 2 * TOLERANCE * value:
+                    # What could still be gained drowns in rounding.
+                    return theta, decisions
+                break
+        theta, decisions, value = new_theta, new_decisions, new_value
+    warnings.warn(
+        f"The linear head did not converge at alpha={alpha:.1e}, within "
+        f"{MAX_ITER} iterations and the precision of {products.features.dtype}: a "
+        "larger alpha makes the problem easier.",
+        ConvergenceWarning,
+        stacklevel=2,
+    )
+    return theta, decisions

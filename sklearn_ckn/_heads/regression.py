@@ -1,0 +1,120 @@
+"""Ridge on real targets: the choice of alpha and the noise's variance."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._heads.alphas import GRIDS
+from sklearn_ckn._heads.path import FittedHead, training_weights
+from sklearn_ckn._heads.posterior import Posterior
+from sklearn_ckn._heads.ridge import RidgePath
+from sklearn_ckn._heads.standardize import StandardizedFeatures
+from sklearn_ckn._heads.targets import CentredTargets
+
+
+def fit_ridge_regressor(
+    values, targets, alphas=None, *, xp=np, weights=None, units=None, splits=None
+):
+    """Fit ridge on real targets.
+
+    Parameters
+    ----------
+    values : array of shape (n, d), float32 or float64
+        Of the namespace ``xp``, or NumPy's.
+    targets : ndarray of shape (n, m), float32 or float64
+    alphas : ndarray of shape (A,) or None
+    xp : module, default=numpy
+        The namespace to compute with, ``numpy`` or ``cupy``.
+    weights, units, splits
+        See ``fit_classifier``; without weights all samples have the same.
+
+    Returns
+    -------
+    fitted : FittedHead
+        The scores are R2 on samples left out, averaged over the targets.
+    posterior : Posterior
+
+    Raises
+    ------
+    ValueError
+        The weights are beyond the range of float64.
+    """
+    n = len(values)
+    weights = np.ones(n) if weights is None else weights / weights.mean()
+    units = np.arange(n) if units is None else units
+    targets, weights, units = map(xp.asarray, (targets, weights, units))
+    centred = CentredTargets.from_values(targets, weights)
+    targets = centred.values
+    features = StandardizedFeatures.from_values(values, weights)
+    alphas = GRIDS["ridge"] if alphas is None else alphas
+    if splits is not None:
+        splits = [tuple(map(xp.asarray, split)) for split in splits]
+        errors, variation, noise = _ridge_errors(
+            features, targets, weights, alphas, splits
+        )
+        scores, best = _choose_by_errors(errors, variation)
+        path = RidgePath.from_features(features, targets, alphas[best : best + 1])
+        return _fitted_regressor(path, 0, scores, noise[best], alphas, centred)
+    path = RidgePath.from_features(features, targets, alphas, units)
+
+    def statistic(rows, predictions):
+        squares = (targets[rows, np.newaxis] - predictions) ** 2
+        return (weights[rows, np.newaxis, np.newaxis] * squares).sum(axis=0)
+
+    errors, leverages = path.summarize(statistic)
+    variation = weights @ targets**2
+    scores, best = _choose_by_errors(errors, variation)
+    predictions = path.leave_one_out_of(best, leverages)
+    noise = path.noise_variance(predictions, leverages[:, best])
+    return _fitted_regressor(path, best, scores, noise, alphas, centred)
+
+
+def _fitted_regressor(path, index, scores, noise, alphas, targets):
+    """Return a path's solution at one of its alphas, the best of all that were tried.
+
+    The path's targets are the values of ``targets``, and the noise is theirs.
+    """
+    coef, intercept = path.spectrum.features.original_units(
+        path.solve(index), path.intercept + targets.mean, targets.exponents
+    )
+    fitted = FittedHead(coef, intercept, alphas, scores, int(scores.argmax()))
+    posterior = Posterior.from_path(path, index, noise)
+    return fitted, replace(posterior, target_exponents=to_numpy(targets.exponents))
+
+
+def _choose_by_errors(errors, variation):
+    """Return R2 of each alpha, from sums of squares (A, m) and (m,), and the best."""
+    xp = namespace(errors)
+    # A constant target is predicted by its mean, whatever alpha.
+    scores = 1 - (errors / xp.where(variation > 0, variation, np.inf)).mean(axis=1)
+    scores = to_numpy(scores)
+    return scores, int(scores.argmax())
+
+
+def _ridge_errors(features, targets, weights, alphas, splits):
+    """Predict the held-out rows of splits.
+
+    Returns
+    -------
+    errors : array of shape (A, m)
+        Weighted sums of squares.
+    variation : array of shape (m,)
+        The same around the mean of all targets, which is 0.
+    noise : array of shape (A, m)
+        Variance of the targets around the regression function: the mean of the
+        squares over what the weight of a sample and the uncertainty of the solution
+        make of it.
+    """
+    errors = variation = noise = 0
+    for train, held_out in splits:
+        training = training_weights(weights, train)
+        path = RidgePath.from_features(features.weighted(training), targets, alphas)
+        own, rows = targets[held_out], weights[held_out, np.newaxis]
+        variation = variation + (rows * own**2).sum(axis=0)
+        squares = (own[:, np.newaxis] - path.predict(held_out)) ** 2
+        squares *= rows[:, :, np.newaxis]
+        errors = errors + squares.sum(axis=0)
+        growth = 1 + rows / training.sum() * (1 + path.spreads(held_out))
+        noise = noise + (squares / growth[:, :, np.newaxis]).sum(axis=0)
+    return errors, variation, noise / sum(len(rows) for _, rows in splits)

@@ -1,0 +1,219 @@
+"""Ridge for a whole path of alphas, with leave-one-out predictions in closed form."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._heads.spectrum import Spectrum
+from sklearn_ckn._heads.standardize import blocks
+
+
+@dataclass(frozen=True)
+class RidgePath:
+    """The solutions of (1/n) sum_i w_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2.
+
+    With the features centred, b is the weighted mean of the targets, and with the
+    eigendecomposition V diag(e) V^T of X^T diag(w) X / n, W^T is
+    V (e + alpha)^(-1) V^T X^T diag(w) y / n for every alpha.
+
+    Attributes
+    ----------
+    spectrum : Spectrum
+        Of rank r.
+    targets : array of shape (n, m), float64
+    alphas : array of shape (A,)
+    intercept : array of shape (m,)
+    projected : array of shape (r, m)
+        V^T X^T diag(w) y / n.
+    left_out_targets : array of shape (n, m)
+        Weighted mean of the targets that are left out with each sample: its own, and
+        those of others with the same features.
+    left_out_weights : array of shape (n,)
+        Sum of their weights.
+    """
+
+    spectrum: Spectrum
+    targets: np.ndarray
+    alphas: np.ndarray
+    intercept: np.ndarray
+    projected: np.ndarray
+    left_out_targets: np.ndarray
+    left_out_weights: np.ndarray
+
+    @classmethod
+    def from_features(cls, features, targets, alphas, units=None):
+        """Decompose standardized features and project the targets.
+
+        Samples with the same number in ``units`` (n,) have the same features and are
+        left out together; None says that there are none.
+        """
+        spectrum = Spectrum.from_features(features)
+        weights = features.weights
+        intercept = weights @ targets / len(targets)
+        projected = spectrum.transposed_product(targets - intercept) / len(targets)
+        alphas = features.xp.asarray(alphas)
+        left_out = (targets, weights)
+        if units is not None and int(units.max()) + 1 < len(units):
+            left_out = _unit_means(targets, weights, units)
+        return cls(spectrum, targets, alphas, intercept, projected, *left_out)
+
+    def _inverse(self, alphas):
+        """Return 1 / (e + alpha), (r, number of alphas)."""
+        return 1 / (self.spectrum.eigenvalues[:, np.newaxis] + alphas)
+
+    def leave_one_out(self, alphas):
+        """Predict each sample by the solution fitted without it.
+
+        The residual without sample i is its residual over 1 - h_i, with the leverage
+        h_i = w_i / n (1 + x_i^T (X^T diag(w) X / n + alpha I)^(-1) x_i) (Allen's
+        PRESS; Golub, Heath and Wahba, Technometrics 1979), where the mean
+        and the scale of all features are kept.
+
+        Samples of equal features x count as one: their part of the loss is, but for a
+        constant, that of one sample with their mean target and the sum of their
+        weights, so that the formula holds with these in the places of y_i and w_i.
+
+        Parameters
+        ----------
+        alphas : ndarray of shape (A,)
+
+        Yields
+        ------
+        rows : slice
+        predictions : ndarray of shape (length of rows, A, m)
+        leverages : ndarray of shape (length of rows, A)
+        """
+        n, m = self.targets.shape
+        inverse = self._inverse(alphas)
+        solutions = inverse[:, :, np.newaxis] * self.projected[:, np.newaxis]
+        solutions = solutions.reshape(len(inverse), len(alphas) * m)
+        for rows, block in self.spectrum.row_blocks():
+            dtype = block.dtype
+            fitted = block @ solutions.astype(dtype, copy=False)
+            fitted = fitted.reshape(-1, len(alphas), m) + self.intercept
+            block *= block
+            leverages = 1.0 + block @ inverse.astype(dtype, copy=False)
+            leverages *= self.left_out_weights[rows, np.newaxis] / n
+            left_out = self.left_out_targets[rows]
+            yield rows, self._without(left_out, fitted, leverages), leverages
+
+    @staticmethod
+    def _without(targets, fitted, leverages):
+        """Return leave-one-out predictions, of the shape (samples, A, m) of fitted."""
+        targets = targets[:, np.newaxis]
+        # A leverage of 1 is a sample that nothing but itself can predict.
+        rest = namespace(leverages).maximum(1 - leverages, np.finfo(np.float64).eps)
+        return targets - (targets - fitted) / rest[:, :, np.newaxis]
+
+    def summarize(self, statistic):
+        """Sum a statistic of the leave-one-out predictions over the samples.
+
+        Parameters
+        ----------
+        statistic : callable
+            Of rows and the predictions (length of rows, A, m) for them; returns an
+            array.
+
+        Returns
+        -------
+        total : ndarray
+        leverages : ndarray of shape (n, A)
+        """
+        leverages = namespace(self.targets).empty((len(self.targets), len(self.alphas)))
+        total = 0
+        for rows, predictions, block_leverages in self.leave_one_out(self.alphas):
+            total = total + statistic(rows, predictions)
+            leverages[rows] = block_leverages
+        return total, leverages
+
+    def predict(self, chosen):
+        """Return the predictions of every alpha for some rows of the features.
+
+        Parameters
+        ----------
+        chosen : array of shape (k,)
+            Positions of rows, which had a weight of 0.
+
+        Returns
+        -------
+        predictions : array of shape (k, A, m)
+        """
+        n_alphas, m = len(self.alphas), self.targets.shape[1]
+        solutions = self._inverse(self.alphas)[:, :, np.newaxis]
+        solutions = solutions * self.projected[:, np.newaxis]
+        coef = self.spectrum.expand(solutions.reshape(len(solutions), n_alphas * m))
+        coef = coef.astype(self.spectrum.features.dtype)
+        parts = [block @ coef for block in self._standardized(chosen)]
+        products = namespace(coef).concatenate(parts)
+        return products.reshape(-1, n_alphas, m) + self.intercept
+
+    def spreads(self, chosen):
+        """Return x^T (X^T diag(w) X / n + alpha I)^(-1) x of some rows, (k, A)."""
+        directions = self.spectrum.directions()
+        inverse = self._inverse(self.alphas)
+        spreads = []
+        for block in self._standardized(chosen):
+            block = block.astype(np.float64)
+            captured = (block @ directions) ** 2
+            # Rounding can take a little more away than there was.
+            rest = (block**2).sum(axis=1) - captured.sum(axis=1)
+            rest = namespace(rest).maximum(rest, 0)[:, np.newaxis]
+            spreads.append(captured @ inverse + rest / self.alphas)
+        return namespace(directions).concatenate(spreads)
+
+    def _standardized(self, chosen):
+        """Yield blocks of some rows of the features, standardized."""
+        features = self.spectrum.features
+        for part in blocks(len(chosen), features.shape[1]):
+            yield features.standardize(features.rows(chosen[part]))
+
+    def solve(self, index):
+        """Return the solution of one of the alphas on the standardized features.
+
+        Returns
+        -------
+        coef : ndarray of shape (m, d), float64
+        """
+        return self.spectrum.expand(self._rotated(index)).T
+
+    def _rotated(self, index):
+        return self._inverse(self.alphas[index : index + 1]) * self.projected
+
+    def leave_one_out_of(self, index, leverages):
+        """Return the leave-one-out predictions of one of the alphas, (n, m).
+
+        ``leverages`` are those of ``summarize``, which spare the large product.
+        """
+        fitted = self.spectrum.products(self._rotated(index)) + self.intercept
+        leverages = leverages[:, index : index + 1]
+        fitted = fitted[:, np.newaxis]
+        return self._without(self.left_out_targets, fitted, leverages)[:, 0]
+
+    def noise_variance(self, predictions, leverages):
+        """Return the variance of the targets around the regression function, (m,).
+
+        With the leave-one-out residual e_i / (1 - h_i) of sample i, of a weight w_i
+        around 1, w_i e_i^2 / (1 - h_i) has the expectation s^2. Of samples of equal
+        features it is that of their mean, and what they vary around it is added.
+
+        Parameters
+        ----------
+        predictions : array of shape (n, m)
+            Leave-one-out predictions of one alpha.
+        leverages : array of shape (n,)
+        """
+        weights = self.spectrum.features.weights
+        rest = namespace(leverages).maximum(1 - leverages, 0)
+        squares = (weights * rest) @ (self.left_out_targets - predictions) ** 2
+        squares = squares + weights @ (self.targets - self.left_out_targets) ** 2
+        return squares / len(self.targets)
+
+
+def _unit_means(targets, weights, units):
+    """Return the mean target (n, m) and the weight (n,) of each sample's unit."""
+    xp = namespace(targets)
+    total = xp.bincount(units, weights)
+    sums = [xp.bincount(units, weights * column) for column in targets.T]
+    means = xp.stack(sums, axis=1) / total[:, np.newaxis]
+    return means[units], total[units]

@@ -1,0 +1,124 @@
+"""The eigendecomposition that every step of a regularisation path shares."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_ckn._common.arrays import eigh, matmul
+from sklearn_ckn._heads.standardize import StandardizedFeatures, blocks
+
+
+def _rounding(eigenvalues, size):
+    """Return the rounding of the eigenvalues of a matrix of the size, ascending."""
+    return np.finfo(np.float64).eps * size * eigenvalues[-1]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The eigenvectors V and eigenvalues e > 0 of X^T diag(w) X / n.
+
+    With n < d they come from the n x n matrix diag(w)^(1/2) X X^T diag(w)^(1/2) / n,
+    whose eigenvectors are U = diag(w)^(1/2) X V (n e)^(-1/2).
+
+    Attributes
+    ----------
+    features : StandardizedFeatures
+        The matrix X, of shape (n, d).
+    eigenvalues : ndarray of shape (r,), float64
+        Ascending.
+    vectors : ndarray of shape (d, r) or (n, r), float64
+        V if ``primal``, else U.
+    primal : bool
+    """
+
+    features: StandardizedFeatures
+    eigenvalues: np.ndarray
+    vectors: np.ndarray
+    primal: bool
+
+    @classmethod
+    def from_features(cls, features):
+        """Decompose the smaller of the two matrices.
+
+        Products of float32 leave eigenvalues below zero, which tell the size of the
+        rounding: directions no larger than ten times that hold nothing else and are
+        left out, as are those beneath float64's own rounding.
+        """
+        n, d = features.shape
+        primal = d <= n
+        # Fortran order is LAPACK's, which so overwrites the matrix.
+        matrix = features.gram() if primal else features.outer_gram().T
+        # SciPy before 1.13 gives "evd" too little room for a single number.
+        driver = "evd" if len(matrix) > 1 else "evr"
+        eigenvalues, vectors = eigh(
+            matrix, overwrite_a=True, check_finite=False, driver=driver
+        )
+        rounding = _rounding(eigenvalues, len(eigenvalues))
+        kept = eigenvalues > max(-10 * eigenvalues[0], rounding)
+        if not kept.all():
+            eigenvalues, vectors = eigenvalues[kept], vectors[:, kept]
+        return cls(features, eigenvalues, vectors, primal)
+
+    @property
+    def _dual_scales(self):
+        return self.features.xp.sqrt(self.features.shape[0] * self.eigenvalues)
+
+    def row_blocks(self):
+        """Yield slices of rows and the rows of X V.
+
+        In the features' dtype, or without loss in float64 where they come from the
+        inner products: with n < d and a small alpha, residuals cancel.
+        """
+        if self.primal:
+            vectors = self.vectors.astype(self.features.dtype, copy=False)
+            for rows, block in self.features.row_blocks():
+                yield rows, matmul(block, vectors)
+        else:
+            for rows in blocks(*self.features.shape):
+                block = self.vectors[rows] * self._dual_scales
+                block /= self.features.root_weights[rows]
+                yield rows, block
+
+    def coordinates(self):
+        """Return X V, (n, r)."""
+        return self.features.xp.concatenate([block for _, block in self.row_blocks()])
+
+    def coordinate_errors(self):
+        """Return by how much rounding alone can make coordinates differ, (r,).
+
+        Column k of the coordinates has the mean square e_k, of which the rounding of
+        the eigenvalues is a part.
+        """
+        rounding = _rounding(self.eigenvalues, len(self.vectors))
+        return rounding / self.features.xp.sqrt(self.eigenvalues)
+
+    def products(self, values):
+        """Return X V values, (n, m), for ``values`` of shape (r, m)."""
+        if self.primal:
+            values = self.expand(values).astype(self.features.dtype)
+            parts = self.features.row_blocks()
+        else:
+            parts = self.row_blocks()
+        return self.features.xp.concatenate([block @ values for _, block in parts])
+
+    def transposed_product(self, right):
+        """Return V^T X^T diag(w) right, (r, m), for a ``right`` of shape (n, m)."""
+        if self.primal:
+            weighted = self.features.weights[:, np.newaxis] * right
+            return self.vectors.T @ self.features.transposed_product(weighted)
+        scales = self._dual_scales[:, np.newaxis]
+        return scales * (self.vectors.T @ (self.features.root_weights * right))
+
+    def directions(self):
+        """Return V, (d, r)."""
+        if self.primal:
+            return self.vectors
+        dual = self.vectors / self._dual_scales
+        return self.features.transposed_product(self.features.root_weights * dual)
+
+    def expand(self, values):
+        """Return V values, (d, m), for ``values`` of shape (r, m)."""
+        if self.primal:
+            return self.vectors @ values
+        dual = self.vectors @ (values / self._dual_scales[:, np.newaxis])
+        return self.features.transposed_product(self.features.root_weights * dual)

@@ -1,0 +1,307 @@
+"""Features seen centred and scaled, block by block, never copied as a whole."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import frexp, ldexp
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+from sklearn_ckn._common.arrays import (
+    lower_gram,
+    matmul,
+    namespace,
+    to_namespace,
+    to_numpy,
+)
+from sklearn_ckn._heads.affine import stored_affine
+from sklearn_ckn._heads.rounding import is_constant, smallest_spread
+
+# Values in a block of features: 32 MB of float32.
+BLOCK_VALUES = 2**23
+
+
+def blocks(length, row_values):
+    """Return slices of rows, or columns, of ``row_values`` values each."""
+    return gen_batches(length, max(1, BLOCK_VALUES // max(1, row_values)))
+
+
+def unit_exponent(values):
+    """Return the exponent of the unit in which features are computed.
+
+    Products of three numbers of the size of features whose exponent is 0 neither
+    overflow nor vanish: they are computed as they come. Others are to be divided by
+    two to the power of the exponent, which brings the largest between 1/2 and 1.
+
+    Parameters
+    ----------
+    values : array of shape (n, d), float32 or float64
+
+    Returns
+    -------
+    exponent : int
+    """
+    exponent = frexp(max(float(values.max()), -float(values.min())))[1]
+    return exponent if abs(exponent) > np.finfo(values.dtype).maxexp // 3 else 0
+
+
+@dataclass(frozen=True)
+class StandardizedFeatures:
+    """Features minus their mean, over their root mean square norm.
+
+    Columns that are constant to rounding hold nothing: they are standardized to 0.
+
+    Attributes
+    ----------
+    values : array of shape (n, d), float32 or float64
+        The features over 2^exponent, which is a copy of them only if the exponent is
+        not 0. Of the namespace of all other arrays, or NumPy's: features that are too
+        many for a GPU go there block by block.
+    weights : array of shape (n,), float64
+        Sample weights of mean 1.
+    mean : array of shape (d,), float64
+        Weighted mean of the values' rows.
+    scale : float
+        Weighted root mean square norm of the centred rows of the values; the norm of
+        the mean, or 1, where all columns are constant.
+    varying : array of shape (d,), bool
+        Which columns are not constant.
+    exponent : int
+    errors : float or array of shape (d,)
+        What columns of the values may vary by and still be constant, beside the
+        rounding of their own numbers.
+    """
+
+    values: np.ndarray
+    weights: np.ndarray
+    mean: np.ndarray
+    scale: float
+    varying: np.ndarray
+    exponent: int = 0
+    errors: np.ndarray | float = 0.0
+
+    @classmethod
+    def from_values(cls, values, weights, errors=0.0):
+        """Measure features in two passes over blocks of rows.
+
+        Parameters
+        ----------
+        values : array of shape (n, d), float32 or float64
+        weights : array of shape (n,)
+            They say with which namespace all is computed.
+        errors : float or array of shape (d,), default=0.0
+            What columns may vary by and still be constant, beside the rounding of
+            their own numbers.
+
+        Returns
+        -------
+        features : StandardizedFeatures
+        """
+        exponent = unit_exponent(values)
+        smallest = smallest_spread(values.dtype, exponent)
+        if exponent:
+            values = namespace(values).ldexp(values, -exponent)
+        xp = namespace(weights)
+        errors = xp.maximum(xp.asarray(errors), smallest)
+        return cls._measured(values, weights, exponent, errors)
+
+    def weighted(self, weights):
+        """Return the same features, measured with other weights (n,)."""
+        return self._measured(self.values, weights, self.exponent, self.errors)
+
+    @classmethod
+    def _measured(cls, values, weights, exponent, errors):
+        n, d = values.shape
+        weights = weights / weights.mean()
+        xp = namespace(weights)
+        mean = xp.zeros(d)
+        for rows in blocks(n, d):
+            mean += weights[rows] @ xp.asarray(values[rows])
+        mean /= n
+        everything = xp.ones(d, dtype=bool)
+        centred = cls(values, weights, mean, 1.0, everything)
+        # The rows are centred by the rounded mean; what that leaves is measured.
+        rest, squares = xp.zeros((2, d))
+        for rows, block in centred.row_blocks():
+            rest += weights[rows] @ block
+            block *= block
+            squares += weights[rows] @ block
+        rest /= n
+        if values.dtype == np.float64:
+            # float32 would tell less of the mean than it is known by.
+            mean += rest
+        variances = xp.maximum(squares / n - rest**2, 0)
+        varying = ~is_constant(variances, mean, values.dtype, errors)
+        scale = float((variances * varying).sum()) ** 0.5
+        scale = scale or float(xp.linalg.norm(mean)) or 1.0
+        return cls(values, weights, mean, scale, varying, exponent, errors)
+
+    @property
+    def shape(self):
+        """(n, d)."""
+        return self.values.shape
+
+    @property
+    def dtype(self):
+        """That of the values."""
+        return self.values.dtype
+
+    @property
+    def original_scale(self):
+        """The scale in the unit of the features as they came."""
+        return ldexp(self.scale, self.exponent)
+
+    @property
+    def original_mean(self):
+        """The mean in the unit of the features as they came, (d,)."""
+        return self.xp.ldexp(self.mean, self.exponent)
+
+    @property
+    def xp(self):
+        """Namespace of what is computed."""
+        return namespace(self.weights)
+
+    @cached_property
+    def column_scales(self):
+        """What the centred columns are divided by, (d,): infinite if constant."""
+        return self.xp.where(self.varying, self.scale, np.inf)
+
+    @cached_property
+    def root_weights(self):
+        """Square roots of the weights, (n, 1)."""
+        return self.xp.sqrt(self.weights[:, np.newaxis])
+
+    def rows(self, chosen):
+        """Return rows of the values by a slice or an array of positions."""
+        if not isinstance(chosen, slice):
+            chosen = to_namespace(chosen, namespace(self.values))
+        return self.xp.asarray(self.values[chosen])
+
+    def products(self, right):
+        """Return the values as they came times ``right`` (d, m)."""
+        if namespace(self.values) is self.xp:
+            return self.values @ right
+        parts = [self.rows(rows) @ right for rows in blocks(*self.shape)]
+        return self.xp.concatenate(parts)
+
+    def raw_transposed_product(self, right):
+        """Return the transposed values as they came times ``right`` (n, m)."""
+        if namespace(self.values) is self.xp:
+            return self.values.T @ right
+        parts = (self.rows(rows).T @ right[rows] for rows in blocks(*self.shape))
+        return sum(parts)
+
+    def standardize(self, values, columns=slice(None)):
+        """Return rows like those of ``values``, or ``columns`` of them, standardized.
+
+        Parameters
+        ----------
+        values : ndarray of shape (m, d), or (m, number of columns)
+        columns : slice
+
+        Returns
+        -------
+        block : ndarray of the shape and dtype of ``values``
+        """
+        block = values - self.mean[columns].astype(values.dtype)
+        # A scale that is given may be beyond the dtype: over infinity, all is zero.
+        with np.errstate(over="ignore"):
+            scales = self.column_scales[columns].astype(values.dtype)
+        block /= scales
+        return block
+
+    def row_blocks(self):
+        """Yield slices of rows and these rows, standardized."""
+        for rows in blocks(*self.shape):
+            yield rows, self.standardize(self.rows(rows))
+
+    def gram(self):
+        """Return the lower triangle of X^T diag(w) X / n, (d, d), in Fortran order.
+
+        Products are in the features' dtype, summed in float64. What LAPACK takes is
+        one triangle.
+        """
+        n, d = self.shape
+        total = self.xp.zeros((d, d), order="F")
+        product = None
+        for rows, block in self.row_blocks():
+            block *= self.root_weights[rows].astype(block.dtype)
+            product = lower_gram(block, product)
+            total += product
+        total /= n
+        return total
+
+    def outer_gram(self):
+        """Return diag(w)^(1/2) X X^T diag(w)^(1/2) / n, in float64.
+
+        It is computed where n < d: small alphas then fit every sample, and what is
+        left of residuals and leverages would not survive float32.
+        """
+        n, d = self.shape
+        total = self.xp.zeros((n, n))
+        for columns in blocks(d, n):
+            block = self.xp.asarray(self.values[:, columns]).astype(np.float64)
+            block = self.standardize(block, columns)
+            total += matmul(block, block.T)
+        total *= self.root_weights / n
+        total *= self.root_weights.T
+        return total
+
+    def transposed_product(self, right):
+        """Return X^T right, (d, m), for a ``right`` of shape (n, m), in float64.
+
+        Dual coefficients are of the order 1 / alpha and cancel in this product,
+        which features standardized in float32 would not survive.
+        """
+        total = self.xp.zeros((self.shape[1], right.shape[1]))
+        for rows in blocks(*self.shape):
+            block = self.standardize(self.rows(rows).astype(np.float64))
+            total += block.T @ right[rows]
+        return total
+
+    def of_values(self, coef, intercept):
+        """Turn a linear function of standardized features into one of the values.
+
+        Parameters
+        ----------
+        coef : array of shape (m, d), float64
+        intercept : array of shape (m,), float64
+
+        Returns
+        -------
+        coef : array of shape (m, d), float64
+        intercept : array of shape (m,), float64
+        """
+        coef = coef / self.column_scales
+        return coef, intercept - coef @ self.mean
+
+    def original_units(self, coef, intercept, target_exponents=0):
+        """Turn a linear function of standardized features into one of the features.
+
+        Parameters
+        ----------
+        coef : array of shape (m, d), float64
+        intercept : array of shape (m,), float64
+        target_exponents : int or array of shape (m,), int, default=0
+            The function's values are to be multiplied by two to these powers.
+
+        Returns
+        -------
+        coef : ndarray of shape (m, d)
+        intercept : ndarray of shape (m,)
+            In the dtype of the features, or in float64 if float32 cannot hold them.
+
+        Raises
+        ------
+        ValueError
+            The weights are beyond the range of float64.
+        """
+        coef, intercept = self.of_values(coef, intercept)
+        return stored_affine(
+            to_numpy(coef),
+            to_numpy(intercept),
+            self.dtype,
+            self.scale,
+            to_numpy(target_exponents) - self.exponent,
+            to_numpy(target_exponents),
+        )

@@ -1,0 +1,50 @@
+"""Real targets, centred in a unit of their own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._heads.rounding import is_constant, smallest_spread
+
+
+@dataclass(frozen=True)
+class CentredTargets:
+    """Targets minus their mean, each column over a power of two of its size.
+
+    What is computed from them so neither overflows nor vanishes, and a large mean
+    rounds nothing off.
+
+    Attributes
+    ----------
+    values : array of shape (n, m), float64
+        At most 2; 0 in columns that are constant but for their rounding.
+    mean : array of shape (m,), float64
+        In the unit of the values.
+    exponents : array of shape (m,), int
+        The targets are the sum of both times two to these powers.
+    """
+
+    values: np.ndarray
+    mean: np.ndarray
+    exponents: np.ndarray
+
+    @classmethod
+    def from_values(cls, targets, weights):
+        """Centre targets (n, m), float32 or float64, by weights (n,)."""
+        xp = namespace(targets)
+        dtype = targets.dtype
+        targets = targets.astype(np.float64)
+        exponents = xp.frexp(abs(targets).max(axis=0))[1]
+        values = xp.ldexp(targets, -exponents)
+        shares = weights / weights.sum()
+        mean = shares @ values
+        values -= mean
+        # The mean of what is left is the rounding of the mean.
+        rest = shares @ values
+        values -= rest
+        mean += rest
+        errors = smallest_spread(dtype, exponents)
+        constant = is_constant(shares @ values**2, mean, dtype, errors)
+        values *= ~constant
+        return cls(values, mean, exponents)

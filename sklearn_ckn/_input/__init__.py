@@ -1,0 +1,1 @@
+"""Input: images, labels and weights, validated and brought into one form."""

@@ -1,0 +1,109 @@
+"""Rows that repeat earlier ones, found without comparing all pairs."""
+
+from hashlib import blake2b
+from math import prod
+
+import numpy as np
+
+from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+
+# Values of each row that are looked at first, which tells most rows apart.
+FEW_VALUES = 16
+
+# Two unequal rows of a million have the same digest with a probability of 1e-27.
+DIGEST_BYTES = 16
+
+# Values that are copied at a time.
+BLOCK_VALUES = 2**20
+
+
+def first_copies(rows):
+    """Return the position of the first row that equals each row.
+
+    The time is that of looking at a few values of every row and, of the rows that
+    agree in these, at all.
+
+    Parameters
+    ----------
+    rows : array of shape (n, ...)
+        Real and finite. NumPy's or CuPy's; digests are made by the CPU.
+
+    Returns
+    -------
+    first : ndarray of shape (n,), intp
+        ``first[i]`` is i where no row before equals row i.
+    """
+    first = np.arange(len(rows))
+    alike = _alike(rows)
+    seen = {}
+    for position, digest in zip(alike, row_digests(rows, alike), strict=True):
+        first[position] = seen.setdefault(digest, position)
+    return first
+
+
+def merge_copies(first, weights):
+    """Give the weights of equal rows to one of them.
+
+    Parameters
+    ----------
+    first : ndarray of shape (n,)
+        See ``first_copies``.
+    weights : ndarray of shape (n,)
+        0 leaves a row out.
+
+    Returns
+    -------
+    kept : ndarray of shape (k,), intp
+        Positions of the rows that stay.
+    weights : ndarray of shape (k,), float64
+        Sums of the weights of the rows that equal these.
+    """
+    positive = np.flatnonzero(weights > 0)
+    _, index, inverse = np.unique(
+        first[positive], return_index=True, return_inverse=True
+    )
+    return positive[index], np.bincount(inverse, weights[positive])
+
+
+def _alike(rows):
+    """Return the positions of rows that agree with another one in a few values."""
+    shape = rows.shape[1:]
+    places = np.linspace(0, prod(shape) - 1, FEW_VALUES).astype(np.intp)
+    index = np.unravel_index(np.unique(places), shape)
+    xp = namespace(rows)
+    few = to_numpy(rows[(slice(None), *map(xp.asarray, index))])
+    # Adding zero makes -0 the 0 that it equals.
+    bits = np.ascontiguousarray(few, dtype=np.float64) + 0.0
+    bits = bits.view(np.uint64)
+    # Small integers differ in the high bits only, which products would carry away.
+    bits ^= bits >> np.uint64(32)
+    factors = np.random.RandomState(0).randint(2**62, size=bits.shape[1], dtype="u8")
+    keys = bits @ (2 * factors + 1)
+    in_order = np.sort(keys)
+    if (in_order[1:] != in_order[:-1]).all():
+        # Most often, and found without the sorting of positions.
+        return np.arange(0)
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    return np.flatnonzero(counts[inverse] > 1)
+
+
+def row_digests(rows, chosen):
+    """Yield a digest of each of the chosen rows: equal rows have equal ones.
+
+    Parameters
+    ----------
+    rows : array of shape (n, ...)
+    chosen : ndarray of shape (k,), intp
+
+    Yields
+    ------
+    digest : bytes
+    """
+    length = prod(rows.shape[1:])
+    step = max(1, BLOCK_VALUES // max(1, length))
+    for start in range(0, len(chosen), step):
+        batch = to_namespace(chosen[start : start + step], namespace(rows))
+        block = rows[batch]
+        block = np.ascontiguousarray(to_numpy(block).reshape(-1, length)) + 0
+        for row in block:
+            yield blake2b(row, digest_size=DIGEST_BYTES).digest()

@@ -1,0 +1,12 @@
+"""The dtype that images are computed in."""
+
+import numpy as np
+
+
+def compute_dtype(dtype):
+    """Return the dtype that images of ``dtype`` are computed in.
+
+    float32 for float32 and uint8, float64 for everything else.
+    """
+    single = np.dtype(dtype).newbyteorder("=") in (np.float32, np.uint8)
+    return np.dtype(np.float32 if single else np.float64)

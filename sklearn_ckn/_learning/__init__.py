@@ -1,0 +1,1 @@
+"""Learning of anchors: patches, clustering, and a cache of what was learned."""

@@ -1,0 +1,29 @@
+"""All patches of a map, as rows of an array."""
+
+from sklearn_ckn._common.arrays import namespace
+
+# Patches with a smaller norm count as zero, since what is divided by it could overflow.
+# The caller scales every image to about 1, so this is far below rounding.
+SMALLEST_NORM = 1e-30
+
+
+def pad_maps(maps, settings):
+    """Return maps (n, H, W, C) with the zeros that patches may reach into."""
+    height, width = maps.shape[1:3]
+    return namespace(maps).pad(
+        maps, ((0, 0), settings.pad_axis(height), settings.pad_axis(width), (0, 0))
+    )
+
+
+def unfold(maps, settings):
+    """Return all patches of maps (n, H, W, C), (n, H1, W1, k * k * C)."""
+    rows, columns = settings.response_shape(maps.shape[1:])
+    padded = pad_maps(maps, settings)
+    return namespace(maps).concatenate(
+        [
+            padded[:, row : row + rows, column : column + columns]
+            for row in range(settings.patch_size)
+            for column in range(settings.patch_size)
+        ],
+        axis=-1,
+    )

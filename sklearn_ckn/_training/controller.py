@@ -1,0 +1,193 @@
+"""A training as a whole: its start, its epochs, the best of them and its head."""
+
+from functools import partial
+from numbers import Real
+
+import numpy as np
+from sklearn.base import clone
+
+from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.memory_limits import fit_in_memory
+from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._heads.standardize import StandardizedFeatures
+from sklearn_ckn._training.loop import TrainingLoop
+
+# A network that learns from labels fits noise that fixed features leave alone, so its
+# training takes a larger alpha than the head of the start. With less than the smallest,
+# the head's largest weights are on directions in which the features hardly vary, and
+# the first steps of the anchors turn those into noise.
+ALPHA_FACTOR = 10
+SMALLEST_ALPHA = 1e-5
+
+
+def training_alpha(alpha, start_head):
+    """Return the alpha of the objective.
+
+    Parameters
+    ----------
+    alpha : float, "auto" or array-like of float
+        Of the estimator.
+    start_head : LinearPathClassifier
+        Fitted on the network that training starts from.
+    """
+    if isinstance(alpha, Real):
+        return float(alpha)
+    return max(start_head.alpha_ * ALPHA_FACTOR, SMALLEST_ALPHA)
+
+
+class Training:
+    """Trains a network, keeps the best epoch and fits the heads.
+
+    Parameters
+    ----------
+    data : TrainingSet
+    options : TrainingOptions
+    head : LinearPathClassifier
+        Not fitted; its alpha may be a number, candidates or ``"auto"``.
+    classes : ndarray
+    engine : CPUEngine or ArrayEngine
+    rng : RandomState
+
+    Attributes
+    ----------
+    start, best : Epoch
+    failure : FloatingPointError or None
+        What ended the training.
+    """
+
+    def __init__(self, data, options, head, classes, engine, rng):
+        self._data = data
+        self._options = options
+        self._head = head
+        self._classes = classes
+        self._engine = engine
+        self._loop = TrainingLoop(data, options, engine, rng)
+        self._start_score = None
+        self.start = self.best = self.failure = None
+
+    def begin(self, network, features, number, scale):
+        """Fit the head of the objective on the features of the network to start from.
+
+        See ``TrainingLoop.start``.
+        """
+        self.start = self.best = self._loop.start(network, features, number, scale)
+        if len(self._data.held_out):
+            self._start_score = _chosen_score(self._fit_head(features))
+
+    def run(self, task, result_of):
+        """Train, and yield every epoch when it is there.
+
+        Parameters
+        ----------
+        task : Task
+            Callbacks are told of every epoch, and may end the training.
+        result_of : callable
+            From an epoch to the attributes of an estimator that stopped there.
+
+        Yields
+        ------
+        epoch : Epoch
+        """
+        n_waited = 0
+        epochs = self._loop.epochs(self.start)
+        seen = self._seen_images() if task.is_observed else {}
+        for _ in range(self._options.n_epochs):
+            with task.subtask("epoch") as step:
+                try:
+                    epoch = next(epochs)
+                except FloatingPointError as error:
+                    self.failure = error
+                    return
+                attributes = partial(result_of, epoch)
+                step.result = {**seen, "reconstruction_attributes": attributes}
+            yield epoch
+            n_waited += 1
+            if self._is_better(epoch):
+                self.best, n_waited = epoch, 0
+            waited = n_waited >= self._options.n_iter_no_change
+            if step.was_stopped or (waited and len(self._data.held_out)):
+                return
+
+    def _seen_images(self):
+        """Return what callbacks are told that the network is trained on."""
+        data = self._data
+        images = data.images
+        if len(data.held_out):
+            images = images[namespace(images).asarray(data.train)]
+        return {"X": images, "y": self._classes[data.labels[data.train]]}
+
+    def _is_better(self, epoch):
+        """Whether an epoch is to be kept rather than the best so far."""
+        if epoch.objective > self.start.objective:
+            return False
+        if np.isnan(epoch.validation_score):
+            return epoch.objective < self.best.objective
+        return epoch.validation_score > self.best.validation_score
+
+    def fit_best_head(self):
+        """Return the head on the features of the best epoch; None to keep the start."""
+        if self.best is self.start:
+            return None
+        features = [self._loop.encode(self.best.network)]
+        head = self.fit_learned_head(features)
+        if self._start_score is not None and _chosen_score(head) <= self._start_score:
+            self.best = self.start
+            return None
+        return head
+
+    def fit_learned_head(self, features):
+        """Return a head on features that have seen the labels.
+
+        Held-out images choose one of the candidates for alpha. Without any, alpha is
+        that of the training, in the unit that features have now.
+        """
+        data, scale = self._data, self.start.head.scale
+        if not isinstance(self._head.alpha, Real) and len(data.held_out):
+            return self._fit_head(features)
+
+        def alphas_for(values, xp):
+            weights = xp.asarray(data.weights)
+            seen = StandardizedFeatures.from_values(values, weights)
+            ratio = scale / seen.original_scale
+            return np.array([self._options.alpha * ratio**2])
+
+        return self._fit_head(features, alphas_for)
+
+    def _fit_head(self, features, alphas_for=None):
+        data = self._data
+        cv = [(data.train, data.held_out)] if len(data.held_out) else None
+
+        def fit(values, xp):
+            if alphas_for is None:
+                alphas = resolve_alphas(self._head.alpha)
+            else:
+                alphas = alphas_for(values, xp)
+            with single_threaded_blas():
+                return clone(self._head)._fit_features(
+                    values,
+                    self._classes[data.labels],
+                    alphas,
+                    xp,
+                    cv=cv,
+                    groups=data.groups,
+                    copies=data.copies,
+                )
+
+        return fit_in_memory(fit, features, self._engine)
+
+
+def head_of_epoch(head, epoch, alpha, classes):
+    """Return a head like ``head`` as an epoch has it, without a choice of alpha."""
+    head = clone(head)
+    head.classes_ = classes
+    head.coef_, head.intercept_ = map(to_numpy, epoch.head.in_original_units())
+    head.n_features_in_ = head.coef_.shape[1]
+    head.alphas_, head.alpha_ = np.array([alpha]), alpha
+    head.temperature_ = 1.0
+    return head
+
+
+def _chosen_score(head):
+    """Return the held-out accuracy of the alpha that a head has chosen."""
+    return head.validation_score_[np.flatnonzero(head.alphas_ == head.alpha_)[0]]

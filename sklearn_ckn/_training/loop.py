@@ -1,0 +1,221 @@
+"""The training loop: epochs of steps on the sphere, the head refitted after each."""
+
+import time
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._common.memory_limits import fit_in_memory
+from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._engine.encoder import encode_blocks
+from sklearn_ckn._heads.path import is_correct
+from sklearn_ckn._heads.refit import TRAINING_LOSSES, refit_head
+from sklearn_ckn._input.dtypes import compute_dtype
+from sklearn_ckn._network.network import map_shapes
+from sklearn_ckn._training.augment import augment_images
+from sklearn_ckn._training.head import Head
+from sklearn_ckn._training.network import TrainedNetwork
+from sklearn_ckn._training.objective import Objective
+from sklearn_ckn._training.optimizer import SphereOptimizer, scheduled_rate, warm_up
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The state after an epoch.
+
+    Attributes
+    ----------
+    number : int
+        0 before training.
+    network : TrainedNetwork
+    head : Head
+        Refitted.
+    objective : float
+        On the training part, not augmented.
+    batch_loss : float
+        Mean loss of the epoch's batches as they came; NaN for epoch 0.
+    validation_score : float
+        Accuracy on the held-out part; NaN without one.
+    learning_rate : float
+        At the end of the epoch.
+    seconds : float
+    """
+
+    number: int
+    network: TrainedNetwork
+    head: Head
+    objective: float
+    batch_loss: float
+    validation_score: float
+    learning_rate: float
+    seconds: float
+
+
+class TrainingLoop:
+    """Trains a network epoch by epoch.
+
+    Parameters
+    ----------
+    data : TrainingSet
+    options : TrainingOptions
+    engine : CPUEngine or ArrayEngine
+    rng : RandomState
+        Orders the batches and augments.
+    """
+
+    def __init__(self, data, options, engine, rng):
+        self._data = data
+        self._options = options
+        self._engine = engine
+        self._rng = rng
+        self._dtype = compute_dtype(data.images.dtype)
+        xp = engine.xp
+        self._targets, self._weights = map(xp.asarray, (data.targets, data.weights))
+        self._objective = Objective(
+            TRAINING_LOSSES[options.head], engine, flip_average=options.flip_average
+        )
+
+    def start(self, network, features, number=0, scale=None):
+        """Fit the head on a network's features; return it as an epoch.
+
+        Parameters
+        ----------
+        network : TrainedNetwork
+        features : list of one array
+            See ``fit_in_memory``.
+        number : int, default=0
+        scale : float or None, default=None
+            That of the features in the objective; None measures it.
+        """
+        began = time.perf_counter()
+        head, objective, score = self._refit(features, scale, None)
+        seconds = time.perf_counter() - began
+        return Epoch(number, network, head, objective, np.nan, score, np.nan, seconds)
+
+    def epochs(self, epoch):
+        """Train from ``epoch`` on, and yield every epoch after it.
+
+        Raises
+        ------
+        FloatingPointError
+            A loss or a gradient is not finite.
+        """
+        network, head = epoch.network, epoch.head
+        optimizer = SphereOptimizer(network, self._options.learn_beta)
+        for n_done in range(self._options.n_epochs):
+            began = time.perf_counter()
+            losses = []
+            for step in self._steps(n_done, network, head, optimizer):
+                value, network, head, rate = step
+                losses.append(value)
+            head, objective, score = self._refit(
+                [self.encode(network)], head.scale, head.theta
+            )
+            epoch = Epoch(
+                epoch.number + 1,
+                network,
+                head,
+                objective,
+                float(np.mean(losses)),
+                score,
+                rate,
+                time.perf_counter() - began,
+            )
+            yield epoch
+
+    def _steps(self, n_done, network, head, optimizer):
+        """Yield the batches' losses, with network, head and rate of each step."""
+        options, data = self._options, self._data
+        order = self._rng.permutation(data.train)
+        n_batches = max(1, round(len(order) / options.batch_size))
+        batches = np.array_split(order, n_batches)
+        for i, (rows, images) in enumerate(self._take(batches)):
+            progress = (n_done + i / n_batches) / options.n_epochs
+            rate = scheduled_rate(options.learning_rate, options.schedule, progress)
+            rate *= warm_up(n_done * n_batches + i, options.n_epochs * n_batches)
+            places = self._engine.xp.asarray(rows)
+            weights = self._weights[places, np.newaxis] / len(rows)
+            gradients = self._objective.gradients(
+                network,
+                head,
+                augment_images(options.augment, images, self._rng),
+                self._targets[places],
+                weights,
+            )
+            if not gradients.are_finite:
+                raise FloatingPointError("the loss of a batch or its gradient")
+            network = optimizer.step(network, gradients, rate)
+            head = gradients.response.moved_head(weights, options.alpha)
+            yield gradients.value, network, head, rate
+
+    def _take(self, batches):
+        """Yield batches, given by their rows, with images where the engine computes.
+
+        While one is worked on, the next one is copied.
+        """
+        images = self._data.images
+        blocks = (images[namespace(images).asarray(rows)] for rows in batches)
+        for rows, block in zip(batches, self._engine.upload(blocks), strict=True):
+            yield rows, block.astype(self._dtype, copy=False)
+
+    def encode(self, network):
+        """Return the features of all images, (n, d).
+
+        They are where the engine computes, if there is room for them.
+        """
+        images, engine = self._data.images, self._engine
+        layers = network.layers(self._dtype)
+        shape = (len(images), prod(map_shapes(images.shape[1:], layers)[-1]))
+        n_bytes = prod(shape) * self._dtype.itemsize
+        xp = engine.xp if engine.has_room_for(n_bytes) else np
+        features = xp.empty(shape, self._dtype)
+        parts = encode_blocks(
+            images,
+            layers,
+            engine,
+            self._dtype,
+            flip_average=self._options.flip_average,
+            xp=xp,
+        )
+        for rows, maps in parts:
+            features[rows] = maps.reshape(len(maps), -1)
+        return features
+
+    def _refit(self, features, scale, theta):
+        """Return the head on features, the objective and the held-out accuracy.
+
+        Raises
+        ------
+        FloatingPointError
+            The head or the objective is not finite.
+        """
+        data, options = self._data, self._options
+
+        def fit(values, xp):
+            targets, weights = map(xp.asarray, (data.targets, data.training_weights))
+            with single_threaded_blas():
+                return refit_head(
+                    values,
+                    targets,
+                    weights,
+                    head=options.head,
+                    alpha=options.alpha,
+                    scale=scale,
+                    theta=None if theta is None else to_namespace(theta, xp),
+                )
+
+        theta, mean, scale, objective, decisions = fit_in_memory(
+            fit, features, self._engine
+        )
+        xp = self._engine.xp
+        head = Head(xp.asarray(theta), xp.asarray(mean), scale)
+        if not (np.isfinite(objective) and bool(xp.isfinite(head.theta).all())):
+            raise FloatingPointError("the training objective")
+        score = np.nan
+        if len(data.held_out):
+            decisions = to_numpy(decisions)[data.held_out]
+            correct = is_correct(decisions, data.labels[data.held_out])
+            score = float(np.average(correct, weights=data.weights[data.held_out]))
+        return head, float(objective), score

@@ -1,0 +1,69 @@
+"""What a second fit takes over from the first one."""
+
+import numpy as np
+
+from sklearn_ckn._network.parameters import resolve_layers
+
+# Settings that the anchors cannot be separated from.
+FIXED = ("patch_size", "subsampling", "kernel", "padding", "nystrom_reg")
+
+
+def check_same_problem(estimator, before, images):
+    """Raise unless images, classes and layers are those of the first fit.
+
+    Parameters
+    ----------
+    estimator : SupervisedCKNClassifier
+    before : dict
+        Its attributes after the first fit.
+    images : array of shape (n, H, W, C)
+
+    Raises
+    ------
+    ValueError
+        They are others.
+    """
+    settings = resolve_layers(estimator.get_params(deep=False), images.shape[1:])
+    fitted = [layer.settings for layer in estimator.features_._layers]
+    wanted, had = (
+        [[getattr(each, name) for name in FIXED] for each in layers]
+        for layers in (settings, fitted)
+    )
+    if (
+        images.shape[1:] != before["image_shape_"]
+        or wanted != had
+        or not np.array_equal(estimator.classes_, before["classes_"])
+    ):
+        raise ValueError(
+            "warm_start=True goes on from the network of the first fit, but the "
+            "shape of the images, the classes or the layers have changed: set "
+            "warm_start=False to start anew."
+        )
+
+
+def same_split(known, labels, units):
+    """Return the rows of the first fit that train and are held out, or None.
+
+    Others that would be held out have been trained on. None where the images cannot
+    be the same.
+
+    Parameters
+    ----------
+    known : tuple of int and ndarray, or None
+        The number of images of the first fit and the rows that it held out.
+    labels : ndarray of shape (n,)
+    units : ndarray of shape (n,)
+        What is not to be divided.
+
+    Returns
+    -------
+    rows : tuple of ndarray, or None
+    """
+    n_images, held_out = known or (0, None)
+    if n_images != len(labels) or len(held_out) == 0:
+        return None
+    train = np.setdiff1d(np.arange(n_images), held_out)
+    divides = np.isin(units[held_out], units[train]).any()
+    if divides or len(np.unique(labels[train])) < len(np.unique(labels)):
+        return None
+    return train, held_out
