@@ -189,7 +189,10 @@ def test_the_fastest_set_is_the_default(monkeypatch):
 
 
 def test_the_environment_chooses_the_set():
-    code = "from sklearn_ckn._engine.cpu import CPUEngine; print(CPUEngine().instruction_set)"
+    code = (
+        "from sklearn_ckn._engine.cpu import CPUEngine\n"
+        "print(CPUEngine().instruction_set)"
+    )
     assert run_python(code, SKLEARN_CKN_ISA="baseline").stdout == "baseline\n"
     failed = run_python(code, SKLEARN_CKN_ISA="sse9")
     assert failed.returncode == 1

@@ -12,9 +12,9 @@ from numpy.testing import assert_array_equal
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_ckn import CKNClassifier, CKNFeatures, CKNRegressor
+from sklearn_ckn._learning import layers as _learning
 from sklearn_ckn._learning.cache import resolve_memory
 from sklearn_ckn._learning.checked_store import CheckedStoreBackend
-from sklearn_ckn._learning import layers as _learning
 
 PARAMETERS = {"n_anchors": (8, 12), "n_patches": 2000, "random_state": 0}
 
