@@ -11,7 +11,9 @@ static inline double ckn_now(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static inline double ckn_start(const double *seconds) { return seconds ? ckn_now() : 0; }
+static inline double ckn_start(const double *seconds) {
+    return seconds ? ckn_now() : 0;
+}
 
 /* Add the time since `start` to a stage; return the time now. */
 static inline double ckn_stop(double *seconds, int stage, double start) {
