@@ -195,13 +195,12 @@ static CKN_NO_INLINE void CKN(respond_weak)(const ckn_correlation *c,
 static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
                                ptrdiff_t panel, const CKN_REAL *scale,
                                const CKN_REAL *shift, const CKN_REAL *norm, int kernel,
-                               CKN_REAL *out, double *seconds) {
+                               CKN_REAL *out) {
     const ptrdiff_t m = c->tile, width = c->response_width;
     const ptrdiff_t start = strip->first_row * width;
     scale = CKN(offset_or_null)(scale, start);
     shift = CKN(offset_or_null)(shift, start);
     norm = CKN(offset_or_null)(norm, start);
-    double clock = ckn_start(seconds);
     if (m == 1) {
         const ckn_runs runs = {c->patch_size, c->padded_width * c->n_channels,
                                c->patch_size * c->n_channels};
@@ -209,7 +208,6 @@ static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
             (const CKN_REAL *)c->panels + panel * CKN_PANEL * runs.n_runs * runs.length;
         CKN(respond_rows)(strip->addresses, strip->n_addresses, 0, &runs, filters,
                           scale, shift, norm, kernel, out, CKN_PANEL);
-        ckn_stop(seconds, CKN_STAGE_PRODUCTS, clock);
         return;
     }
     const ptrdiff_t elements = (m + 2) * (m + 2);
@@ -221,7 +219,6 @@ static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
                           filters + e * c->n_channels * CKN_PANEL, NULL, NULL, NULL,
                           CKN_PRODUCT, strip->sums + e * CKN_PANEL,
                           elements * CKN_PANEL);
-    clock = ckn_stop(seconds, CKN_STAGE_PRODUCTS, clock);
     const CKN_REAL *sums = strip->sums;
     for (ptrdiff_t row = 0; row < strip->n_rows;) {
         ptrdiff_t y = (strip->first_row + row) % c->response_height;
@@ -237,7 +234,6 @@ static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
     }
     if (strip->n_weak > 0)
         CKN(respond_weak)(c, strip, panel, scale, shift, norm, kernel, out);
-    ckn_stop(seconds, CKN_STAGE_OUTPUT, clock);
 }
 
 /* Copy images (n_images, height, width, n_channels) into zero-padded maps. */

@@ -58,28 +58,22 @@ static size_t CKN(encode_scratch)(const ckn_layer *layers, ptrdiff_t n_layers,
 
 /* Respond to all patches and pool, into encoder->pooled. */
 static void CKN(pool_responses)(const ckn_layer *layer, const CKN_REAL *maps,
-                                ptrdiff_t n_images, const CKN_ENCODER *encoder,
-                                double *seconds) {
+                                ptrdiff_t n_images, const CKN_ENCODER *encoder) {
     const ckn_correlation *patches = &layer->patches;
     const ptrdiff_t height = patches->response_height, width = patches->response_width;
     const ptrdiff_t stride = CKN(pooled_stride)(layer);
     const ptrdiff_t per_image = CKN(n_pooled)(layer, 1) * stride;
     const CKN_POSITIONS *p = &encoder->positions;
     CKN_STRIP strip = encoder->strip;
-    double clock = ckn_start(seconds);
 
     CKN(compute_positions)(layer, maps, n_images, p);
     memset(encoder->pooled, 0,
            (size_t)(n_images * per_image) * CKN(pooled_size)(layer));
-    clock = ckn_stop(seconds, CKN_STAGE_NORMS, clock);
     for (ptrdiff_t i = 0; i < CKN(n_strips)(patches, n_images); i++) {
-        clock = ckn_start(seconds);
         CKN(prepare_strip)(patches, maps, p->norm, n_images, i, &strip);
-        ckn_stop(seconds, CKN_STAGE_TRANSFORM, clock);
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(patches->n_filters); panel++) {
             CKN(respond_strip)(patches, &strip, panel, p->scale, p->shift, p->norm,
-                               layer->kernel, encoder->responses, seconds);
-            clock = ckn_start(seconds);
+                               layer->kernel, encoder->responses);
             for (ptrdiff_t row = 0; row < strip.n_rows; row++) {
                 ptrdiff_t image = (strip.first_row + row) / height;
                 CKN(pool_row)(layer, encoder->responses + row * width * CKN_PANEL,
@@ -88,7 +82,6 @@ static void CKN(pool_responses)(const ckn_layer *layer, const CKN_REAL *maps,
                                              image * per_image + panel * CKN_PANEL),
                               stride);
             }
-            ckn_stop(seconds, CKN_STAGE_POOLING, clock);
         }
     }
 }
@@ -165,8 +158,7 @@ static void CKN(keep_pooled)(const ckn_layer *layer, const void *const *rows,
 /* output (n_images, pooled_height, pooled_width, n_anchors) of the last layer; pooled,
  * the same before the projection, is kept where it is not NULL (one layer then). */
 static void CKN(encode)(const ckn_layer *layers, ptrdiff_t n_layers, const void *images,
-                        ptrdiff_t n_images, void *output, void *pooled, void *scratch,
-                        double *seconds) {
+                        ptrdiff_t n_images, void *output, void *pooled, void *scratch) {
     for (ptrdiff_t i = 0; i < n_layers; i++) {
         const ckn_layer *layer = layers + i;
         const ckn_layer *next = i + 1 < n_layers ? layer + 1 : NULL;
@@ -179,9 +171,8 @@ static void CKN(encode)(const ckn_layer *layers, ptrdiff_t n_layers, const void 
                 CKN(clear_maps)(&layers[j].patches, n_images, encoder.maps[j]);
             CKN(copy_images)(&layer->patches, images, n_images, encoder.maps[0]);
         }
-        CKN(pool_responses)(layer, encoder.maps[i], n_images, &encoder, seconds);
+        CKN(pool_responses)(layer, encoder.maps[i], n_images, &encoder);
 
-        double clock = ckn_start(seconds);
         CKN(find_destinations)(layer, next, next ? encoder.maps[i + 1] : output,
                                n_images, encoder.destinations);
         for (ptrdiff_t row = 0; row < n_pooled; row++)
@@ -190,6 +181,5 @@ static void CKN(encode)(const ckn_layer *layers, ptrdiff_t n_layers, const void 
         CKN(project_pooled)(layer, encoder.pooled_rows, encoder.destinations, n_pooled);
         if (pooled)
             CKN(keep_pooled)(layer, encoder.pooled_rows, n_pooled, pooled);
-        ckn_stop(seconds, CKN_STAGE_PROJECTION, clock);
     }
 }

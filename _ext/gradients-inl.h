@@ -150,7 +150,7 @@ static double CKN(slopes_of_products)(const ckn_layer *layer, ptrdiff_t n_images
         const ptrdiff_t n_rows = space->strip.n_rows;
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(c->n_filters); panel++) {
             CKN(respond_strip)(c, &space->strip, panel, NULL, NULL, NULL, CKN_PRODUCT,
-                               space->products, NULL);
+                               space->products);
             for (ptrdiff_t row = 0; row < n_rows; row++) {
                 const ptrdiff_t all = space->strip.first_row + row;
                 const ptrdiff_t image = all / height, y = all % height;
@@ -199,7 +199,7 @@ static void CKN(slopes_of_images)(const ckn_layer *layer, ptrdiff_t n_images,
         const ptrdiff_t start = space->slope_strip.first_row * width;
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(n_channels); panel++) {
             CKN(respond_strip)(s, &space->slope_strip, panel, NULL, NULL, NULL,
-                               CKN_PRODUCT, space->products, NULL);
+                               CKN_PRODUCT, space->products);
             for (ptrdiff_t x = 0; x < space->slope_strip.n_rows * width; x++)
                 for (ptrdiff_t j = 0; j < CKN_PANEL; j += CKN_LANES)
                     CKN(store_columns)(

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "arena.h"
-#include "clock.h"
 #include "compiler.h"
 #include "layers.h"
 #include "runs.h"

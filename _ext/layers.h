@@ -9,17 +9,6 @@
  * order of sklearn_ckn._kernels.KERNELS, or the product itself. */
 enum { CKN_EXP = 0, CKN_POLY = 1, CKN_ARCCOS1 = 2, CKN_PRODUCT = 3 };
 
-/* Parts of the work that a profile tells apart, as in sklearn_ckn._engine.cpu. */
-enum {
-    CKN_STAGE_NORMS,
-    CKN_STAGE_TRANSFORM,
-    CKN_STAGE_PRODUCTS,
-    CKN_STAGE_OUTPUT,
-    CKN_STAGE_POOLING,
-    CKN_STAGE_PROJECTION,
-    CKN_N_STAGES
-};
-
 /* Patches with a smaller norm count as zero. The caller scales every image to a
  * largest value between 1/2 and 1, so this is far below rounding, and the reciprocal
  * leaves room in a float for what it is multiplied with. The same number is in
@@ -66,8 +55,7 @@ typedef struct {
     size_t (*encode_scratch)(const ckn_layer *layers, ptrdiff_t n_layers,
                              ptrdiff_t n_images);
     void (*encode)(const ckn_layer *layers, ptrdiff_t n_layers, const void *images,
-                   ptrdiff_t n_images, void *output, void *pooled, void *scratch,
-                   double *seconds);
+                   ptrdiff_t n_images, void *output, void *pooled, void *scratch);
     size_t (*gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_images);
     double (*gradients)(const ckn_layer *layer, const void *images, const void *pooled,
                         const void *slopes, ptrdiff_t n_images, void *anchor_slopes,

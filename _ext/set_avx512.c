@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #if defined(__clang__)
 #pragma clang attribute push(                                                          \

@@ -1,8 +1,7 @@
-"""What encoding costs by stage, threads, image size and memory."""
+"""What encoding costs by layer, threads, image size and memory."""
 
 import ctypes
 import resource
-import statistics
 import sys
 from pathlib import Path
 
@@ -12,35 +11,30 @@ from _timing import alternate, in_process, peak_memory
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._network.network import multiply_adds
 
 
-def profile_table(options):
-    """Print the time of each stage, summed over threads."""
-    print("Time of each stage, of all threads together")
-    if not hasattr(CPUEngine, "profile"):
-        print("   this engine has no profile")
-        return
-    print("network | stage           | us/image | share %")
+def layer_table(options):
+    """Print the time of each layer: of a network up to it, less that of one before."""
+    print("Time of each layer; multiply-adds as the direct algorithm counts them")
+    print("network | layer | us/image | share % | 10^9 multiply-adds/s")
     for name in options.networks:
         network, engine = NETWORKS[name], CPUEngine()
         layers, images = network.layers(), network.images()
-        engine.profile(images, layers)
-        profiles = [engine.profile(images, layers) for _ in range(options.repeats)]
-        encoding = alternate(
-            {"encode": lambda e=engine, i=images, x=layers: e.encode(i, x)},
-            options.repeats,
-        )["encode"]
-        stages = {
-            stage: statistics.median(profile[stage] for profile in profiles)
-            for stage in profiles[0]
+        functions = {
+            n: lambda e=engine, i=images, x=layers[:n]: e.encode(i, x)
+            for n in range(1, len(layers) + 1)
         }
-        total = sum(stages.values())
-        stages["all stages"] = total
-        stages[f"encode x {options.threads}"] = options.threads * encoding
-        for stage, seconds in stages.items():
+        alternate(functions, 1)
+        seconds = {0: 0.0, **alternate(functions, options.repeats)}
+        work = [multiply_adds(network.image_shape, layers[:n]) for n in seconds]
+        for n in functions:
+            own = (seconds[n] - seconds[n - 1]) / len(images)
+            rate = (work[n] - work[n - 1]) / own
             print(
-                f"{name:7} | {stage:15} | {1e6 * seconds / len(images):8.2f} | "
-                f"{100 * seconds / total:7.1f}",
+                f"{name:7} | {n:5} | {1e6 * own:8.2f} | "
+                f"{100 * own * len(images) / seconds[len(layers)]:7.1f} | "
+                f"{rate / 1e9:8.1f}",
                 flush=True,
             )
 

@@ -242,13 +242,3 @@ except MemoryError:
 """
     result = run_python(code, OMP_NUM_THREADS="1")
     assert result.stdout == "MemoryError\n", result.stderr
-
-
-def test_profile(cpu_engine):
-    layers = [make_layer(8, 2).astype("f4"), make_layer(40, 8).astype("f4")]
-    images = np.random.RandomState(0).randn(40, 16, 16, 2).astype("f4")
-    seconds = cpu_engine.profile(images, layers)
-    assert set(seconds) == {
-        "norms", "products", "kernel function", "pooling", "projection",
-    }  # fmt: skip
-    assert min(seconds[stage] for stage in ("norms", "products", "pooling")) > 0

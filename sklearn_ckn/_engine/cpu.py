@@ -1,13 +1,12 @@
 """The CPU engine: NumPy arrays in, the Cython extension inside."""
 
 import os
-from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
 import numpy as np
 
-from sklearn_ckn._common.threads import n_threads, shared_threads
+from sklearn_ckn._common.threads import shared_threads
 from sklearn_ckn._engine.contract import Engine, LastLayers
 from sklearn_ckn._engine.packing import pack_layer
 from sklearn_ckn._ext import _cpu, _patches
@@ -22,9 +21,6 @@ WORK_PER_CHECK = 50_000_000_000
 # together: as many as still fit, so that each panel of anchors is read for many rows.
 SCRATCH_BYTES = 6 * 2**20
 MAX_BLOCK = 12
-
-#: Stages of ``CPUEngine.profile``, in the order of ``_ext/layers.h``.
-STAGES = ("norms", "transforms", "products", "outputs", "pooling", "projection")
 
 
 def choose_instruction_set():
@@ -158,42 +154,6 @@ class CPUEngine(Engine):
             images = output
         return images, tape
 
-    def profile(self, images, layers):
-        """Measure where the time of ``encode`` goes.
-
-        Parameters
-        ----------
-        images, layers
-            See ``encode``.
-
-        Returns
-        -------
-        seconds : dict of str to float
-            By stage, summed over threads. ``"products"`` are those of patches and
-            anchors with the transforms that Winograd's algorithm needs before and
-            after; the kernel function is applied in the same loops, and its time is
-            the difference from the same work without it.
-        """
-        fused, plain = (
-            self._stage_seconds(images, layers, **changes)
-            for changes in ({}, {"kernel": _cpu.product_code()})
-        )
-        products = plain["products"] + plain["outputs"]
-        return {
-            "norms": fused["norms"],
-            "products": fused["transforms"] + products,
-            "kernel function": fused["products"] + fused["outputs"] - products,
-            "pooling": fused["pooling"],
-            "projection": fused["projection"],
-        }
-
-    def _stage_seconds(self, images, layers, **changes):
-        """Return the seconds of every stage, of layers packed with changes."""
-        packed = self._pack_anew(layers, images.shape[1:], images.dtype, **changes)
-        seconds = np.zeros((n_threads(), len(STAGES)))
-        self._run(packed, images, self._output(images, layers), seconds=seconds)
-        return dict(zip(STAGES, seconds.sum(axis=0).tolist(), strict=True))
-
     def _pack(self, layers, image_shape, dtype):
         """Return the layers packed, from the last call if they are the same."""
         return self._packed.get(
@@ -202,7 +162,7 @@ class CPUEngine(Engine):
             lambda: self._pack_anew(layers, image_shape, dtype),
         )
 
-    def _pack_anew(self, layers, image_shape, dtype, *, gradients=None, **changes):
+    def _pack_anew(self, layers, image_shape, dtype, *, gradients=None):
         shapes = map_shapes(image_shape, layers)
         with shared_threads() as n_workers:
             described = [
@@ -211,7 +171,6 @@ class CPUEngine(Engine):
                 )
                 for layer, shape in zip(layers, shapes, strict=False)
             ]
-        described = [replace(each, **changes) for each in described]
         return _cpu.PackedLayers(described, dtype, self.instruction_set)
 
     def _output(self, images, layers):
@@ -233,7 +192,7 @@ class CPUEngine(Engine):
     def _scratch(self, n_workers, n_bytes):
         return self._reuse("scratch", (n_workers, n_bytes), np.uint8)
 
-    def _run(self, packed, images, output, pooled=None, *, work=1, seconds=None):
+    def _run(self, packed, images, output, pooled=None, *, work=1):
         if len(images) == 0:
             return
         with shared_threads() as n_workers:
@@ -246,7 +205,6 @@ class CPUEngine(Engine):
                 self._scratch(n_workers, packed.encode_scratch(n_block)),
                 n_block,
                 max(n_workers, WORK_PER_CHECK // (n_block * work)),
-                seconds,
             )
 
     def encode_backward(self, tape, layers, slopes, *, to_images=False):
