@@ -5,7 +5,7 @@ from typing import Self
 from numpy.typing import ArrayLike
 
 from sklearn_ckn._base import NetworkPredictor
-from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.progress import start_task
 from sklearn_ckn._common.types import (
@@ -25,14 +25,14 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, resolve_alphas
 from sklearn_ckn._heads.decisions import DecisionsMixin
 from sklearn_ckn._heads.folds import held_out_folds
 from sklearn_ckn._heads.held_out import held_out_units
 from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.images import check_images
-from sklearn_ckn._input.labels import encode_labels
-from sklearn_ckn._linear import HEAD_CONSTRAINTS, LinearPathClassifier
+from sklearn_ckn._input.labels import CLASS_WEIGHT_CONSTRAINT, encode_labels
+from sklearn_ckn._linear_path import LOSS_CONSTRAINT, LinearPathClassifier
 
 
 class CKNClassifier(DecisionsMixin, NetworkPredictor):
@@ -111,10 +111,11 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
-    loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out accuracy of each; only with ``head="ridge"`` and no groups.
-    validation_score_ : ndarray of shape (n_alphas,)
-        Accuracy of each on held-out folds, where there is no ``loo_score_``.
+    alpha_scores_ : ndarray of shape (n_alphas,)
+        Accuracy of each on images that the head was not trained on.
+    alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
+        Which images these are: each one alone, those of every fold, or those of a
+        single split.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int
@@ -155,7 +156,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
     _parameter_constraints = {  # noqa: RUF012
         **CKNFeatures._parameter_constraints,
-        **HEAD_CONSTRAINTS,
+        "head": LOSS_CONSTRAINT,
+        "alpha": ALPHA_CONSTRAINT,
+        "class_weight": CLASS_WEIGHT_CONSTRAINT,
     }
 
     def __init__(
@@ -261,7 +264,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         if holds_out and units.max() > 0:
             held_out_folds(labels, units)
 
-    @property
+    @fitted_property
     def temperature_(self) -> float:
         """What decisions are divided by for probabilities."""
         return self.head_.temperature_

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace, to_namespace
-from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
 from sklearn_ckn._common.output import PixelNamesMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
@@ -423,17 +423,17 @@ class CKNFeatures(
         for part, maps in blocks:
             yield part, maps.reshape(len(maps), -1)
 
-    @property
+    @fitted_property
     def anchors_(self) -> list[FloatArray]:
         """Anchors of every layer, each (n_anchors, k*k*C) with unit rows."""
         return [layer.anchors for layer in self._layers]
 
-    @property
+    @fitted_property
     def betas_(self) -> list[float]:
         """Kernel parameter of every layer."""
         return [layer.settings.beta for layer in self._layers]
 
-    @property
+    @fitted_property
     def subsampling_(self) -> list[int]:
         """Pooling stride of every layer, ``"auto"`` resolved."""
         return [layer.settings.subsampling for layer in self._layers]

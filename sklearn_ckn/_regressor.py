@@ -24,11 +24,11 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, resolve_alphas
 from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.sample_weight import check_groups
-from sklearn_ckn._linear import ALPHA_CONSTRAINT, RidgePathRegressor
+from sklearn_ckn._ridge_path import RidgePathRegressor
 
 
 class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
@@ -91,10 +91,11 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
-    loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out R2 of each; only without groups.
-    validation_score_ : ndarray of shape (n_alphas,)
-        R2 of each on held-out folds of groups, where there is no ``loo_score_``.
+    alpha_scores_ : ndarray of shape (n_alphas,)
+        R2 of each on images that the head was not trained on.
+    alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
+        Which images these are: each one alone, those of every fold, or those of a
+        single split.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int

@@ -39,7 +39,7 @@ from sklearn_ckn._heads.held_out import held_out_units
 from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.labels import encode_labels
-from sklearn_ckn._linear import LinearPathClassifier
+from sklearn_ckn._linear_path import LinearPathClassifier
 from sklearn_ckn._training.augment import NAMES as AUGMENTATIONS
 from sklearn_ckn._training.controller import Training, head_of_epoch, training_alpha
 from sklearn_ckn._training.data import TrainingOptions, TrainingSet
@@ -190,11 +190,13 @@ class SupervisedCKNClassifier(CKNClassifier):
         as they are now.
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
-    loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out accuracy of each; only with ``head="ridge"`` and no images held
-        out. The network has seen the labels, so that it is too high.
-    validation_score_ : ndarray of shape (n_alphas,)
-        Accuracy of each on held-out images, or else folds.
+    alpha_scores_ : ndarray of shape (n_alphas,)
+        Accuracy of each on images that the head was not trained on. Without images
+        held out of the training, the network has seen their labels, so that it is too
+        high.
+    alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
+        Which images these are: each one alone, those of every fold, or those that
+        were held out.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int

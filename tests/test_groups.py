@@ -69,7 +69,7 @@ def test_groups_choose_alpha(head, hard_digits):
     features = grouped.features_.transform(near)
     head = LinearPathClassifier(head, alpha=alphas)
     alone = clone(head).fit(features, labels[rows], groups=rows)
-    assert_array_equal(grouped.validation_score_, alone.validation_score_)
+    assert_array_equal(grouped.alpha_scores_, alone.alpha_scores_)
     assert_array_equal(grouped.coef_, alone.coef_)
     # The same images apart are seen, and their copies taken for proof.
     apart = clone(head).fit(features, labels[rows])
@@ -85,8 +85,8 @@ def test_groups_of_real_targets(hard_digits):
     model = CKNRegressor(**NETWORK).fit(near, labels[rows], groups=rows)
     features = model.features_.transform(near)
     alone = RidgePathRegressor().fit(features, labels[rows], groups=rows)
-    assert_array_equal(model.validation_score_, alone.validation_score_)
-    assert not hasattr(model, "loo_score_")
+    assert_array_equal(model.alpha_scores_, alone.alpha_scores_)
+    assert model.alpha_scoring_ == "cross_validation"
     mean, deviation = model.predict(images[100:], return_std=True)
     # Within a factor of 1.5 of what they are for images of no group before.
     ratio = np.mean(((labels[100:] - mean) / deviation) ** 2)

@@ -107,8 +107,7 @@ def test_alphas(head, blobs):
     features, labels = blobs
     classifier = LinearPathClassifier(head, alpha=[1e-5, 1e-2, 1e-2, 1]).fit(*blobs)
     assert_array_equal(classifier.alphas_, [1, 1e-2, 1e-5])
-    name = "loo_score_" if head == "ridge" else "validation_score_"
-    scores = getattr(classifier, name)
+    scores = classifier.alpha_scores_
     assert scores.shape == (3,)
     assert scores[classifier.alphas_ == classifier.alpha_] > scores.max() - 0.05
     chosen = LinearPathClassifier(head, alpha=classifier.alpha_).fit(features, labels)
@@ -119,9 +118,34 @@ def test_alphas(head, blobs):
         # The start of Newton's method differs, and it stops within 1e-4.
         atol=1e-9 if head == "ridge" else 0.05,
     )
-    chosen.set_params(head="ridge" if head != "ridge" else "logistic")
-    chosen.fit(features, labels)
-    assert not hasattr(chosen, name)
+
+
+def scoring(estimator, X, y, **fit_parameters):
+    """Return what the scores of a fit are said to be; their number must be right."""
+    fitted = estimator.fit(X, y, **fit_parameters)
+    assert fitted.alpha_scores_.shape == fitted.alphas_.shape
+    return fitted.alpha_scoring_
+
+
+@pytest.mark.parametrize("n_samples", [300, 2200])
+@pytest.mark.parametrize(
+    "estimator", [*map(LinearPathClassifier, HEADS), RidgePathRegressor()], ids=str
+)
+def test_what_the_scores_are_of(estimator, n_samples):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(n_samples, 4), np.arange(n_samples) % 2
+    estimator.set_params(alpha=[1e-1, 1e-2])
+    in_folds = "cross_validation" if n_samples <= 2000 else "held_out"
+    own = in_folds
+    if getattr(estimator, "loss", "ridge") == "ridge":
+        own = "leave_one_out"
+    assert scoring(estimator, X, y) == own
+    assert scoring(estimator, X, y, groups=np.arange(n_samples)) == in_folds
+    split = [(np.arange(10, n_samples), np.arange(10))]
+    assert scoring(estimator.set_params(cv=split), X, y) == "held_out"
+    assert scoring(estimator.set_params(cv=3), X, y) == "cross_validation"
+    # The attributes of one fit are those of the next.
+    assert scoring(estimator.set_params(cv=None), X, y) == own
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -9,7 +9,7 @@ from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._heads.alphas import GRIDS
 from sklearn_ckn._heads.calibration import fit_factor
-from sklearn_ckn._heads.folds import complements, held_out_folds
+from sklearn_ckn._heads.folds import complements, held_out_folds, scoring_of
 from sklearn_ckn._heads.losses import Logistic, SquaredHinge
 from sklearn_ckn._heads.newton import Products, minimize_loss
 from sklearn_ckn._heads.ridge import RidgePath
@@ -45,6 +45,8 @@ class FittedHead:
         Accuracy, or R2, on held-out samples.
     best : int
         The alpha that was chosen.
+    scoring : str
+        See ``scoring_of``.
     factor : float or None
         Of the decisions, for probabilities: see ``fit_factor``.
     """
@@ -54,6 +56,7 @@ class FittedHead:
     alphas: np.ndarray
     scores: np.ndarray
     best: int
+    scoring: str
     factor: float | None = None
 
 
@@ -191,7 +194,9 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, units, splits):
         )
         path = RidgePath.from_features(features, targets, alphas[best : best + 1])
         coef, intercept = features.original_units(path.solve(0), path.intercept)
-        return FittedHead(coef, intercept, alphas, accuracies, best, factor)
+        return FittedHead(
+            coef, intercept, alphas, accuracies, best, scoring_of(splits), factor
+        )
     path = RidgePath.from_features(features, targets, alphas, units)
 
     def statistic(rows, predictions):
@@ -207,7 +212,9 @@ def _fit_ridge(values, labels, targets, weights, head, alphas, units, splits):
         units,
     )
     coef, intercept = features.original_units(path.solve(best), path.intercept)
-    return FittedHead(coef, intercept, alphas, to_numpy(accuracies), best, factor)
+    return FittedHead(
+        coef, intercept, alphas, to_numpy(accuracies), best, scoring_of(None), factor
+    )
 
 
 def _choose_ridge(features, labels, targets, weights, alphas, units, splits):
@@ -283,7 +290,15 @@ def _fit_by_newton(values, labels, targets, weights, head, alphas, units, splits
         coef, intercept = problem.features.of_values(coef, intercept)
         coef = spectrum.expand(coef.T).T
         coef, intercept = original.original_units(coef, intercept)
-    return FittedHead(coef, intercept, folds.alphas, folds.accuracies, best, factor)
+    return FittedHead(
+        coef,
+        intercept,
+        folds.alphas,
+        folds.accuracies,
+        best,
+        scoring_of(splits),
+        factor,
+    )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._heads.alphas import GRIDS
+from sklearn_ckn._heads.folds import scoring_of
 from sklearn_ckn._heads.path import FittedHead, training_weights
 from sklearn_ckn._heads.posterior import Posterior
 from sklearn_ckn._heads.ridge import RidgePath
@@ -55,7 +56,7 @@ def fit_ridge_regressor(
         )
         scores, best = _choose_by_errors(errors, variation)
         path = RidgePath.from_features(features, targets, alphas[best : best + 1])
-        return _fitted_regressor(path, 0, scores, noise[best], alphas, centred)
+        return _fitted_regressor(path, 0, scores, noise[best], alphas, centred, splits)
     path = RidgePath.from_features(features, targets, alphas, units)
 
     def statistic(rows, predictions):
@@ -70,7 +71,7 @@ def fit_ridge_regressor(
     return _fitted_regressor(path, best, scores, noise, alphas, centred)
 
 
-def _fitted_regressor(path, index, scores, noise, alphas, targets):
+def _fitted_regressor(path, index, scores, noise, alphas, targets, splits=None):
     """Return a path's solution at one of its alphas, the best of all that were tried.
 
     The path's targets are the values of ``targets``, and the noise is theirs.
@@ -78,7 +79,8 @@ def _fitted_regressor(path, index, scores, noise, alphas, targets):
     coef, intercept = path.spectrum.features.original_units(
         path.solve(index), path.intercept + targets.mean, targets.exponents
     )
-    fitted = FittedHead(coef, intercept, alphas, scores, int(scores.argmax()))
+    best = int(scores.argmax())
+    fitted = FittedHead(coef, intercept, alphas, scores, best, scoring_of(splits))
     posterior = Posterior.from_path(path, index, noise)
     return fitted, replace(posterior, target_exponents=to_numpy(targets.exponents))
 

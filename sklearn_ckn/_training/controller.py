@@ -184,10 +184,12 @@ def head_of_epoch(head, epoch, alpha, classes):
     head.coef_, head.intercept_ = map(to_numpy, epoch.head.in_original_units())
     head.n_features_in_ = head.coef_.shape[1]
     head.alphas_, head.alpha_ = np.array([alpha]), alpha
+    head.alpha_scores_ = np.array([epoch.validation_score])
+    head.alpha_scoring_ = "held_out"
     head.temperature_ = 1.0
     return head
 
 
 def _chosen_score(head):
     """Return the held-out accuracy of the alpha that a head has chosen."""
-    return head.validation_score_[np.flatnonzero(head.alphas_ == head.alpha_)[0]]
+    return head.alpha_scores_[np.flatnonzero(head.alphas_ == head.alpha_)[0]]
