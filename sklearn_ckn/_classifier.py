@@ -26,10 +26,9 @@ from sklearn_ckn._common.types import (
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, resolve_alphas
+from sklearn_ckn._heads.classification import ClassifierProblem
 from sklearn_ckn._heads.decisions import DecisionsMixin
-from sklearn_ckn._heads.folds import held_out_folds
-from sklearn_ckn._heads.held_out import held_out_units
-from sklearn_ckn._input.copies import first_copies
+from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.labels import CLASS_WEIGHT_CONSTRAINT, encode_labels
 from sklearn_ckn._linear_path import LOSS_CONSTRAINT, LinearPathClassifier
@@ -235,34 +234,25 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         """
         task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self):
-            resolve_alphas(self.alpha)
+            alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, y = check_images(self, X, y, reset=True)
-            self.classes_, labels, _ = encode_labels(y, self.class_weight)
-            # Of images, since the features of equal ones may be rounded otherwise.
-            copies = first_copies(images)
-            self._check_held_out(labels, held_out_units(groups, copies), groups)
+            labels = encode_labels(y, self.class_weight)
+            self.classes_ = labels.classes
+            hold_out = HoldOut.of_images(images, groups)
+            problem = ClassifierProblem(self.head, labels, hold_out, alphas)
+            problem.check()
             features = self._fit_network(images, engine, task)
-            self.head_ = LinearPathClassifier(
-                self.head, alpha=self.alpha, class_weight=self.class_weight
-            )
             with task.subtask("fit head"):
-                fit_in_memory(
-                    lambda values, xp: self.head_._fit(
-                        values, y, xp, groups=groups, copies=copies
-                    ),
-                    features,
-                    engine,
-                )
+                fitted = fit_in_memory(problem.fit, features, engine)
+            self.head_ = self._new_head()._set_fitted(fitted, labels)
         task.end()
         return self
 
-    def _check_held_out(self, labels, units, groups):
-        """Raise before long work where the head could hold nothing out."""
-        holds_out = groups is not None or self.head != "ridge"
-        # Equal images need none: see ``fit_classifier``.
-        if holds_out and units.max() > 0:
-            held_out_folds(labels, units)
+    def _new_head(self):
+        return LinearPathClassifier(
+            self.head, alpha=self.alpha, class_weight=self.class_weight
+        )
 
     @fitted_property
     def temperature_(self) -> float:
@@ -288,6 +278,6 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             X is not as described.
         """
         (decisions,) = self._apply_head(
-            X, lambda features: (self.head_.decision_function(features),)
+            X, lambda features: (self.head_._decisions(features),)
         )
         return decisions

@@ -19,9 +19,10 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._heads.affine import affine
 from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, AlphaPathMixin, resolve_alphas
+from sklearn_ckn._heads.classification import ClassifierProblem
 from sklearn_ckn._heads.decisions import DecisionsMixin
-from sklearn_ckn._heads.held_out import prepare_samples
-from sklearn_ckn._heads.path import LOSSES, fit_classifier
+from sklearn_ckn._heads.held_out import HoldOut
+from sklearn_ckn._heads.losses import LOSSES
 from sklearn_ckn._input.labels import CLASS_WEIGHT_CONSTRAINT, encode_labels
 from sklearn_ckn._input.rows import validate_rows
 from sklearn_ckn._input.sample_weight import check_sample_weight
@@ -185,36 +186,21 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         ConvergenceWarning
             A minimum was not reached, with ``"linear_svm"`` or ``"logistic"``.
         """
-        return self._fit(X, y, namespace(X), sample_weight, groups)
-
-    def _fit(self, X, y, xp, sample_weight=None, groups=None, copies=None):
-        """Fit with the namespace ``xp``; ``copies`` are those of ``first_copies``."""
         with keep_fitted_on_error(self):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_rows(self, X, y, reset=True)
-            held_out = {"cv": self.cv, "groups": groups, "copies": copies}
-            self._fit_features(X, y, alphas, xp, sample_weight, **held_out)
+            weights = check_sample_weight(sample_weight, len(y))
+            labels = encode_labels(y, self.class_weight, weights)
+            hold_out = HoldOut.of_rows(X, y, self.cv, groups, classifier=True)
+            problem = ClassifierProblem(self.loss, labels, hold_out, alphas)
+            self._set_fitted(problem.fit(X, namespace(X)), labels)
         return self
 
-    def _fit_features(self, X, y, alphas, xp, sample_weight=None, **held_out):
-        """Fit validated features; ``held_out`` are arguments of ``prepare_samples``."""
-        sample_weight = check_sample_weight(sample_weight, len(y))
-        self.classes_, labels, weights = encode_labels(
-            y, self.class_weight, sample_weight
-        )
-        samples = prepare_samples(X, y, labels, weights, **held_out)
-        self.n_features_in_ = X.shape[1]
-        fitted = fit_classifier(
-            samples.values,
-            samples.answers,
-            samples.weights,
-            head=self.loss,
-            xp=xp,
-            alphas=alphas,
-            units=samples.units,
-            splits=samples.splits,
-        )
+    def _set_fitted(self, fitted, labels):
+        """Set the fitted attributes from a FittedHead and the Labels it belongs to."""
+        self.classes_ = labels.classes
         self.coef_, self.intercept_ = fitted.coef, fitted.intercept
+        self.n_features_in_ = fitted.coef.shape[1]
         self._set_alphas(fitted)
         self.temperature_ = 1 / fitted.factor
         return self
@@ -232,6 +218,9 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
             In the dtype of X: float32 or else float64. An array of CuPy if X is one.
         """
         check_is_fitted(self)
-        X = validate_rows(self, X, reset=False)
-        decisions = affine(X, self.coef_, self.intercept_, X.dtype)
+        return self._decisions(validate_rows(self, X, reset=False))
+
+    def _decisions(self, features):
+        """Return the decisions of validated features."""
+        decisions = affine(features, self.coef_, self.intercept_, features.dtype)
         return decisions.ravel() if len(self.classes_) == 2 else decisions

@@ -2,6 +2,7 @@
 
 from typing import Literal, Self, overload
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
@@ -25,9 +26,10 @@ from sklearn_ckn._common.types import (
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, resolve_alphas
-from sklearn_ckn._input.copies import first_copies
+from sklearn_ckn._heads.held_out import HoldOut
+from sklearn_ckn._heads.regression import RegressionProblem
+from sklearn_ckn._heads.targets import target_columns
 from sklearn_ckn._input.images import check_images
-from sklearn_ckn._input.sample_weight import check_groups
 from sklearn_ckn._ridge_path import RidgePathRegressor
 
 
@@ -200,24 +202,19 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         """
         task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self):
-            resolve_alphas(self.alpha)
+            alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
-            check_groups(groups, len(y))
-            # Of images, since the features of equal ones may be rounded otherwise.
-            copies = first_copies(images)
+            hold_out = HoldOut.of_images(images, groups)
+            weights = np.ones(len(y))
+            problem = RegressionProblem(target_columns(y), weights, hold_out, alphas)
             features = self._fit_network(images, engine, task)
             with task.subtask("fit head"):
-                head = RidgePathRegressor(self.alpha)
-                self.head_ = fit_in_memory(
-                    lambda values, xp: head._fit(
-                        values, y, xp, groups=groups, copies=copies
-                    ),
-                    features,
-                    engine,
-                )
+                fitted, posterior = fit_in_memory(problem.fit, features, engine)
+            head = RidgePathRegressor(self.alpha)
+            self.head_ = head._set_fitted(fitted, posterior, y.ndim)
         task.end()
         return self
 
@@ -262,8 +259,8 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         if return_std:
             return tuple(
                 self._apply_head(
-                    X, lambda features: self.head_.predict(features, return_std=True)
+                    X, lambda features: self.head_._predict(features, return_std=True)
                 )
             )
-        (mean,) = self._apply_head(X, lambda features: (self.head_.predict(features),))
+        (mean,) = self._apply_head(X, lambda features: (self.head_._predict(features),))
         return mean

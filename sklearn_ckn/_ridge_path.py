@@ -13,8 +13,9 @@ from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import Alpha, CrossValidation, FloatArray, fit_context
 from sklearn_ckn._heads.affine import affine
 from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, AlphaPathMixin, resolve_alphas
-from sklearn_ckn._heads.held_out import prepare_samples
-from sklearn_ckn._heads.regression import fit_ridge_regressor
+from sklearn_ckn._heads.held_out import HoldOut
+from sklearn_ckn._heads.regression import RegressionProblem
+from sklearn_ckn._heads.targets import target_columns
 from sklearn_ckn._input.rows import validate_rows
 from sklearn_ckn._input.sample_weight import check_sample_weight
 
@@ -125,43 +126,29 @@ class RidgePathRegressor(
         ValueError
             X, y or a parameter is not as described.
         """
-        return self._fit(X, y, namespace(X), sample_weight, groups)
-
-    def _fit(self, X, y, xp, sample_weight=None, groups=None, copies=None):
-        """Fit with the namespace ``xp``; ``copies`` are those of ``first_copies``."""
         with keep_fitted_on_error(self):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_rows(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
-            targets = y.reshape(len(y), -1)
-            if targets.dtype != np.float32:
-                targets = targets.astype(np.float64)
-            samples = prepare_samples(
-                X,
-                targets,
-                None,
-                check_sample_weight(sample_weight, len(y)),
-                cv=self.cv,
-                groups=groups,
-                copies=copies,
-            )
-            fitted, self._posterior = fit_ridge_regressor(
-                samples.values,
-                samples.answers,
-                alphas,
-                xp=xp,
-                weights=samples.weights,
-                units=samples.units,
-                splits=samples.splits,
-            )
-            self.coef_, self.intercept_ = fitted.coef, fitted.intercept
-            self.noise_variance_ = self._posterior.original_noise_variance
-            if y.ndim == 1:
-                self.coef_ = self.coef_[0]
-                self.intercept_ = self.intercept_[0]
-                self.noise_variance_ = self.noise_variance_[0]
-            self._set_alphas(fitted)
+            weights = check_sample_weight(sample_weight, len(y))
+            hold_out = HoldOut.of_rows(X, y, self.cv, groups, classifier=False)
+            problem = RegressionProblem(target_columns(y), weights, hold_out, alphas)
+            fitted, posterior = problem.fit(X, namespace(X))
+            self._set_fitted(fitted, posterior, y.ndim)
+        return self
+
+    def _set_fitted(self, fitted, posterior, n_axes):
+        """Set the fitted attributes; ``n_axes`` are those of y, 1 for one target."""
+        self._posterior = posterior
+        self.coef_, self.intercept_ = fitted.coef, fitted.intercept
+        self.noise_variance_ = posterior.original_noise_variance
+        self.n_features_in_ = fitted.coef.shape[1]
+        if n_axes == 1:
+            self.coef_ = self.coef_[0]
+            self.intercept_ = self.intercept_[0]
+            self.noise_variance_ = self.noise_variance_[0]
+        self._set_alphas(fitted)
         return self
 
     @overload
@@ -200,7 +187,10 @@ class RidgePathRegressor(
             variance of W of ``noise_variance_`` / (n alpha). Only if ``return_std``.
         """
         check_is_fitted(self)
-        X = validate_rows(self, X, reset=False)
+        return self._predict(validate_rows(self, X, reset=False), return_std)
+
+    def _predict(self, X, return_std=False):
+        """Predict targets of validated features."""
         coef, intercept = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
         dtype = X.dtype if self._posterior.targets_fit(X.dtype) else np.float64
         mean = to_numpy(affine(X, coef, intercept, dtype))

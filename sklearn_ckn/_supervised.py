@@ -35,11 +35,10 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._heads.alphas import resolve_alphas
-from sklearn_ckn._heads.held_out import held_out_units
-from sklearn_ckn._input.copies import first_copies
+from sklearn_ckn._heads.classification import ClassifierProblem
+from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.labels import encode_labels
-from sklearn_ckn._linear_path import LinearPathClassifier
 from sklearn_ckn._training.augment import NAMES as AUGMENTATIONS
 from sklearn_ckn._training.controller import Training, head_of_epoch, training_alpha
 from sklearn_ckn._training.data import TrainingOptions, TrainingSet
@@ -398,17 +397,17 @@ class SupervisedCKNClassifier(CKNClassifier):
 
     def _fit(self, X, y, groups, task):
         """Set the fitted attributes; return an error that came after the start."""
-        resolve_alphas(self.alpha)
+        alphas = resolve_alphas(self.alpha)
         goes_on = self.warm_start and hasattr(self, "features_")
         before = vars(self).copy() if goes_on else None
         engine = get_engine(self.device, X)
         rng = check_random_state(self.random_state)
         images, y = check_images(self, X, y, reset=True)
-        self.classes_, labels, weights = encode_labels(y, self.class_weight)
-        copies = first_copies(images)
-        units = held_out_units(groups, copies)
-        groups = None if groups is None else units
-        self._check_held_out(labels, units, groups)
+        labels = encode_labels(y, self.class_weight)
+        self.classes_ = labels.classes
+        hold_out = HoldOut.of_images(images, groups)
+        problem = ClassifierProblem(self.head, labels, hold_out, alphas)
+        problem.check()
         if goes_on:
             check_same_problem(self, before, images)
             with task.subtask("encode start"):
@@ -418,27 +417,23 @@ class SupervisedCKNClassifier(CKNClassifier):
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):
-                start_head = fit_in_memory(
-                    lambda values, xp: self._new_head()._fit(
-                        values, y, xp, groups=groups, copies=copies
-                    ),
-                    features,
-                    engine,
-                )
+                fitted = fit_in_memory(problem.fit, features, engine)
+            start_head = self._new_head()._set_fitted(fitted, labels)
         rows = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
             known = (before or {}).get("_split_of")
-            rows = same_split(known, labels, units)
-            rows = rows or split_rows(labels, self.validation_fraction, rng, units)
+            places, units = labels.positions, hold_out.units
+            rows = same_split(known, places, units)
+            rows = rows or split_rows(places, self.validation_fraction, rng, units)
         self._split_of = len(y), rows[1]
         if engine.has_room_for(images.nbytes):
             # Every epoch takes them in another order.
             images = to_namespace(images, engine.xp)
-        data = TrainingSet.from_labels(images, labels, weights, rows, copies, groups)
+        data = TrainingSet.from_labels(images, labels, rows)
         if before is None or isinstance(self.alpha, Real):
             self.training_alpha_ = training_alpha(self.alpha, start_head)
         training = Training(
-            data, self._options(), self._new_head(), self.classes_, engine, rng
+            data, self._options(), self._new_head(), problem, engine, rng
         )
         network = TrainedNetwork.from_layers(self.features_._layers, engine.xp)
         if before is None:
@@ -497,8 +492,3 @@ class SupervisedCKNClassifier(CKNClassifier):
         self.history_ = extended(self.history_, epoch, self.learn_beta)
         if self.verbose:
             print(f"[SupervisedCKNClassifier] {describe(epoch)}", flush=True)
-
-    def _new_head(self):
-        return LinearPathClassifier(
-            self.head, alpha=self.alpha, class_weight=self.class_weight
-        )

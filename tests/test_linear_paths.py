@@ -9,10 +9,12 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
-from sklearn_ckn._heads import path as _path
 from sklearn_ckn._heads import standardize as _standardize
 from sklearn_ckn._heads.alphas import GRIDS
+from sklearn_ckn._heads.classification import ClassifierSamples
 from sklearn_ckn._heads.folds import MAX_FOR_ALL_FOLDS, complements, held_out_folds
+from sklearn_ckn._heads.newton_path import follow_path
+from sklearn_ckn._heads.path import one_vs_rest
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 HEADS = ["ridge", "linear_svm", "logistic"]
@@ -162,17 +164,17 @@ def test_held_out_decisions_are_of_heads_that_have_not_seen_them(head, shape):
     rng = np.random.RandomState(0)
     features, labels = rng.randn(*shape), rng.randint(3, size=shape[0])
     weights, alphas = np.ones(shape[0]), np.array([1e-2])
-    targets = _path.one_vs_rest(labels, 3)
+    targets = one_vs_rest(labels, 3)
     splits = complements(held_out_folds(labels), shape[0])
     whole = StandardizedFeatures.from_values(features, weights)
-    path = _path.follow_path(whole, labels, targets, weights, head, alphas, splits)
+    path = follow_path(whole, labels, targets, weights, head, alphas, splits)
     assert_array_equal(np.sort(path.held_out), np.arange(shape[0]))
     first = 0
     for fold in held_out_folds(labels):
         rest = np.setdiff1d(np.arange(shape[0]), fold)
-        alone = _path.fit_classifier(
-            features[rest], labels[rest], weights[rest], head=head, alphas=alphas
-        )
+        alone = ClassifierSamples.prepare(
+            features[rest], labels[rest], weights[rest], loss=head, alphas=alphas
+        ).fit()
         expected = features[fold] @ alone.coef.T + alone.intercept
         # Both stop within 1e-4 of a minimum, whose curvature is at least alpha.
         assert_allclose(

@@ -7,7 +7,7 @@ from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
 from sklearn_ckn._heads.calibration import fit_factor
-from sklearn_ckn._heads.path import fit_classifier
+from sklearn_ckn._heads.classification import ClassifierSamples
 from sklearn_ckn._heads.regression import fit_ridge_regressor
 from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
@@ -143,7 +143,9 @@ def test_regressor_equals_scikit_learn(n, d):
 def test_alpha_has_the_best_probabilities_of_the_most_accurate(noise):
     features, labels, weights = make_problem(90, 30)
     features += noise * np.random.RandomState(1).randn(90, 30)
-    fitted = fit_classifier(features, labels, weights, head="ridge", alphas=ALPHAS)
+    fitted = ClassifierSamples.prepare(
+        features, labels, weights, loss="ridge", alphas=ALPHAS
+    ).fit()
     standardized = StandardizedFeatures.from_values(features, weights)
     targets = 2.0 * (labels[:, None] == np.arange(3)) - 1
     path = RidgePath.from_features(standardized, targets, ALPHAS)

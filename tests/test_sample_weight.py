@@ -10,8 +10,8 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.utils import shuffle
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
-from sklearn_ckn._heads import path as _path
 from sklearn_ckn._heads.folds import complements, held_out_folds
+from sklearn_ckn._heads.newton_path import _is_at_end
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 
@@ -415,4 +415,4 @@ def test_the_path_ends_where_nothing_is_left_to_gain(head):
     ],
 )
 def test_when_a_path_ends(losses, ends):
-    assert _path._is_at_end(losses, 2.0) == ends
+    assert _is_at_end(losses, 2.0) == ends
