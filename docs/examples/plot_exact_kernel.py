@@ -32,7 +32,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 
 def accuracy(K_train, K_test):
     """Return the accuracy on the test digits of a support vector machine, in %."""
-    # The best C depends on the scale of the kernel, which follows that of the images.
+    # C is relative to the scale of the kernel, and so to the scale of the images.
     scale = K_train.diagonal().mean()
     machine = SVC(kernel="precomputed", C=10).fit(K_train / scale, y_train)
     return 100 * machine.score(K_test / scale, y_test)
