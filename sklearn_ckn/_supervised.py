@@ -54,9 +54,6 @@ Augmentation: TypeAlias = (
     | None
 )
 
-#: What ``learning_rate="auto"`` stands for, in radians.
-LEARNING_RATE = 0.05
-
 
 class SupervisedCKNClassifier(CKNClassifier):
     """Convolutional kernel network whose anchors are learned together with the head.
@@ -125,11 +122,11 @@ class SupervisedCKNClassifier(CKNClassifier):
         Passes over the training images; 0 keeps the start.
     batch_size : int, default=64
         Images of a step.
-    learning_rate : float or "auto", default="auto"
+    learning_rate : float, default=0.05
         Angle, in radians, by which an anchor turns at most in a step while its
-        gradients agree; ``"auto"`` is 0.05. Steps have no other scale, so that
-        neither the unit of the images nor the loss matters. It rises over the first
-        100 steps, or a quarter of all if they are fewer than 400.
+        gradients agree. Steps have no other scale, so that neither the unit of the
+        images nor the loss matters. It rises over the first 100 steps, or a quarter
+        of all if they are fewer than 400.
     schedule : {"cosine", "step", "constant"}, default="cosine"
         How the rate changes over the epochs: falls to 0 as half a period of the
         cosine, or is divided by 10 after 4/7, 17/21 and 20/21 of them, or stays.
@@ -232,10 +229,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         "learn_beta": ["boolean"],
         "n_epochs": [Interval(Integral, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [
-            Interval(Real, 0, None, closed="neither"),
-            StrOptions({"auto"}),
-        ],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"cosine", "step", "constant"})],
         "augment": [StrOptions(set(AUGMENTATIONS)), callable, None],
         "early_stopping": ["boolean"],
@@ -266,7 +260,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         learn_beta: bool = False,
         n_epochs: int = 30,
         batch_size: int = 64,
-        learning_rate: float | Literal["auto"] = "auto",
+        learning_rate: float = 0.05,
         schedule: Literal["cosine", "step", "constant"] = "cosine",
         augment: Augmentation = None,
         early_stopping: bool = True,
@@ -456,9 +450,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         options = {
             field.name: getattr(self, field.name) for field in fields(TrainingOptions)
         }
-        rate = LEARNING_RATE if self.learning_rate == "auto" else self.learning_rate
         options["alpha"] = self.training_alpha_
-        options["learning_rate"] = finite_number("learning_rate", rate)
+        options["learning_rate"] = finite_number(
+            "learning_rate", self.learning_rate
+        )
         return TrainingOptions(**options)
 
     def _attributes(self, epoch):
