@@ -8,12 +8,14 @@ from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.progress import CallbackSupportMixin
 from sklearn_ckn._common.types import FloatArray
 from sklearn_ckn._engine.choice import get_prediction_engine
-from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._features import RENAMED_PARAMETERS, CKNFeatures
 from sklearn_ckn._input.images import check_images
 
 
 class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     """Base of estimators with the parameters of CKNFeatures and those of a head."""
+
+    _renamed_attributes = RENAMED_PARAMETERS
 
     features_: CKNFeatures
     image_shape_: tuple[int, int, int]

@@ -51,7 +51,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     ----------
     n_anchors : int or tuple of int, default=(64, 256)
         Number of anchors, one value per layer. This and the parameters up to
-        ``tol`` are those of :class:`CKNFeatures`, which says more.
+        ``kmeans_tol`` are those of :class:`CKNFeatures`, which says more.
     patch_size : int or tuple of int, default=3
         Side of the patches in pixels of the layer's input.
     subsampling : int, "auto" or tuple of these, default="auto"
@@ -68,9 +68,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         Added to the eigenvalues of the anchors' kernel matrix.
     n_patches : int, default=100_000
         Patches sampled for the anchors of each layer.
-    max_iter : int, default=0
+    kmeans_max_iter : int, default=0
         Largest number of k-means iterations after the seeding.
-    tol : float, default=1e-4
+    kmeans_tol : float, default=1e-4
         Part of the inertia that a k-means iteration must gain to go on.
     flip_average : bool, default=False
         Whether to average the features of an image and of its mirror image.
@@ -170,8 +170,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         image_shape: ImageShape = None,
         nystrom_reg: PerLayer[float] = 1e-3,
         n_patches: int = 100_000,
-        max_iter: int = 0,
-        tol: float = 1e-4,
+        kmeans_max_iter: int = 0,
+        kmeans_tol: float = 1e-4,
         flip_average: bool = False,
         memory: MemoryLike = None,
         head: Head = "ridge",
@@ -190,8 +190,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         self.image_shape = image_shape
         self.nystrom_reg = nystrom_reg
         self.n_patches = n_patches
-        self.max_iter = max_iter
-        self.tol = tol
+        self.kmeans_max_iter = kmeans_max_iter
+        self.kmeans_tol = kmeans_tol
         self.flip_average = flip_average
         self.memory = memory
         self.head = head

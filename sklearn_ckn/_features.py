@@ -49,6 +49,9 @@ from sklearn_ckn._network.kernels import KERNELS
 from sklearn_ckn._network.network import map_shapes
 from sklearn_ckn._network.parameters import resolve_layers
 
+#: Parameters of networks since version 0.1.0, from the old name to the new.
+RENAMED_PARAMETERS = {"max_iter": "kmeans_max_iter", "tol": "kmeans_tol"}
+
 
 class CKNFeatures(
     CallbackSupportMixin,
@@ -98,11 +101,11 @@ class CKNFeatures(
         Added to the eigenvalues of kappa(Z Z^T); per layer.
     n_patches : int, default=100_000
         Patches sampled for the anchors of each layer.
-    max_iter : int, default=0
+    kmeans_max_iter : int, default=0
         Largest number of k-means iterations; 0 keeps the k-means++ seeds, which
         are patches, as anchors. Iterations lower ``nystrom_residual_`` but seldom
         raise the accuracy of a classifier on the features.
-    tol : float, default=1e-4
+    kmeans_tol : float, default=1e-4
         k-means stops when an iteration lowers its inertia by no more than this part.
     flip_average : bool, default=False
         Whether the features are the mean of those of the image and of its mirror
@@ -181,6 +184,7 @@ class CKNFeatures(
     (1797, 128)
     """
 
+    _renamed_attributes = RENAMED_PARAMETERS
     _parameter_constraints = {  # noqa: RUF012
         "n_anchors": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "patch_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -195,8 +199,8 @@ class CKNFeatures(
         "image_shape": ["array-like", None],
         "nystrom_reg": [Interval(Real, 0, None, closed="neither"), "array-like"],
         "n_patches": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "kmeans_max_iter": [Interval(Integral, 0, None, closed="left")],
+        "kmeans_tol": [Interval(Real, 0, None, closed="left")],
         "flip_average": ["boolean"],
         "memory": [str, PathLike, HasMethods(["cache"]), None],
         "device": [StrOptions(DEVICES)],
@@ -216,8 +220,8 @@ class CKNFeatures(
         image_shape: ImageShape = None,
         nystrom_reg: PerLayer[float] = 1e-3,
         n_patches: int = 100_000,
-        max_iter: int = 0,
-        tol: float = 1e-4,
+        kmeans_max_iter: int = 0,
+        kmeans_tol: float = 1e-4,
         flip_average: bool = False,
         memory: MemoryLike = None,
         device: Device = "cpu",
@@ -233,8 +237,8 @@ class CKNFeatures(
         self.image_shape = image_shape
         self.nystrom_reg = nystrom_reg
         self.n_patches = n_patches
-        self.max_iter = max_iter
-        self.tol = tol
+        self.kmeans_max_iter = kmeans_max_iter
+        self.kmeans_tol = kmeans_tol
         self.flip_average = flip_average
         self.memory = memory
         self.device = device
@@ -296,8 +300,8 @@ class CKNFeatures(
             images,
             compute_dtype(images.dtype),
             n_patches=self.n_patches,
-            max_iter=self.max_iter,
-            tol=finite_number("tol", self.tol),
+            max_iter=self.kmeans_max_iter,
+            tol=finite_number("kmeans_tol", self.kmeans_tol),
             engine=engine,
             memory=resolve_memory(self.memory, self.random_state),
             verbose=self.verbose > 1,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from copy import copy
 from dataclasses import fields
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self, TypeAlias
 
@@ -78,7 +79,7 @@ class SupervisedCKNClassifier(CKNClassifier):
     ----------
     n_anchors : int or tuple of int, default=(64, 256)
         Number of anchors, one value per layer. This and the parameters up to
-        ``tol`` are those of :class:`CKNFeatures`, which says more.
+        ``kmeans_tol`` are those of :class:`CKNFeatures`, which says more.
     patch_size : int or tuple of int, default=3
         Side of the patches in pixels of the layer's input.
     subsampling : int, "auto" or tuple of these, default="auto"
@@ -95,9 +96,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         Added to the eigenvalues of the anchors' kernel matrix.
     n_patches : int, default=100_000
         Patches sampled for the anchors of each layer at the start.
-    max_iter : int, default=0
+    kmeans_max_iter : int, default=0
         Largest number of k-means iterations after the seeding.
-    tol : float, default=1e-4
+    kmeans_tol : float, default=1e-4
         Part of the inertia that a k-means iteration must gain to go on.
     flip_average : bool, default=False
         Whether to average the features of an image and of its mirror image, in
@@ -196,7 +197,7 @@ class SupervisedCKNClassifier(CKNClassifier):
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
-        That of ``features_``.
+        Epochs that were run in this fit; fewer than ``n_epochs`` if it stopped early.
     n_features_in_ : int
         H * W * C.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -250,8 +251,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         image_shape: ImageShape = None,
         nystrom_reg: PerLayer[float] = 1e-3,
         n_patches: int = 100_000,
-        max_iter: int = 0,
-        tol: float = 1e-4,
+        kmeans_max_iter: int = 0,
+        kmeans_tol: float = 1e-4,
         flip_average: bool = False,
         memory: MemoryLike = None,
         head: Head = "ridge",
@@ -281,8 +282,8 @@ class SupervisedCKNClassifier(CKNClassifier):
             image_shape=image_shape,
             nystrom_reg=nystrom_reg,
             n_patches=n_patches,
-            max_iter=max_iter,
-            tol=tol,
+            kmeans_max_iter=kmeans_max_iter,
+            kmeans_tol=kmeans_tol,
             flip_average=flip_average,
             memory=memory,
             head=head,
@@ -302,6 +303,13 @@ class SupervisedCKNClassifier(CKNClassifier):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
+
+    @classmethod
+    def _translate_state(cls, state):
+        if "max_iter" in state and "history_" in state:
+            # Version 0.1.0 counted the rounds of k-means.
+            state = {**state, "n_iter_": state["history_"]["epoch"][-1]}
+        return super()._translate_state(state)
 
     @classmethod
     def from_preset(
@@ -437,8 +445,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         self._feature_scale = training.start.head.scale
         # Wide features take more memory than all that comes after.
         del features
-        for epoch in training.run(task, self._attributes):
+        self.n_iter_ = 0
+        for epoch in training.run(task, partial(self._attributes, training.start)):
             self._record(epoch)
+            self.n_iter_ = epoch.number - training.start.number
         head = training.fit_best_head()
         self.head_ = start_head if head is None else head
         self.best_epoch_ = training.best.number
@@ -456,7 +466,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         )
         return TrainingOptions(**options)
 
-    def _attributes(self, epoch):
+    def _attributes(self, start, epoch):
         """Return the fitted attributes of a training that stopped after an epoch."""
         return {
             "features_": self._with_network(epoch.network),
@@ -464,6 +474,7 @@ class SupervisedCKNClassifier(CKNClassifier):
                 self._new_head(), epoch, self.training_alpha_, self.classes_
             ),
             "best_epoch_": epoch.number,
+            "n_iter_": epoch.number - start.number,
         }
 
     def _with_network(self, network):

@@ -33,6 +33,8 @@ assert_type(classifier.fit(images, labels), CKNClassifier)
 assert_type(classifier.predict_proba(images), Floats)
 assert_type(classifier.features_, CKNFeatures)
 assert_type(classifier.features_.anchors_, list[Floats])
+CKNClassifier(kmeans_max_iter=3, kmeans_tol=1e-3)
+CKNClassifier(max_iter=3)  # type: ignore[call-arg]
 CKNClassifier(kernel="gauss")  # type: ignore[arg-type]
 CKNClassifier(patch_sizes=3)  # type: ignore[call-arg]
 classifier.fit(images)  # type: ignore[call-arg]
