@@ -309,6 +309,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         if "max_iter" in state and "history_" in state:
             # Version 0.1.0 counted the rounds of k-means.
             state = {**state, "n_iter_": state["history_"]["epoch"][-1]}
+        if state.get("learning_rate") == "auto":
+            # It stood for this number and nothing else.
+            state = {**state, "learning_rate": 0.05}
         return super()._translate_state(state)
 
     @classmethod
@@ -461,9 +464,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             field.name: getattr(self, field.name) for field in fields(TrainingOptions)
         }
         options["alpha"] = self.training_alpha_
-        options["learning_rate"] = finite_number(
-            "learning_rate", self.learning_rate
-        )
+        options["learning_rate"] = finite_number("learning_rate", self.learning_rate)
         return TrainingOptions(**options)
 
     def _attributes(self, start, epoch):
