@@ -5,11 +5,12 @@ from typing import Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.base import MultiOutputMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.devices import computed_where_x_is
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import (
@@ -26,6 +27,7 @@ from sklearn_ckn._heads.decisions import DecisionsMixin
 from sklearn_ckn._heads.held_out import prepare_samples
 from sklearn_ckn._heads.path import LOSSES, fit_classifier
 from sklearn_ckn._heads.regression import fit_ridge_regressor
+from sklearn_ckn._heads.scores import R2ScoreMixin
 from sklearn_ckn._input.labels import encode_labels
 from sklearn_ckn._input.rows import validate_rows
 from sklearn_ckn._input.sample_weight import check_sample_weight
@@ -169,7 +171,9 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            float32 stays float32. The head is fitted where an array of CuPy is.
+            float32 stays float32. An array of CuPy is computed on its own GPU,
+            whichever is current, a NumPy array on the CPU, and results follow X:
+            NumPy arrays for NumPy, arrays of CuPy on the same GPU for CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -229,6 +233,7 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         self.temperature_ = 1 / fitted.factor
         return self
 
+    @computed_where_x_is
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores of the classes.
 
@@ -239,7 +244,8 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
         Returns
         -------
         decisions : array of shape (n, n_classes), or (n,) for two classes
-            In the dtype of X: float32 or else float64. An array of CuPy if X is one.
+            In the dtype of X: float32 or else float64. An array of CuPy on the GPU of X
+            if X is one, else of NumPy.
         """
         check_is_fitted(self)
         X = validate_rows(self, X, reset=False)
@@ -257,7 +263,7 @@ def _set_alphas(estimator, fitted, left_out_one):
     setattr(estimator, name, fitted.scores)
 
 
-class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
+class RidgePathRegressor(R2ScoreMixin, MultiOutputMixin, VersionedEstimator):
     """Ridge regression on wide features that chooses its regularization.
 
     Minimises ``(1/n) sum_i w_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2`` over
@@ -344,7 +350,9 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            float32 stays float32. The regression is fitted where an array of CuPy is.
+            float32 stays float32. An array of CuPy is computed on its own GPU,
+            whichever is current, a NumPy array on the CPU, and results follow X:
+            NumPy arrays for NumPy, arrays of CuPy on the same GPU for CuPy.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -413,6 +421,7 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         self, X: ArrayLike, return_std: bool
     ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
 
+    @computed_where_x_is
     def predict(
         self, X: ArrayLike, return_std: bool = False
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
@@ -426,10 +435,10 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
 
         Returns
         -------
-        mean : ndarray of shape (n,) or (n, n_targets)
+        mean : array of shape (n,) or (n, n_targets)
             float32 if X is and can hold numbers like the y of the fit, or else
-            float64. NumPy's, whatever X is.
-        deviation : ndarray of the shape of ``mean``, float64
+            float64. An array of CuPy on the GPU of X if X is one, else of NumPy.
+        deviation : array of the shape of ``mean``, float64
             Standard deviation of a new target, noise included: that of the Gaussian
             process whose mean ridge is (Rasmussen and Williams, Gaussian Processes
             for Machine Learning, 2006, eq. 2.9), with ``noise_variance_`` and a prior
@@ -439,7 +448,7 @@ class RidgePathRegressor(RegressorMixin, MultiOutputMixin, VersionedEstimator):
         X = validate_rows(self, X, reset=False)
         coef, intercept = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
         dtype = X.dtype if self._posterior.targets_fit(X.dtype) else np.float64
-        mean = to_numpy(affine(X, coef, intercept, dtype))
+        mean = affine(X, coef, intercept, dtype)
         if self.coef_.ndim == 1:
             mean = mean[:, 0]
         if not return_std:

@@ -150,9 +150,12 @@ class SupervisedCKNClassifier(CKNClassifier):
     warm_start : bool, default=False
         Whether a second ``fit`` goes on from the network of the first one.
     device : {"cpu", "cuda", "auto"}, default="cpu"
-        Where features, gradients and head are computed; ``"cuda"`` needs CuPy and an
-        NVIDIA GPU. Sums are rounded otherwise there, so that a training does not
-        repeat the epochs of another device.
+        Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
+        ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
+        own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
+        arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
+        Sums are rounded otherwise on a GPU, so that a training does not repeat the
+        epochs of another device.
     verbose : int, default=0
         1 prints a line per layer and per epoch, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -353,7 +356,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. NumPy's, or an array of CuPy.
+            float32, everything else in float64. An array of NumPy or CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
         groups : array-like of shape (n,) or None, default=None
@@ -375,8 +378,6 @@ class SupervisedCKNClassifier(CKNClassifier):
             epoch before.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
-        TypeError
-            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, self.n_epochs + 3, X, y)
         with keep_fitted_on_error(self):

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_X_y, validate_data
 
-from sklearn_ckn._common.arrays import check_current_device, namespace, to_numpy
+from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._input.labels import refuse_targets
 
 # What images may be stored in: the blocks that are worked on are converted, not the
@@ -39,6 +39,7 @@ def validate_rows(
     estimator : estimator
     X : array-like or cupy.ndarray of shape (n, n_features)
     y : array-like of shape (n,) or (n, n_targets), optional
+        Wherever it is: it is small, and validated by the CPU.
     reset : bool
         Whether this is a fit.
     dtypes : tuple of dtype
@@ -56,11 +57,11 @@ def validate_rows(
     Raises
     ------
     ValueError
-        X or y is not as described, or holds NaN or infinity; X is on another GPU
-        than the current one.
+        X or y is not as described, or holds NaN or infinity.
     TypeError
         X is sparse.
     """
+    y = to_numpy(y)
     if y is not None and not (isinstance(y, str) and y == "no_validation"):
         refuse_targets(y, numeric=y_options.get("y_numeric", False))
     xp = namespace(X)
@@ -71,7 +72,6 @@ def validate_rows(
             return validate_data(
                 estimator, X, y, reset=reset, dtype=list(dtypes), **y_options
             )
-    check_current_device(X)
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
             f"Expected a 2D array with rows and columns, got one of shape {X.shape}."
@@ -87,5 +87,5 @@ def validate_rows(
     if isinstance(y, str) and y == "no_validation":
         return X
     # Only the length of what stands for X matters to y.
-    _, y = check_X_y(np.zeros((len(X), 1)), to_numpy(y), **y_options)
+    _, y = check_X_y(np.zeros((len(X), 1)), y, **y_options)
     return X, y
