@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.devices import computed_where_x_is
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import (
@@ -160,7 +161,9 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            float32 stays float32. The head is fitted where an array of CuPy is.
+            float32 stays float32. An array of CuPy is computed on its own GPU,
+            whichever is current, a NumPy array on the CPU, and results follow X:
+            NumPy arrays for NumPy, arrays of CuPy on the same GPU for CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -205,6 +208,7 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         self.temperature_ = 1 / fitted.factor
         return self
 
+    @computed_where_x_is
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores of the classes.
 
@@ -215,7 +219,8 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         Returns
         -------
         decisions : array of shape (n, n_classes), or (n,) for two classes
-            In the dtype of X: float32 or else float64. An array of CuPy if X is one.
+            In the dtype of X: float32 or else float64. An array of CuPy on the GPU of X
+            if X is one, else of NumPy.
         """
         check_is_fitted(self)
         return self._decisions(validate_rows(self, X, reset=False))

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._common.devices import computed_where_x_is
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._common.parameters import finite_number
@@ -65,8 +66,10 @@ class SphericalKMeans(
     tol : float, default=1e-4
         Stop when an iteration lowers the inertia by no more than this part of it.
     device : {"cpu", "cuda", "auto"}, default="cpu"
-        ``"cuda"`` needs CuPy and an NVIDIA GPU; ``"auto"`` takes a GPU where CuPy
-        sees one.
+        Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
+        ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
+        own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
+        arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
         1 prints the inertia of every iteration.
     random_state : int, RandomState instance or None, default=None
@@ -145,8 +148,8 @@ class SphericalKMeans(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 stays float32; other types become float64. An array of CuPy is
-            clustered where it is.
+            float32 stays float32; other types become float64. An array of NumPy or
+            CuPy.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -223,6 +226,7 @@ class SphericalKMeans(
         centers, labels, inertia, n_iter = min(runs, key=lambda run: run[2])
         return centers, labels, inertia * float(weights[0] if alike else 1), n_iter
 
+    @computed_where_x_is
     def fit_predict(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> NDArray[np.intp]:
@@ -238,11 +242,13 @@ class SphericalKMeans(
 
         Returns
         -------
-        labels : ndarray of shape (n_samples,), intp
-            ``labels_``.
+        labels : array of shape (n_samples,), intp
+            ``labels_``. An array of CuPy on the GPU of X if X is one, else of NumPy.
         """
-        return self.fit(X, sample_weight=sample_weight).labels_
+        labels = self.fit(X, sample_weight=sample_weight).labels_
+        return to_namespace(labels, namespace(X))
 
+    @computed_where_x_is
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> float:
@@ -271,6 +277,7 @@ class SphericalKMeans(
         _, similarity = engine.nearest_anchors(points, centers)
         return -sum_distances(similarity, weights)
 
+    @computed_where_x_is
     def predict(self, X: ArrayLike) -> NDArray[np.intp]:
         """Return the nearest center of each row.
 
@@ -280,15 +287,17 @@ class SphericalKMeans(
 
         Returns
         -------
-        labels : ndarray of shape (n_samples,), intp
-            0 for rows of zeros.
+        labels : array of shape (n_samples,), intp
+            0 for rows of zeros. An array of CuPy on the GPU of X if X is one, else of
+            NumPy.
         """
         check_is_fitted(self)
         engine = get_prediction_engine(self.device, X)
         points = unit_rows(engine.xp.asarray(validate_rows(self, X, reset=False)))
         centers = self.cluster_centers_.astype(points.dtype, copy=False)
-        return to_numpy(engine.nearest_anchors(points, centers)[0])
+        return to_namespace(engine.nearest_anchors(points, centers)[0], namespace(X))
 
+    @computed_where_x_is
     def transform(self, X: ArrayLike) -> FloatArray:
         """Return the cosine similarity of each row to each center.
 
@@ -299,15 +308,15 @@ class SphericalKMeans(
         Returns
         -------
         similarities : array of shape (n_samples, n_clusters), dtype of X
-            Between -1 and 1; 0 for rows of zeros. An array of CuPy if X is one.
+            Between -1 and 1; 0 for rows of zeros. An array of CuPy on the GPU of X if X
+            is one, else of NumPy.
         """
         check_is_fitted(self)
         engine = get_prediction_engine(self.device, X)
-        rows = validate_rows(self, X, reset=False)
-        points = unit_rows(engine.xp.asarray(rows))
+        points = unit_rows(engine.xp.asarray(validate_rows(self, X, reset=False)))
         centers = self.cluster_centers_.astype(points.dtype, copy=False)
         similarities = points @ namespace(points).asarray(centers).T
-        return to_namespace(similarities, namespace(rows))
+        return to_namespace(similarities, namespace(X))
 
     @property
     def _n_features_out(self):

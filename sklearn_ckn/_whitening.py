@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.devices import computed_where_x_is
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.output import PixelNamesMixin, wrap_rows_only
 from sklearn_ckn._common.parameters import finite_number
@@ -219,6 +220,7 @@ class PatchWhitening(
             )
         return matrix
 
+    @computed_where_x_is
     def transform(self, X: ArrayLike) -> FloatArray:
         """Whiten images.
 
