@@ -17,9 +17,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace, to_namespace
-from sklearn_ckn._common.devices import computed_where_x_is
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
-from sklearn_ckn._common.output import PixelNamesMixin
+from sklearn_ckn._common.output import PixelNamesMixin, wrap_rows_only
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.progress import CallbackSupportMixin, Task, start_task
@@ -54,6 +54,7 @@ from sklearn_ckn._network.parameters import resolve_layers
 RENAMED_PARAMETERS = {"max_iter": "kmeans_max_iter", "tol": "kmeans_tol"}
 
 
+@wrap_rows_only
 class CKNFeatures(
     CallbackSupportMixin,
     PixelNamesMixin,
@@ -272,7 +273,7 @@ class CKNFeatures(
             ``device="cuda"`` without CuPy or a GPU.
         """
         task = start_task(self, None, X, y)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             engine = get_engine(self.device, X)
             images = check_images(self, X, reset=True)
             self._fit_images(images, engine, task)

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
-from sklearn_ckn._common.devices import computed_where_x_is
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import (
@@ -203,7 +203,7 @@ class LinearPathClassifier(DecisionsMixin, VersionedEstimator):
 
     def _fit(self, X, y, xp, sample_weight=None, groups=None, copies=None):
         """Fit with the namespace ``xp``; ``copies`` are those of ``first_copies``."""
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_rows(self, X, y, reset=True)
             held_out = {"cv": self.cv, "groups": groups, "copies": copies}
@@ -373,7 +373,7 @@ class RidgePathRegressor(R2ScoreMixin, MultiOutputMixin, VersionedEstimator):
 
     def _fit(self, X, y, xp, sample_weight=None, groups=None, copies=None):
         """Fit with the namespace ``xp``; ``copies`` are those of ``first_copies``."""
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_rows(
                 self, X, y, reset=True, multi_output=True, y_numeric=True

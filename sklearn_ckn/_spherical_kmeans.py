@@ -16,9 +16,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
-from sklearn_ckn._common.devices import computed_where_x_is
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._common.output import wrap_rows_only
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import (
@@ -47,6 +48,7 @@ def _distinct_rows(X, weights):
     return kept, weights
 
 
+@wrap_rows_only
 class SphericalKMeans(
     ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, VersionedEstimator
 ):
@@ -165,7 +167,7 @@ class SphericalKMeans(
             X is not a finite matrix, or has fewer rows of positive weight than
             ``n_clusters``; a weight is not as described.
         """
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             engine = get_engine(self.device, X)
             X = engine.xp.asarray(validate_rows(self, X, reset=True))
             weights = check_sample_weight(sample_weight, len(X))

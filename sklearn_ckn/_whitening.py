@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
-from sklearn_ckn._common.devices import computed_where_x_is
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.output import PixelNamesMixin, wrap_rows_only
 from sklearn_ckn._common.parameters import finite_number
@@ -165,7 +165,7 @@ class PatchWhitening(
             float64.
         """
         reg = finite_number("reg", self.reg)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             images = check_images(self, X, reset=True)
             self.image_shape_ = images.shape[1:]
             height, width, n_channels = self.image_shape_
@@ -237,8 +237,9 @@ class PatchWhitening(
         -------
         whitened : array of the shape of X
             float32 for uint8 and float32 images, float64 for others. An array of
-            CuPy if X is one, computed where X is. Rows come in the container that
-            ``set_output`` asks for; images, which no data frame holds, as an array.
+            CuPy on the GPU of X if X is one, else of NumPy. ``set_output`` is for rows
+            in arrays of NumPy: images, which no data frame of numbers holds, stay an
+            array, or with ``"pandas"`` a column of images where X was one.
 
         Raises
         ------

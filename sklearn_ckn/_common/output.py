@@ -1,21 +1,24 @@
-"""What scikit-learn's output containers and feature names mean for images."""
+"""Output of transformers: what scikit-learn's ``set_output`` does to images."""
 
+import sys
 from functools import wraps
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils._set_output import _wrap_data_with_container
+from sklearn.utils._set_output import _get_output_config, _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.types import AnyArray, Class
 
 
 def wrap_rows_only(cls: Class) -> Class:
-    """Decorate a transformer whose output may be images: ``set_output`` is for rows.
+    """Decorate a transformer: ``set_output`` is for rows in arrays of NumPy.
 
     scikit-learn puts whatever ``transform`` and ``fit_transform`` return into a data
-    frame, which has two axes. Images have more and are returned as they are, so that
-    the next step of a pipeline gets them.
+    frame. A frame holds neither images, which have more than two axes, nor arrays of
+    CuPy: both stay arrays, so that the next step of a pipeline gets what it takes.
+    Images out of a frame or a series of pandas come as one column, which keeps the
+    index that scikit-learn puts columns together by.
     """
     for name in ("transform", "fit_transform"):
         setattr(cls, name, _wrap_rows(getattr(cls, name).__wrapped__))
@@ -28,17 +31,31 @@ def _wrap_rows(method):
     @wraps(method)
     def wrapped(self, X, *args, **options):
         output = method(self, X, *args, **options)
-        if getattr(output, "ndim", 2) > 2:
+        if not isinstance(output, np.ndarray):
+            # CuPy's, or what fit_transform got from transform.
             return output
+        if output.ndim > 2:
+            container = _get_output_config("transform", self)["dense"]
+            return _keep_index(output, X) if container == "pandas" else output
         return _wrap_data_with_container("transform", output, X, self)
 
     return wrapped
 
 
+def _keep_index(images, X):
+    """Return images as a column with the index of X if X is pandas' and has one."""
+    # Whoever holds a frame of pandas has imported it.
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(X, pandas.DataFrame | pandas.Series):
+        return images
+    name = X.columns[0] if isinstance(X, pandas.DataFrame) else X.name
+    return pandas.DataFrame({name: list(images)}, index=X.index)
+
+
 class PixelNamesMixin:
     """Names of features for transformers whose input may be one column of images.
 
-    To stand before scikit-learn's mixin that makes the names.
+    Must stand before scikit-learn's mixin that makes the names.
     """
 
     n_features_in_: int
