@@ -2,6 +2,7 @@
 
 from typing import Literal, Self, overload
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin
 
@@ -25,12 +26,13 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, resolve_alphas
+from sklearn_ckn._heads.held_out import HoldOut
+from sklearn_ckn._heads.regression import RegressionProblem
 from sklearn_ckn._heads.scores import R2ScoreMixin
-from sklearn_ckn._input.copies import first_copies
+from sklearn_ckn._heads.targets import target_columns
 from sklearn_ckn._input.images import check_images
-from sklearn_ckn._input.sample_weight import check_groups
-from sklearn_ckn._linear import ALPHA_CONSTRAINT, RidgePathRegressor
+from sklearn_ckn._ridge_path import RidgePathRegressor
 
 
 class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
@@ -96,10 +98,11 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
-    loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out R2 of each; only without groups.
-    validation_score_ : ndarray of shape (n_alphas,)
-        R2 of each on held-out folds of groups, where there is no ``loo_score_``.
+    alpha_scores_ : ndarray of shape (n_alphas,)
+        R2 of each on images that the head was not trained on.
+    alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
+        Which images these are: each one alone, those of every fold, or those of a
+        single split.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -202,24 +205,19 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         """
         task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self), device_of(X):
-            resolve_alphas(self.alpha)
+            alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
-            check_groups(groups, len(y))
-            # Of images, since the features of equal ones may be rounded otherwise.
-            copies = first_copies(images)
-            features = self._fit_network(images, engine, task)
+            hold_out = HoldOut.of_images(images, groups)
+            weights = np.ones(len(y))
+            problem = RegressionProblem(target_columns(y), weights, hold_out, alphas)
+            features = self._learn_features(images, engine, task)
             with task.subtask("fit head"):
-                head = RidgePathRegressor(self.alpha)
-                self.head_ = fit_in_memory(
-                    lambda values, xp: head._fit(
-                        values, y, xp, groups=groups, copies=copies
-                    ),
-                    features,
-                    engine,
-                )
+                fitted, posterior = fit_in_memory(problem.fit, features, engine)
+            head = RidgePathRegressor(self.alpha)
+            self.head_ = head._set_fitted(fitted, posterior, y.ndim)
         task.end()
         return self
 
@@ -266,8 +264,8 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         if return_std:
             return tuple(
                 self._apply_head(
-                    X, lambda features: self.head_.predict(features, return_std=True)
+                    X, lambda features: self.head_._predict(features, return_std=True)
                 )
             )
-        (mean,) = self._apply_head(X, lambda features: (self.head_.predict(features),))
+        (mean,) = self._apply_head(X, lambda features: (self.head_._predict(features),))
         return mean

@@ -19,7 +19,7 @@ from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.norms import unit_rows
-from sklearn_ckn._common.output import wrap_rows_only
+from sklearn_ckn._common.output import RowOutputMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import (
@@ -48,9 +48,12 @@ def _distinct_rows(X, weights):
     return kept, weights
 
 
-@wrap_rows_only
 class SphericalKMeans(
-    ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, VersionedEstimator
+    RowOutputMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    VersionedEstimator,
 ):
     """K-means on the unit sphere: clusters of directions.
 

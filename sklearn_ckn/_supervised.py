@@ -36,11 +36,10 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._heads.alphas import resolve_alphas
-from sklearn_ckn._heads.held_out import held_out_units
-from sklearn_ckn._input.copies import first_copies
+from sklearn_ckn._heads.classification import ClassifierProblem
+from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.labels import encode_labels
-from sklearn_ckn._linear import LinearPathClassifier
 from sklearn_ckn._training.augment import NAMES as AUGMENTATIONS
 from sklearn_ckn._training.controller import Training, head_of_epoch, training_alpha
 from sklearn_ckn._training.data import TrainingOptions, TrainingSet
@@ -191,11 +190,13 @@ class SupervisedCKNClassifier(CKNClassifier):
         as they are now.
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
-    loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out accuracy of each; only with ``head="ridge"`` and no images held
-        out. The network has seen the labels, so that it is too high.
-    validation_score_ : ndarray of shape (n_alphas,)
-        Accuracy of each on held-out images, or else folds.
+    alpha_scores_ : ndarray of shape (n_alphas,)
+        Accuracy of each on images that the head was not trained on. Without images
+        held out of the training, the network has seen their labels, so that it is too
+        high.
+    alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
+        Which images these are: each one alone, those of every fold, or those that
+        were held out.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int
@@ -395,49 +396,48 @@ class SupervisedCKNClassifier(CKNClassifier):
 
     def _fit(self, X, y, groups, task):
         """Set the fitted attributes; return an error that came after the start."""
-        resolve_alphas(self.alpha)
+        alphas = resolve_alphas(self.alpha)
         goes_on = self.warm_start and hasattr(self, "features_")
         before = vars(self).copy() if goes_on else None
         engine = get_engine(self.device, X)
         rng = check_random_state(self.random_state)
         images, y = check_images(self, X, y, reset=True)
-        self.classes_, labels, weights = encode_labels(y, self.class_weight)
-        copies = first_copies(images)
-        units = held_out_units(groups, copies)
-        groups = None if groups is None else units
-        self._check_held_out(labels, units, groups)
+        labels = encode_labels(y, self.class_weight)
+        self.classes_ = labels.classes
+        hold_out = HoldOut.of_images(images, groups)
+        problem = ClassifierProblem(self.head, labels, hold_out, alphas)
+        problem.check()
         if goes_on:
             check_same_problem(self, before, images)
             with task.subtask("encode start"):
-                features = [self.features_._encode(images, engine, engine.xp)]
+                features = [
+                    self.features_._encoder(images, engine).features(images.array)
+                ]
         else:
-            features = self._fit_network(images, engine, task)
+            features = self._learn_features(images, engine, task)
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):
-                start_head = fit_in_memory(
-                    lambda values, xp: self._new_head()._fit(
-                        values, y, xp, groups=groups, copies=copies
-                    ),
-                    features,
-                    engine,
-                )
+                fitted = fit_in_memory(problem.fit, features, engine)
+            start_head = self._new_head()._set_fitted(fitted, labels)
         rows = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
             known = (before or {}).get("_split_of")
-            rows = same_split(known, labels, units)
-            rows = rows or split_rows(labels, self.validation_fraction, rng, units)
+            places, units = labels.positions, hold_out.units
+            rows = same_split(known, places, units)
+            rows = rows or split_rows(places, self.validation_fraction, rng, units)
         self._split_of = len(y), rows[1]
-        if engine.has_room_for(images.nbytes):
+        array = images.array
+        if engine.has_room_for(array.nbytes):
             # Every epoch takes them in another order.
-            images = to_namespace(images, engine.xp)
-        data = TrainingSet.from_labels(images, labels, weights, rows, copies, groups)
+            array = to_namespace(array, engine.xp)
+        data = TrainingSet.from_labels(array, labels, rows)
         if before is None or isinstance(self.alpha, Real):
             self.training_alpha_ = training_alpha(self.alpha, start_head)
         training = Training(
-            data, self._options(), self._new_head(), self.classes_, engine, rng
+            data, self._options(), self._new_head(), problem, engine, rng
         )
-        network = TrainedNetwork.from_layers(self.features_._layers, engine.xp)
+        network = TrainedNetwork.from_network(self.features_._network, engine.xp)
         if before is None:
             self.history_ = {}
             training.begin(network, features, 0, None)
@@ -484,8 +484,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         """Return ``features_`` with the layers of a trained network."""
         # A copy, so that a fit that fails later leaves the network of an earlier one.
         features = copy(self.features_)
-        dtype = self.features_._layers[0].anchors.dtype
-        features._layers = network.stored_layers(dtype)
+        dtype = self.features_._network.layers[0].anchors.dtype
+        features._network = network.stored(dtype)
         return features
 
     def _record(self, epoch):
@@ -493,8 +493,3 @@ class SupervisedCKNClassifier(CKNClassifier):
         self.history_ = extended(self.history_, epoch, self.learn_beta)
         if self.verbose:
             print(f"[SupervisedCKNClassifier] {describe(epoch)}", flush=True)
-
-    def _new_head(self):
-        return LinearPathClassifier(
-            self.head, alpha=self.alpha, class_weight=self.class_weight
-        )

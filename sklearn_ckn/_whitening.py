@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
-from sklearn_ckn._common.output import PixelNamesMixin, wrap_rows_only
+from sklearn_ckn._common.output import PixelNamesMixin, RowOutputMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.threads import single_threaded_blas
@@ -34,9 +34,12 @@ from sklearn_ckn._network.patch_arrays import (
 )
 
 
-@wrap_rows_only
 class PatchWhitening(
-    PixelNamesMixin, OneToOneFeatureMixin, TransformerMixin, VersionedEstimator
+    PixelNamesMixin,
+    RowOutputMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    VersionedEstimator,
 ):
     """Centre and whiten the patches of images, and put the images together again.
 
@@ -166,7 +169,7 @@ class PatchWhitening(
         """
         reg = finite_number("reg", self.reg)
         with keep_fitted_on_error(self), device_of(X):
-            images = check_images(self, X, reset=True)
+            images = check_images(self, X, reset=True).array
             self.image_shape_ = images.shape[1:]
             height, width, n_channels = self.image_shape_
             self.patch_shape_ = (
@@ -248,7 +251,7 @@ class PatchWhitening(
         """
         check_is_fitted(self)
         X = read_images(X, type(self).__name__)
-        images = check_images(self, X, reset=False)
+        images = check_images(self, X, reset=False).array
         dtype = compute_dtype(images.dtype)
         xp = namespace(images)
         # Over a power of two as the images are: each product is then of about 1.
@@ -276,28 +279,6 @@ class PatchWhitening(
                     )
                 whitened[part] = sums.transpose(0, 2, 3, 1)
         return whitened.reshape(X.shape)
-
-    def fit_transform(self, X: ArrayLike, y: object = None) -> FloatArray:
-        """Learn the second moments and whiten the images that they are of.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images, or rows with ``image_shape``.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        whitened : array of the shape of X
-            See ``transform``.
-
-        Raises
-        ------
-        ValueError
-            See ``fit`` and ``transform``.
-        """
-        return self.fit(X, y).transform(X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

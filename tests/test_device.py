@@ -224,9 +224,7 @@ def test_groups_of_images_on_a_gpu(name, cupy):
         for device in ("cpu", "cuda")
     )
     assert on_gpu.alpha_ == pytest.approx(on_cpu.alpha_)
-    assert_allclose(
-        on_gpu.validation_score_, on_cpu.validation_score_, rtol=1e-5, atol=1e-5
-    )
+    assert_allclose(on_gpu.alpha_scores_, on_cpu.alpha_scores_, rtol=1e-5, atol=1e-5)
 
 
 def test_whitening_follows_its_images(cupy):

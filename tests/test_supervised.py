@@ -329,7 +329,7 @@ def test_too_few_images_to_hold_out():
     images, labels = rng.randn(30, 5, 5), np.arange(30) % 3
     trained = make().fit(images, labels)
     assert np.isnan(trained.history_["validation_score"]).all()
-    assert not hasattr(trained, "validation_score_")
+    assert trained.alpha_scoring_ == "leave_one_out"
 
 
 def test_verbose_prints_a_line_per_epoch(digits):

@@ -11,7 +11,6 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import validate_params
 
 Value = TypeVar("Value")
-Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: One value for all layers or one for each.
@@ -24,7 +23,9 @@ ClassWeight: TypeAlias = Mapping[Any, float] | Literal["balanced"] | None
 CrossValidation: TypeAlias = Any
 Device: TypeAlias = Literal["cpu", "cuda", "auto"]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
-Head: TypeAlias = Literal["ridge", "linear_svm", "logistic"]
+Loss: TypeAlias = Literal["ridge", "linear_svm", "logistic"]
+#: A head is named by its loss.
+Head: TypeAlias = Loss
 ImageShape: TypeAlias = tuple[int, int] | tuple[int, int, int] | Sequence[int] | None
 Kernel: TypeAlias = Literal["exp", "poly", "arccos1"]
 MemoryLike: TypeAlias = str | PathLike[str] | Memory | None
