@@ -21,13 +21,14 @@ from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._common.types import FloatArray, ImageShape, fit_context
+from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._input.containers import read_images
 from sklearn_ckn._input.dtypes import compute_dtype
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._network.patch_arrays import (
     add_patches,
-    blocks_of_planes,
     centred_basis,
+    compute_planes,
     gather_patches,
     patches_per_pixel,
     second_moments,
@@ -181,7 +182,9 @@ class PatchWhitening(
             # On one thread the moments are the same to the bit on every machine
             # size; and the products are too small for threads to gain anything.
             with single_threaded_blas():
-                moments, exponent = second_moments(images, self.patch_shape_)
+                moments, exponent = second_moments(
+                    images, self.patch_shape_, get_engine("cpu", X)
+                )
                 # The coordinates of a patch are those of its differences from the
                 # first pixel, to which the columns of that pixel do not matter.
                 from_differences = basis[:, -len(moments) :]
@@ -260,24 +263,27 @@ class PatchWhitening(
         matrix = xp.asarray(matrix.astype(dtype))
         counts = patches_per_pixel(self.image_shape_, self.patch_shape_)
         counts = xp.asarray(counts.astype(dtype))
+
+        def whiten(planes):
+            patches = gather_patches(planes.values, self.patch_shape_)
+            # The matrix maps flat patches to zero: differences from the first pixel,
+            # without the columns of that pixel, give the same as the patches.
+            products = matrix[:, -patches.shape[1] :] @ patches
+            sums = add_patches(products, planes.values.shape, self.patch_shape_)
+            sums /= counts
+            return xp.ldexp(sums, planes.exponents + exponent)
+
         whitened = xp.empty(images.shape, dtype=dtype)
         with single_threaded_blas(), np.errstate(over="ignore", under="ignore"):
-            for part, planes, exponents in blocks_of_planes(
-                images, self.patch_shape_, dtype
+            for part, planes in compute_planes(
+                whiten, images, self.patch_shape_, dtype, get_engine("cpu", X)
             ):
-                patches = gather_patches(planes, self.patch_shape_)
-                # The matrix maps flat patches to zero: differences from the first
-                # pixel, without its columns, give what patches would.
-                products = matrix[:, -patches.shape[1] :] @ patches
-                sums = add_patches(products, planes.shape, self.patch_shape_)
-                sums /= counts
-                sums = xp.ldexp(sums, exponents + exponent)
-                if not bool(xp.isfinite(sums).all()):
+                if not bool(xp.isfinite(planes).all()):
                     raise ValueError(
                         "X holds values so large that whitened ones leave the range "
                         f"of {dtype}: divide X by a constant."
                     )
-                whitened[part] = sums.transpose(0, 2, 3, 1)
+                whitened[part] = planes.transpose(0, 2, 3, 1)
         return whitened.reshape(X.shape)
 
     def __sklearn_tags__(self):

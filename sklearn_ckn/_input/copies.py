@@ -4,17 +4,16 @@ from hashlib import blake2b
 from math import prod
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._common.cache_blocks import cache_rows
 
 # Values of each row that are looked at first, which tells most rows apart.
 FEW_VALUES = 16
 
 # Two unequal rows of a million have the same digest with a probability of 1e-27.
 DIGEST_BYTES = 16
-
-# Values that are copied at a time.
-BLOCK_VALUES = 2**20
 
 
 def first_copies(rows):
@@ -99,11 +98,11 @@ def row_digests(rows, chosen):
     ------
     digest : bytes
     """
-    length = prod(rows.shape[1:])
-    step = max(1, BLOCK_VALUES // max(1, length))
-    for start in range(0, len(chosen), step):
-        batch = to_namespace(chosen[start : start + step], namespace(rows))
-        block = rows[batch]
+    if len(chosen) == 0:
+        return
+    xp, length = namespace(rows), prod(rows.shape[1:])
+    for part in gen_batches(len(chosen), cache_rows(length, xp)):
+        block = rows[to_namespace(chosen[part], xp)]
         block = np.ascontiguousarray(to_numpy(block).reshape(-1, length)) + 0
         for row in block:
             yield blake2b(row, digest_size=DIGEST_BYTES).digest()

@@ -3,11 +3,11 @@
 from math import prod
 
 import numpy as np
-from sklearn.utils import assert_all_finite, gen_batches
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_X_y, validate_data
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
-from sklearn_ckn._common.cache_blocks import BLOCK_VALUES
+from sklearn_ckn._common.cache_blocks import cache_blocks
 from sklearn_ckn._input.containers import as_rows
 from sklearn_ckn._input.labels import refuse_targets
 
@@ -120,5 +120,5 @@ def _check_finite(X, name):
             assert_all_finite(X, estimator_name=name, input_name="X")
             return
         # scikit-learn would look for them in an array of booleans, half as large as X.
-        for part in gen_batches(len(X), max(1, BLOCK_VALUES // X[0].size)):
+        for part in cache_blocks(X):
             assert_all_finite(X[part], estimator_name=name, input_name="X")
