@@ -10,11 +10,14 @@ from sklearn import config_context
 from sklearn_ckn import (
     CKNFeatures,
     PatchWhitening,
+    SphericalKMeans,
     SupervisedCKNClassifier,
+    _spherical_kmeans,
     _whitening,
     ckn_kernel,
 )
 from sklearn_ckn._common.memory_limits import Budget, is_out_of_memory
+from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._displays import patches
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.oracle import OracleEngine
@@ -229,6 +232,32 @@ def test_whitening_is_computed_in_smaller_parts(monkeypatch):
     sizes.clear()
     assert_array_equal(again.transform(IMAGES), expected)
     assert sizes[:4] == [23, 12, 6, 3]
+
+
+def test_nearest_centers_are_found_in_smaller_parts(monkeypatch):
+    X = IMAGES.reshape(23, -1)
+    model = SphericalKMeans(3, random_state=0).fit(X)
+    expected = model.predict(X), model.transform(X), model.score(X)
+    sizes = []
+    monkeypatch.setattr(
+        _spherical_kmeans, "unit_rows", limited(_spherical_kmeans.unit_rows, 4, sizes)
+    )
+    # Of BLAS, whose roundings depend on how many rows it takes: of sums of 84
+    # products of numbers below 1.
+    for actual, value in zip(
+        (model.predict(X), model.transform(X), model.score(X)), expected, strict=True
+    ):
+        assert_allclose(actual, value, rtol=0, atol=84 * 23 * np.finfo(float).eps)
+    assert sizes.count(23) == sizes.count(12) == sizes.count(6) == 3
+    assert set(sizes) == {23, 12, 6, 3, 2}
+    sizes.clear()
+    monkeypatch.setattr(
+        _spherical_kmeans, "unit_rows", limited(unit_rows, len(X), sizes)
+    )
+    # Rows as they come, scaled and of norm 1; three labels and similarities.
+    with config_context(working_memory=8 * 8 * (3 * 84 + 2 * 3) / 2**20):
+        assert_array_equal(model.predict(X), expected[0])
+    assert sizes == [8, 8, 7]
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])

@@ -64,6 +64,30 @@ def merge_copies(first, weights):
     return positive[index], np.bincount(inverse, weights[positive])
 
 
+def distinct_rows(rows, weights):
+    """Return the positions of the distinct rows, and the sums of equal rows' weights.
+
+    The positions are in the order of the rows if all these sums are equal, and
+    otherwise in an order that depends only on the values of the rows.
+
+    Parameters
+    ----------
+    rows : array of shape (n, ...)
+    weights : ndarray of shape (n,)
+        Rows of weight 0 are left out.
+
+    Returns
+    -------
+    kept : ndarray of shape (k,), intp
+    weights : ndarray of shape (k,), float64
+    """
+    kept, weights = merge_copies(first_copies(rows), weights)
+    if (weights != weights[0]).any():
+        order = np.argsort(list(row_digests(rows, kept)), kind="stable")
+        kept, weights = kept[order], weights[order]
+    return kept, weights
+
+
 def _alike(rows):
     """Return the positions of rows that agree with another one in a few values."""
     shape = rows.shape[1:]

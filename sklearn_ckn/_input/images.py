@@ -232,7 +232,13 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         _check_fitted(X, shape, estimator, name)
     try:
         validated = validate_rows(
-            estimator, X, y, reset=reset, dtypes=IMAGE_DTYPES, **y_options
+            estimator,
+            X,
+            y,
+            reset=reset,
+            dtypes=IMAGE_DTYPES,
+            allow_nd=True,
+            **y_options,
         )
     except ValueError as error:
         remedy = describe_image_columns(X)

@@ -1,4 +1,4 @@
-"""Overlapping patches of images as arrays: gathered, multiplied and put together."""
+"""Overlapping patches of images: gathering, second moments, and adding them up."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ MIN_EXPONENT = int(np.finfo(np.float64).minexp)
 
 
 def centred_basis(patch_shape):
-    """Return an orthonormal basis of the centred patches.
+    """Return an orthonormal basis of the space of centred patches.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def centred_basis(patch_shape):
     Returns
     -------
     basis : ndarray of shape ((kh * kw - 1) * C, kh * kw * C), float64
-        Of all patches, (C, C), where they have one pixel.
+        For patches of one pixel it is the basis of all patches, (C, C).
     """
     height, width, n_channels = patch_shape
     n_pixels = height * width
@@ -44,7 +44,7 @@ def _n_positions(image_shape, patch_shape):
 
 
 def patches_per_pixel(image_shape, patch_shape):
-    """Return in how many patches each pixel is, an array of shape (H, W)."""
+    """Return the number of patches that each pixel belongs to, (H, W)."""
     rows, columns = (
         np.convolve(np.ones(n_positions), np.ones(side))
         for n_positions, side in zip(
@@ -82,8 +82,8 @@ class Planes:
 def compute_planes(function, images, patch_shape, dtype, engine):
     """Apply a function to images, block by block.
 
-    The patches of a block stay in the cache, where work on them is several times faster
-    than in memory.
+    Blocks are so small that their patches stay in the cache, which makes the operations
+    several times faster than on arrays in memory.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def compute_planes(function, images, patch_shape, dtype, engine):
     dtype : dtype
         Of the planes: float32 or float64.
     engine : Engine
-        Of the images. What a block takes is limited by its ``block_bytes``.
+        Of the images. Its ``block_bytes`` limit the memory of a block.
 
     Yields
     ------
@@ -106,7 +106,8 @@ def compute_planes(function, images, patch_shape, dtype, engine):
     """
     shape = images.shape[1:]
     n_values = prod(patch_shape) * prod(_n_positions(shape, patch_shape))
-    # Patches before and after whitening, and the image on both sides and scaled.
+    # The patches before and after whitening, and the image: converted, scaled and
+    # whitened.
     image_bytes = (2 * n_values + 3 * prod(shape)) * np.dtype(dtype).itemsize
 
     def compute(part):
@@ -122,7 +123,7 @@ def compute_planes(function, images, patch_shape, dtype, engine):
 
 
 def _windows(planes, patch_shape):
-    """Yield, for each pixel of a patch, a view of what it sees at all positions.
+    """Yield, for each pixel of a patch, a view of its values at all positions.
 
     Parameters
     ----------
@@ -143,7 +144,8 @@ def _windows(planes, patch_shape):
 def gather_patches(planes, patch_shape):
     """Return the patches at all positions as differences from their first pixel.
 
-    What is flat is then zero exactly, and large values do not hide small contrasts.
+    Constant patches are then exactly zero, and small contrasts are not lost to the
+    rounding of large values.
 
     Parameters
     ----------
@@ -154,8 +156,8 @@ def gather_patches(planes, patch_shape):
     Returns
     -------
     patches : ndarray of shape (n, (kh * kw - 1) * C, n_positions)
-        Without the first pixel, which is zero. One-pixel patches are themselves,
-        (n, C, n_positions).
+        Without the first pixel, which is zero. Patches of one pixel are returned as
+        they are, (n, C, n_positions).
     """
     windows = list(_windows(planes, patch_shape))
     if len(windows) == 1:
@@ -171,7 +173,7 @@ def gather_patches(planes, patch_shape):
 
 
 def add_patches(patches, planes_shape, patch_shape):
-    """Add patches up at the pixels that they came from.
+    """Add patches at the pixels that they were gathered from.
 
     Parameters
     ----------
@@ -226,9 +228,9 @@ def _patch_products(planes, patch_shape, exponent):
 def second_moments(images, patch_shape, engine):
     """Return the mean over all patches of their products with themselves.
 
-    Everything is in float64, in which the differences of uint8 images and their
-    products are exact, and is added image by image, so that the size of the blocks
-    does not matter.
+    Everything is computed in float64, in which the differences of uint8 images and
+    their products are exact, and added image by image, so that the result does not
+    depend on the size of the blocks.
 
     Parameters
     ----------
