@@ -5,7 +5,7 @@ from typing import Self
 from numpy.typing import ArrayLike
 
 from sklearn_ckn._base import NetworkPredictor
-from sklearn_ckn._common.devices import computed_where_x_is
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.progress import start_task
@@ -235,7 +235,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             ``device="cuda"`` without CuPy or a GPU.
         """
         task = start_task(self, 3, X, y)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, y = check_images(self, X, y, reset=True)

@@ -17,9 +17,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
-from sklearn_ckn._common.devices import computed_where_x_is
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
-from sklearn_ckn._common.output import PixelNamesMixin
+from sklearn_ckn._common.output import PixelNamesMixin, RowOutputMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.progress import CallbackSupportMixin, start_task
@@ -50,6 +50,7 @@ RENAMED_PARAMETERS = {"max_iter": "kmeans_max_iter", "tol": "kmeans_tol"}
 class CKNFeatures(
     CallbackSupportMixin,
     PixelNamesMixin,
+    RowOutputMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     VersionedEstimator,
@@ -265,7 +266,7 @@ class CKNFeatures(
             ``device="cuda"`` without CuPy or a GPU.
         """
         task = start_task(self, None, X, y)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             engine = get_engine(self.device, X)
             images = check_images(self, X, reset=True)
             self._learn(images, engine, task)

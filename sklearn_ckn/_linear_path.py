@@ -7,7 +7,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
-from sklearn_ckn._common.devices import computed_where_x_is
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import (
@@ -189,7 +189,7 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         ConvergenceWarning
             A minimum was not reached, with ``"linear_svm"`` or ``"logistic"``.
         """
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_rows(self, X, y, reset=True)
             weights = check_sample_weight(sample_weight, len(y))

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin
 
 from sklearn_ckn._base import NetworkPredictor
-from sklearn_ckn._common.devices import computed_where_x_is
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.progress import start_task
@@ -204,7 +204,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
             ``device="cuda"`` without CuPy or a GPU.
         """
         task = start_task(self, 3, X, y)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, y = check_images(

@@ -8,7 +8,7 @@ from sklearn.base import MultiOutputMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
-from sklearn_ckn._common.devices import computed_where_x_is
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import Alpha, CrossValidation, FloatArray, fit_context
@@ -130,7 +130,7 @@ class RidgePathRegressor(
         ValueError
             X, y or a parameter is not as described.
         """
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_rows(
                 self, X, y, reset=True, multi_output=True, y_numeric=True

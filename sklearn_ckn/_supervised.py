@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_ckn._classifier import CKNClassifier
 from sklearn_ckn._common.arrays import to_namespace
+from sklearn_ckn._common.devices import device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.parameters import finite_number
@@ -381,7 +382,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             ``device="cuda"`` without CuPy or a GPU.
         """
         task = start_task(self, self.n_epochs + 3, X, y)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             failure = self._fit(X, y, groups, task)
         if failure is not None:
             raise FloatingPointError(

@@ -356,3 +356,11 @@ def test_bad_labels_with_an_array_on_the_gpu(cupy):
         new("regressor", device="cuda").fit(
             cupy.asarray(IMAGES), np.full(len(IMAGES), np.nan)
         )
+
+
+def test_the_warning_of_the_cpu_names_the_line_that_calls(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    model = fit("features").set_params(device="cuda")
+    with pytest.warns(UserWarning, match="computes on the CPU") as record:
+        model.transform(IMAGES)
+    assert record[0].filename == __file__

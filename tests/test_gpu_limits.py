@@ -14,6 +14,7 @@ from test_device import IMAGES, LABELS, ROWS, assert_same_results, data, new, re
 
 from sklearn_ckn import (
     CKNFeatures,
+    PatchWhitening,
     SupervisedCKNClassifier,
 )
 from sklearn_ckn._common.arrays import cholesky_solver, eigh
@@ -73,6 +74,20 @@ def test_encoding_with_little_memory(on_gpu, cupy, memory):
         whole = expected.get() if on_gpu else expected
         assert_allclose(np.concatenate(found), whole, rtol=1e-12)
     assert len(sizes) >= 3
+
+
+def test_whitening_with_little_memory(cupy, memory):
+    images = cupy.asarray(MANY)
+    whitening = PatchWhitening().fit(images)
+    expected = whitening.transform(images).get()
+    # Beside the result, for the patches of some images; all patches of all images
+    # together take 17 times as much as the result.
+    memory.limit = memory.in_use + 3 * images._host.nbytes
+    again = PatchWhitening().fit(images)
+    assert cupy.get_default_memory_pool().n_freed > 0
+    # A GPU adds the images of a block in an order of its own.
+    assert_allclose(again.whitening_, whitening.whitening_, rtol=1e-10)
+    assert_allclose(again.transform(images).get(), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["features", "ridge", "regressor", "supervised"])

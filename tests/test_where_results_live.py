@@ -119,6 +119,22 @@ def test_results_follow_x(name, device, cupy):
     assert b"cupy" not in pickle.dumps(estimator)
 
 
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+@pytest.mark.parametrize("name", ["features", "kmeans", "whitening"])
+def test_no_data_frame_holds_an_array_of_cupy(name, container, cupy):
+    _, X, y = ESTIMATORS[name]
+    model = new(name).fit(X, y)
+    expected = model.transform(X)
+    for Xi in (X, X.reshape(len(X), -1)):
+        on_gpu = cupy.asarray(Xi)
+        model.set_output(transform=container)
+        for result in (model.transform(on_gpu), model.fit_transform(on_gpu)):
+            assert isinstance(result, cupy.ndarray)
+            result = result.get().reshape(expected.shape)
+            assert_allclose(result, expected, rtol=1e-6, atol=1e-8)
+        model.set_params(**({"image_shape": (5, 5)} if name != "kmeans" else {}))
+
+
 @pytest.mark.parametrize(("name", "device"), DEVICES)
 def test_x_on_another_gpu_than_the_current_one(name, device, cupy):
     _, X, y = ESTIMATORS[name]

@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import validate_params
 
-from sklearn_ckn._common.devices import computed_where_x_is
-
 Value = TypeVar("Value")
-Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: One value for all layers or one for each.
@@ -38,12 +35,8 @@ Subsampling: TypeAlias = int | Literal["auto"]
 
 
 def fit_context(method: Function) -> Function:
-    """Decorate a ``fit`` as scikit-learn does; it runs on the GPU of X if X is there.
-
-    The types of the method are kept.
-    """
-    decorate = _fit_context(prefer_skip_nested_validation=True)
-    return decorate(computed_where_x_is(method))
+    """Decorate a ``fit`` as scikit-learn does, and keep its types."""
+    return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
 def validated(constraints: Mapping[str, Any]) -> Callable[[Function], Function]:

@@ -105,6 +105,6 @@ def get_prediction_engine(device, X):
             f"{error} Until then this model computes on the CPU; set_params(device="
             '"auto") silences this warning.',
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return CPUEngine()

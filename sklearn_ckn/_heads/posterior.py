@@ -6,7 +6,7 @@ from math import sqrt
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
-from sklearn_ckn._heads.standardize import blocks
+from sklearn_ckn._common.cache_blocks import product_blocks
 
 
 def _bounded_ldexp(values, exponents):
@@ -107,7 +107,7 @@ class Posterior:
         xp = namespace(values)
         mean, factor = xp.asarray(self.mean), xp.asarray(self.factor)
         spreads, root_alpha = xp.empty(len(values)), sqrt(self.alpha)
-        for rows in blocks(*values.shape):
+        for rows in product_blocks(*values.shape):
             block, exponents = self._standardize(values[rows].astype(np.float64), mean)
             captured = xp.square(root_alpha * (block @ factor)).sum(axis=1)
             spread = xp.square(block).sum(axis=1) - captured

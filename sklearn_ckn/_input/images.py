@@ -24,8 +24,8 @@ from sklearn_ckn._input.hints import (
 from sklearn_ckn._input.rows import (
     IMAGE_DTYPES,
     NOT_GIVEN,
-    can_stay,
     largest_magnitude,
+    needs_no_conversion,
     validate_rows,
 )
 
@@ -239,7 +239,9 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         _check_stated(shape, estimator.image_shape)
     else:
         _check_fitted(X, shape, estimator, name)
-    largest = largest_magnitude(X) if can_stay(X, IMAGE_DTYPES) else None
+    largest = None
+    if needs_no_conversion(X, IMAGE_DTYPES, allow_nd=True):
+        largest = largest_magnitude(X)
     try:
         validated = validate_rows(
             estimator,
@@ -247,6 +249,7 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
             y,
             reset=reset,
             dtypes=IMAGE_DTYPES,
+            allow_nd=True,
             largest=largest,
             **y_options,
         )
