@@ -242,7 +242,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             hold_out = HoldOut.of_images(images, groups)
             problem = ClassifierProblem(self.head, labels, hold_out, alphas)
             problem.check()
-            features = self._fit_network(images, engine, task)
+            features = self._learn_features(images, engine, task)
             with task.subtask("fit head"):
                 fitted = fit_in_memory(problem.fit, features, engine)
             self.head_ = self._new_head()._set_fitted(fitted, labels)

@@ -210,7 +210,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             hold_out = HoldOut.of_images(images, groups)
             weights = np.ones(len(y))
             problem = RegressionProblem(target_columns(y), weights, hold_out, alphas)
-            features = self._fit_network(images, engine, task)
+            features = self._learn_features(images, engine, task)
             with task.subtask("fit head"):
                 fitted, posterior = fit_in_memory(problem.fit, features, engine)
             head = RidgePathRegressor(self.alpha)

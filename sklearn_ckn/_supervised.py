@@ -411,9 +411,11 @@ class SupervisedCKNClassifier(CKNClassifier):
         if goes_on:
             check_same_problem(self, before, images)
             with task.subtask("encode start"):
-                features = [self.features_._encode(images, engine, engine.xp)]
+                features = [
+                    self.features_._encoder(images, engine).features(images.array)
+                ]
         else:
-            features = self._fit_network(images, engine, task)
+            features = self._learn_features(images, engine, task)
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):
@@ -426,16 +428,17 @@ class SupervisedCKNClassifier(CKNClassifier):
             rows = same_split(known, places, units)
             rows = rows or split_rows(places, self.validation_fraction, rng, units)
         self._split_of = len(y), rows[1]
-        if engine.has_room_for(images.nbytes):
+        array = images.array
+        if engine.has_room_for(array.nbytes):
             # Every epoch takes them in another order.
-            images = to_namespace(images, engine.xp)
-        data = TrainingSet.from_labels(images, labels, rows)
+            array = to_namespace(array, engine.xp)
+        data = TrainingSet.from_labels(array, labels, rows)
         if before is None or isinstance(self.alpha, Real):
             self.training_alpha_ = training_alpha(self.alpha, start_head)
         training = Training(
             data, self._options(), self._new_head(), problem, engine, rng
         )
-        network = TrainedNetwork.from_layers(self.features_._layers, engine.xp)
+        network = TrainedNetwork.from_network(self.features_._network, engine.xp)
         if before is None:
             self.history_ = {}
             training.begin(network, features, 0, None)
@@ -483,8 +486,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         """Return ``features_`` with the layers of a trained network."""
         # A copy, so that a fit that fails later leaves the network of an earlier one.
         features = copy(self.features_)
-        dtype = self.features_._layers[0].anchors.dtype
-        features._layers = network.stored_layers(dtype)
+        dtype = self.features_._network.layers[0].anchors.dtype
+        features._network = network.stored(dtype)
         return features
 
     def _record(self, epoch):

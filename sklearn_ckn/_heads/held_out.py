@@ -8,7 +8,6 @@ from sklearn.model_selection import check_cv
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._heads.folds import complements, group_folds, held_out_folds
 from sklearn_ckn._heads.samples import Samples
-from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.sample_weight import check_groups
 
 
@@ -39,7 +38,8 @@ class HoldOut:
 
         Parameters
         ----------
-        images : array of shape (n, H, W, C)
+        images : Images
+            n of them.
         groups : array-like of shape (n,) or None
 
         Raises
@@ -48,7 +48,7 @@ class HoldOut:
             See ``check_groups``.
         """
         groups = check_groups(groups, len(images))
-        return cls(groups=groups, copies=first_copies(images))
+        return cls(groups=groups, copies=images.copies)
 
     @classmethod
     def of_rows(cls, X, y, cv, groups, *, classifier):
