@@ -11,10 +11,13 @@ KERNELS = ["_ext/dispatch.c", *sorted(glob("_ext/set_*.c"))]
 SOURCES = {"_callers": [], "_cpu": KERNELS, "_openmp": [], "_patches": []}
 HEADERS = sorted([*glob("_ext/*.h"), *glob("_ext/*.pxd")])
 
+# Products are added without being rounded first where the processor can: by default
+# GCC does so only in its own dialect of C, which a distribution's CFLAGS may change.
 # Nothing reads floating-point exceptions, errno of the C library or the sign of
 # zero, which otherwise keep comparisons and square roots out of vector loops.
 # Vectors wider than the baseline's are never passed between object files.
 VECTOR_ARGS = [
+    "-ffp-contract=fast",
     "-fno-math-errno",
     "-fno-signed-zeros",
     "-fno-trapping-math",

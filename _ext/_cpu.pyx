@@ -10,7 +10,6 @@ from libc.string cimport memset
 import numpy as np
 
 from layers cimport (
-    CKN_PRODUCT,
     ckn_available_set,
     ckn_correlation,
     ckn_functions,
@@ -55,11 +54,6 @@ def n_groups():
 def points_per_chunk():
     """Return how many points a thread finds the nearest anchors of in one go."""
     return POINTS_PER_CHUNK
-
-
-def product_code():
-    """Return the code of the kernel that is no kernel: the product itself."""
-    return CKN_PRODUCT
 
 
 def panel_width(instruction_set, dtype):
@@ -228,14 +222,13 @@ cdef class PackedLayers:
         unsigned char[:, ::1] scratch,         # (n_threads, encode_scratch)
         Py_ssize_t n_block,
         Py_ssize_t blocks_per_check,           # blocks between looks at signals
-        double[:, ::1] seconds,                # INOUT (n_threads, N_STAGES), or None
     ):
         """Encode blocks of images; each is the work of one thread from start to end."""
         cdef Py_ssize_t n_images = images.shape[0]
         cdef Py_ssize_t n_blocks = (n_images + n_block - 1) // n_block
         cdef Py_ssize_t first, last, block, start
         cdef int thread, n_threads = scratch.shape[0]
-        cdef bint timed = seconds is not None, keep = pooled is not None
+        cdef bint keep = pooled is not None
         for first in range(0, n_blocks, blocks_per_check):
             last = min(first + blocks_per_check, n_blocks)
             for block in prange(
@@ -251,7 +244,6 @@ cdef class PackedLayers:
                     &output[start, 0, 0, 0],
                     <void*> &pooled[start, 0, 0, 0] if keep else NULL,
                     &scratch[thread, 0],
-                    &seconds[thread, 0] if timed else NULL,
                 )
             PyErr_CheckSignals()
 

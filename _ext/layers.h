@@ -9,17 +9,6 @@
  * order of sklearn_ckn._kernels.KERNELS, or the product itself. */
 enum { CKN_EXP = 0, CKN_POLY = 1, CKN_ARCCOS1 = 2, CKN_PRODUCT = 3 };
 
-/* Parts of the work that a profile tells apart, as in sklearn_ckn._engine.cpu. */
-enum {
-    CKN_STAGE_NORMS,
-    CKN_STAGE_TRANSFORM,
-    CKN_STAGE_PRODUCTS,
-    CKN_STAGE_OUTPUT,
-    CKN_STAGE_POOLING,
-    CKN_STAGE_PROJECTION,
-    CKN_N_STAGES
-};
-
 /* Patches with a smaller norm count as zero. The caller scales every image to a
  * largest value between 1/2 and 1, so this is far below rounding, and the reciprocal
  * leaves room in a float for what it is multiplied with. The same number is in
@@ -28,24 +17,24 @@ enum {
 
 /* The inner products of the patches of a map with some filters. */
 typedef struct {
-    ptrdiff_t height, width, n_channels;          /* of the map */
+    ptrdiff_t height, width, n_channels; /* of the map */
     ptrdiff_t patch_size, pad_top, pad_left;
-    ptrdiff_t padded_height, padded_width;        /* of the map with its zeros */
-    ptrdiff_t response_height, response_width;    /* positions of the patches */
+    ptrdiff_t padded_height, padded_width;     /* of the map with its zeros */
+    ptrdiff_t response_height, response_width; /* positions of the patches */
     ptrdiff_t n_filters;
-    ptrdiff_t tile;                               /* 1, or Winograd's 2 or 4 */
-    const void *panels;                           /* real, packed filters */
-    const void *direct_panels;                    /* the same for tile 1, if tile > 1 */
+    ptrdiff_t tile;            /* 1, or Winograd's 2 or 4 */
+    const void *panels;        /* real, packed filters */
+    const void *direct_panels; /* the same for tile 1, if tile > 1 */
 } ckn_correlation;
 
 typedef struct {
-    ckn_correlation patches;          /* with the anchors minus their mean */
-    ckn_correlation slopes;           /* slopes in products, with flipped anchors */
-    const void *mean;                 /* real (patch_length,): mean of the anchors */
-    const void *projection;           /* packed panels, of doubles if wide */
-    const void *real_projection;      /* the same of reals, for gradients */
-    int wide;                         /* pool and project in double precision */
-    const double *taps;               /* (2 * radius + 1,) */
+    ckn_correlation patches;     /* with the anchors minus their mean */
+    ckn_correlation slopes;      /* slopes in products, with flipped anchors */
+    const void *mean;            /* real (patch_length,): mean of the anchors */
+    const void *projection;      /* packed panels, of doubles if wide */
+    const void *real_projection; /* the same of reals, for gradients */
+    int wide;                    /* pool and project in double precision */
+    const double *taps;          /* (2 * radius + 1,) */
     ptrdiff_t subsampling, radius, pooled_height, pooled_width;
     int kernel;
     double beta;
@@ -53,26 +42,24 @@ typedef struct {
 
 /* The functions of one instruction set for one real type. */
 typedef struct {
-    ptrdiff_t panel_width;            /* anchors side by side in a panel */
+    ptrdiff_t panel_width; /* anchors side by side in a panel */
 
-    /* filters (n_filters, depth) as panels, see products_template.h */
+    /* filters (n_filters, depth) as panels, see products-inl.h */
     void (*pack)(const void *filters, ptrdiff_t n_filters, ptrdiff_t depth,
                  ptrdiff_t panel, void *panels);
-    /* filters (n_filters, 3, 3, n_channels), see winograd_template.h */
+    /* filters (n_filters, 3, 3, n_channels), see winograd-inl.h */
     void (*pack_winograd)(const void *filters, ptrdiff_t n_filters,
                           ptrdiff_t n_channels, ptrdiff_t tile, ptrdiff_t panel,
                           void *panels);
     /* bytes of scratch that a thread needs for a block of images */
     size_t (*encode_scratch)(const ckn_layer *layers, ptrdiff_t n_layers,
                              ptrdiff_t n_images);
-    void (*encode)(const ckn_layer *layers, ptrdiff_t n_layers,
-                   const void *images, ptrdiff_t n_images, void *output,
-                   void *pooled, void *scratch, double *seconds);
+    void (*encode)(const ckn_layer *layers, ptrdiff_t n_layers, const void *images,
+                   ptrdiff_t n_images, void *output, void *pooled, void *scratch);
     size_t (*gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_images);
-    double (*gradients)(const ckn_layer *layer, const void *images,
-                        const void *pooled, const void *slopes, ptrdiff_t n_images,
-                        void *anchor_slopes, void *projection_slopes,
-                        void *image_slopes, void *scratch);
+    double (*gradients)(const ckn_layer *layer, const void *images, const void *pooled,
+                        const void *slopes, ptrdiff_t n_images, void *anchor_slopes,
+                        void *projection_slopes, void *image_slopes, void *scratch);
     size_t (*nearest_scratch)(ptrdiff_t n_points);
     void (*nearest)(const void *points, ptrdiff_t n_points, ptrdiff_t length,
                     const void *panels, ptrdiff_t n_anchors, ptrdiff_t *nearest,
@@ -81,7 +68,7 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    ckn_functions real[2];            /* of float and of double */
+    ckn_functions real[2]; /* of float and of double */
 } ckn_instruction_set;
 
 /* The sets beside the baseline, where compiler and architecture have them. */

@@ -1,9 +1,6 @@
 """layers.h: what the kernels are told, and their table."""
 
 cdef extern from "layers.h" nogil:
-    enum:
-        CKN_PRODUCT
-
     ctypedef struct ckn_correlation:
         Py_ssize_t height, width, n_channels
         Py_ssize_t patch_size, pad_top, pad_left
@@ -34,8 +31,7 @@ cdef extern from "layers.h" nogil:
         ) noexcept nogil
         size_t (*encode_scratch)(const ckn_layer*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*encode)(
-            const ckn_layer*, Py_ssize_t, const void*, Py_ssize_t, void*, void*, void*,
-            double*
+            const ckn_layer*, Py_ssize_t, const void*, Py_ssize_t, void*, void*, void*
         ) noexcept nogil
         size_t (*gradient_scratch)(const ckn_layer*, Py_ssize_t) noexcept nogil
         double (*gradients)(

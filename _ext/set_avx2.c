@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
@@ -16,24 +15,24 @@
 #pragma GCC target("avx2,fma")
 #endif
 
-#define SET avx2
-#define FLOAT_LANES 8
-#define DOUBLE_LANES 4
+#define CKN_SET avx2
+#define CKN_FLOAT_LANES 8
+#define CKN_DOUBLE_LANES 4
 /* 12 sums, 2 vectors of a panel, a number of a row: 15 of the 16 registers */
-#define TILE_ROWS 6
-#define TILE_VECTORS 2
+#define CKN_TILE_ROWS 6
+#define CKN_TILE_VECTORS 2
 
-#define VECTOR_MAX(a, b) CKN(avx_max)(a, b)
-#define VECTOR_MIN(a, b) CKN(avx_min)(a, b)
-#define VECTOR_SQRT(v) CKN(avx_sqrt)(v)
-#define ckn_avx_max_float(a, b) ((VECTOR)_mm256_max_ps((__m256)(a), (__m256)(b)))
-#define ckn_avx_max_double(a, b) ((VECTOR)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
-#define ckn_avx_min_float(a, b) ((VECTOR)_mm256_min_ps((__m256)(a), (__m256)(b)))
-#define ckn_avx_min_double(a, b) ((VECTOR)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
-#define ckn_avx_sqrt_float(v) ((VECTOR)_mm256_sqrt_ps((__m256)(v)))
-#define ckn_avx_sqrt_double(v) ((VECTOR)_mm256_sqrt_pd((__m256d)(v)))
+#define CKN_VECTOR_MAX(a, b) CKN(avx_max)(a, b)
+#define CKN_VECTOR_MIN(a, b) CKN(avx_min)(a, b)
+#define CKN_VECTOR_SQRT(v) CKN(avx_sqrt)(v)
+#define ckn_avx_max_float(a, b) ((CKN_VECTOR)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#define ckn_avx_max_double(a, b) ((CKN_VECTOR)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
+#define ckn_avx_min_float(a, b) ((CKN_VECTOR)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define ckn_avx_min_double(a, b) ((CKN_VECTOR)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
+#define ckn_avx_sqrt_float(v) ((CKN_VECTOR)_mm256_sqrt_ps((__m256)(v)))
+#define ckn_avx_sqrt_double(v) ((CKN_VECTOR)_mm256_sqrt_pd((__m256d)(v)))
 
-#include "instruction_set.h"
+#include "instruction_set-inl.h"
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -8,39 +8,42 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(                                                          \
+    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))),            \
+    apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
 #endif
 
-#define SET avx512
-#define FLOAT_LANES 16
-#define DOUBLE_LANES 8
+#define CKN_SET avx512
+#define CKN_FLOAT_LANES 16
+#define CKN_DOUBLE_LANES 8
 /* 24 sums, 4 vectors of a panel, numbers of the rows: 29 or more of the 32 registers */
-#define TILE_ROWS 6
-#define TILE_VECTORS 4
+#define CKN_TILE_ROWS 6
+#define CKN_TILE_VECTORS 4
 
-#define VECTOR_MAX(a, b) CKN(avx512_max)(a, b)
-#define VECTOR_MIN(a, b) CKN(avx512_min)(a, b)
-#define VECTOR_SQRT(v) CKN(avx512_sqrt)(v)
-#define ckn_avx512_max_float(a, b) ((VECTOR)_mm512_max_ps((__m512)(a), (__m512)(b)))
-#define ckn_avx512_max_double(a, b) ((VECTOR)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
-#define ckn_avx512_min_float(a, b) ((VECTOR)_mm512_min_ps((__m512)(a), (__m512)(b)))
-#define ckn_avx512_min_double(a, b) ((VECTOR)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
-#define ckn_avx512_sqrt_float(v) ((VECTOR)_mm512_sqrt_ps((__m512)(v)))
-#define ckn_avx512_sqrt_double(v) ((VECTOR)_mm512_sqrt_pd((__m512d)(v)))
+#define CKN_VECTOR_MAX(a, b) CKN(avx512_max)(a, b)
+#define CKN_VECTOR_MIN(a, b) CKN(avx512_min)(a, b)
+#define CKN_VECTOR_SQRT(v) CKN(avx512_sqrt)(v)
+#define ckn_avx512_max_float(a, b) ((CKN_VECTOR)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define ckn_avx512_max_double(a, b)                                                    \
+    ((CKN_VECTOR)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
+#define ckn_avx512_min_float(a, b) ((CKN_VECTOR)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define ckn_avx512_min_double(a, b)                                                    \
+    ((CKN_VECTOR)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
+#define ckn_avx512_sqrt_float(v) ((CKN_VECTOR)_mm512_sqrt_ps((__m512)(v)))
+#define ckn_avx512_sqrt_double(v) ((CKN_VECTOR)_mm512_sqrt_pd((__m512d)(v)))
 
 /* The first n lanes, by a mask. */
-#define VECTOR_STORE_FIRST(place, n, v) CKN(avx512_store)(place, n, v)
-#define ckn_avx512_store_float(place, n, v)                                           \
+#define CKN_VECTOR_STORE_FIRST(place, n, v) CKN(avx512_store)(place, n, v)
+#define ckn_avx512_store_float(place, n, v)                                            \
     _mm512_mask_storeu_ps(place, (__mmask16)((1u << (n)) - 1), (__m512)(v))
-#define ckn_avx512_store_double(place, n, v)                                          \
+#define ckn_avx512_store_double(place, n, v)                                           \
     _mm512_mask_storeu_pd(place, (__mmask8)((1u << (n)) - 1), (__m512d)(v))
 
-#include "instruction_set.h"
+#include "instruction_set-inl.h"
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -3,41 +3,41 @@
 
 #include "layers.h"
 
-#define SET baseline
+#define CKN_SET baseline
 #if !defined(__GNUC__) && !defined(CKN_SCALAR)
 #define CKN_SCALAR
 #endif
 
 #if defined(CKN_SCALAR)
-#define FLOAT_LANES 1
-#define DOUBLE_LANES 1
-#define TILE_ROWS 4
-#define TILE_VECTORS 4
+#define CKN_FLOAT_LANES 1
+#define CKN_DOUBLE_LANES 1
+#define CKN_TILE_ROWS 4
+#define CKN_TILE_VECTORS 4
 #else
-#define FLOAT_LANES 4
-#define DOUBLE_LANES 2
+#define CKN_FLOAT_LANES 4
+#define CKN_DOUBLE_LANES 2
 #if defined(__aarch64__)
 /* 32 registers: 24 sums, 4 vectors of a panel, numbers of the rows */
-#define TILE_ROWS 6
-#define TILE_VECTORS 4
+#define CKN_TILE_ROWS 6
+#define CKN_TILE_VECTORS 4
 #else
 /* 16 registers: 12 sums, 2 vectors of a panel, a number and a product */
-#define TILE_ROWS 6
-#define TILE_VECTORS 2
+#define CKN_TILE_ROWS 6
+#define CKN_TILE_VECTORS 2
 #endif
 #endif
 
 #if defined(__SSE2__) && !defined(CKN_SCALAR)
 #include <emmintrin.h>
-#define VECTOR_MAX(a, b) CKN(sse_max)(a, b)
-#define VECTOR_MIN(a, b) CKN(sse_min)(a, b)
-#define VECTOR_SQRT(v) CKN(sse_sqrt)(v)
-#define ckn_sse_max_float(a, b) ((VECTOR)_mm_max_ps((__m128)(a), (__m128)(b)))
-#define ckn_sse_max_double(a, b) ((VECTOR)_mm_max_pd((__m128d)(a), (__m128d)(b)))
-#define ckn_sse_min_float(a, b) ((VECTOR)_mm_min_ps((__m128)(a), (__m128)(b)))
-#define ckn_sse_min_double(a, b) ((VECTOR)_mm_min_pd((__m128d)(a), (__m128d)(b)))
-#define ckn_sse_sqrt_float(v) ((VECTOR)_mm_sqrt_ps((__m128)(v)))
-#define ckn_sse_sqrt_double(v) ((VECTOR)_mm_sqrt_pd((__m128d)(v)))
+#define CKN_VECTOR_MAX(a, b) CKN(sse_max)(a, b)
+#define CKN_VECTOR_MIN(a, b) CKN(sse_min)(a, b)
+#define CKN_VECTOR_SQRT(v) CKN(sse_sqrt)(v)
+#define ckn_sse_max_float(a, b) ((CKN_VECTOR)_mm_max_ps((__m128)(a), (__m128)(b)))
+#define ckn_sse_max_double(a, b) ((CKN_VECTOR)_mm_max_pd((__m128d)(a), (__m128d)(b)))
+#define ckn_sse_min_float(a, b) ((CKN_VECTOR)_mm_min_ps((__m128)(a), (__m128)(b)))
+#define ckn_sse_min_double(a, b) ((CKN_VECTOR)_mm_min_pd((__m128d)(a), (__m128d)(b)))
+#define ckn_sse_sqrt_float(v) ((CKN_VECTOR)_mm_sqrt_ps((__m128)(v)))
+#define ckn_sse_sqrt_double(v) ((CKN_VECTOR)_mm_sqrt_pd((__m128d)(v)))
 #endif
 
-#include "instruction_set.h"
+#include "instruction_set-inl.h"

@@ -1,46 +1,42 @@
-"""What encoding costs by stage, threads, image size and memory."""
+"""What encoding costs by layer, threads, image size and memory."""
 
 import ctypes
 import resource
-import statistics
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from _encode_networks import NETWORKS
+from _encode_networks import NETWORKS, prepare
 from _timing import alternate, in_process, peak_memory
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._network.network import Network
 
 
-def profile_table(options):
-    """Print the time of each stage, summed over threads."""
-    print("Time of each stage, of all threads together")
-    if not hasattr(CPUEngine, "profile"):
-        print("   this engine has no profile")
-        return
-    print("network | stage           | us/image | share %")
+def layer_table(options):
+    """Print the time of each layer: of a network up to it, less that of one before."""
+    print("Time of each layer; multiply-adds as the direct algorithm counts them")
+    print("network | layer | us/image | share % | 10^9 multiply-adds/s")
     for name in options.networks:
         network, engine = NETWORKS[name], CPUEngine()
         layers, images = network.layers(), network.images()
-        engine.profile(images, layers)
-        profiles = [engine.profile(images, layers) for _ in range(options.repeats)]
-        encoding = alternate(
-            {"encode": lambda e=engine, i=images, x=layers: e.encode(i, x)},
-            options.repeats,
-        )["encode"]
-        stages = {
-            stage: statistics.median(profile[stage] for profile in profiles)
-            for stage in profiles[0]
+        learned = Network(tuple(layers), network.image_shape)
+        functions = {
+            n: partial(engine.encode, images, prepare(engine, layers[:n], images))
+            for n in range(1, len(layers) + 1)
         }
-        total = sum(stages.values())
-        stages["all stages"] = total
-        stages[f"encode x {options.threads}"] = options.threads * encoding
-        for stage, seconds in stages.items():
+        alternate(functions, 1)
+        seconds = {0: 0.0, **alternate(functions, options.repeats)}
+        work = [learned.first(n).multiply_adds for n in seconds]
+        for n in functions:
+            own = (seconds[n] - seconds[n - 1]) / len(images)
+            rate = (work[n] - work[n - 1]) / own
             print(
-                f"{name:7} | {stage:15} | {1e6 * seconds / len(images):8.2f} | "
-                f"{100 * seconds / total:7.1f}",
+                f"{name:7} | {n:5} | {1e6 * own:8.2f} | "
+                f"{100 * own * len(images) / seconds[len(layers)]:7.1f} | "
+                f"{rate / 1e9:8.1f}",
                 flush=True,
             )
 
@@ -55,9 +51,11 @@ def scaling_table(options):
         network, engine = NETWORKS[name], CPUEngine()
         layers, images = network.layers(), network.images()
 
-        def encode(n_threads, engine=engine, images=images, layers=layers):
+        prepared = prepare(engine, layers, images)
+
+        def encode(n_threads, engine=engine, images=images, prepared=prepared):
             with controller.limit(limits=n_threads, user_api="openmp"):
-                engine.encode(images, layers)
+                engine.encode(images, prepared)
 
         functions = {
             n_threads: lambda encode=encode, n_threads=n_threads: encode(n_threads)
@@ -79,7 +77,8 @@ def size_table(options):
     functions = {}
     for side, n in n_images.items():
         images = network.images(n, side)
-        functions[side] = lambda images=images: engine.encode(images, layers)
+        prepared = prepare(engine, layers, images)
+        functions[side] = partial(engine.encode, images, prepared)
     alternate(functions, 1)
     seconds = alternate(functions, options.repeats)
     for side, value in seconds.items():
@@ -120,7 +119,7 @@ class PrepareEncoding:
         # What is loaded with the first call does not count: it uses a tiny image.
         tiny = network.images(1, 4)
         if self.kind == "ours":
-            CPUEngine().encode(tiny, layers)
+            Encoding(tiny, layers)()
             encode = Encoding(images, layers)
         else:
             import torch
@@ -141,7 +140,9 @@ class Encoding:
 
     def __call__(self):
         """Return the maps."""
-        return CPUEngine().encode(self.images, self.layers)
+        engine = CPUEngine()
+        prepared = prepare(engine, self.layers, self.images)
+        return engine.encode(self.images, prepared)
 
 
 def output_size(encode, _):

@@ -9,7 +9,7 @@ process. Sections:
 
 - main: time per image, the peers' over ours, and the direct algorithm's operations per
   second in percent of the best float32 matrix product's
-- profile: time of each stage
+- layers: time of each layer
 - scaling: from one thread to all
 - size: network a on larger images
 - memory: beyond the output, in fresh processes
@@ -26,7 +26,7 @@ from pathlib import Path
 
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
 # Memory is first: a process starts with the peak of the one that starts it.
-SECTIONS = ("memory", "main", "profile", "scaling", "size", "history")
+SECTIONS = ("memory", "main", "layers", "scaling", "size", "history")
 
 
 def parse_arguments():
@@ -124,14 +124,14 @@ def run_sections(arguments):
     """Import and run the sections on the threads asked for."""
     import torch
     from _correlations import history_table
-    from _encode_costs import memory_table, profile_table, scaling_table, size_table
+    from _encode_costs import layer_table, memory_table, scaling_table, size_table
     from _encode_speed import main_table
     from threadpoolctl import threadpool_limits
 
     tables = {
         "memory": memory_table,
         "main": main_table,
-        "profile": profile_table,
+        "layers": layer_table,
         "scaling": scaling_table,
         "size": size_table,
         "history": history_table,

@@ -1,6 +1,7 @@
 """Every instruction set of the machine: accuracy, algorithms, blocks."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -196,6 +197,21 @@ def test_the_environment_chooses_the_set():
 def test_unknown_sets_are_refused():
     with pytest.raises(ValueError, match="no instruction set 'sse9'"):
         _cpu.panel_width("sse9", np.float32)
+
+
+@pytest.mark.parametrize("name", _cpu.instruction_sets())
+@pytest.mark.parametrize(("dtype", "bits"), [("f4", 13), ("f8", 27)])
+def test_products_are_added_without_rounding(name, dtype, bits):
+    # (1 + e)^2 - (1 + 2 e) is e^2, which is lost if the square is rounded first.
+    e = 2.0**-bits
+    points = np.array([[-1 - 2 * e, 1 + e]], dtype)
+    anchors = np.array([[1, 1 + e]], dtype)
+    _, similarity = CPUEngine(name).nearest_anchors(points, anchors)
+    if name == "baseline" and platform.machine().lower() in ("x86_64", "amd64"):
+        # SSE2 has no such instruction, but a build with -march=native may use one.
+        assert similarity[0] in (0, e**2)
+    else:
+        assert similarity[0] == e**2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process")

@@ -170,7 +170,6 @@ class CPUEngine(Engine):
                 _scratch.take(n_workers, packed.encode_scratch(n_block)),
                 n_block,
                 max(n_workers, WORK_PER_CHECK // (n_block * work)),
-                None,
             )
 
     def encode_backward(self, tape, prepared, gradient, *, to_images=False):

@@ -1,5 +1,5 @@
 /* What the kernel function needs to know of every patch of padded maps: see
- * kernel_functions_template.h. Sums of squares are in double precision, since they can
+ * kernel_functions-inl.h. Sums of squares are in double precision, since they can
  * be tiny; the products with the anchors' mean, the large common part of all products,
  * are in double precision or in short sums.
  *
@@ -7,119 +7,126 @@
  * vector of positions at a time; of many channels, the product is taken patch by patch,
  * a vector of channels at a time. */
 
-#define FEW_CHANNELS 8
+#define CKN_FEW_CHANNELS 8
 
 /* Positions of a row that the mean slides over at a time. */
-#define SLIDE (4 * WIDE_LANES)
+#define CKN_SLIDE_POSITIONS (4 * CKN_WIDE_LANES)
 
 /* The patches' numbers of one block of maps, and what they are computed in. */
 typedef struct {
-    REAL *scale, *shift, *norm, *inverse_norm; /* (n_images * positions,) */
-    double *planes;                            /* (n_channels, padded map), if few */
-    double *squares;                           /* (padded map,) of pixels */
-    double *rows;                              /* three rows of a padded map */
-} CKN(positions);
+    CKN_REAL *scale, *shift, *norm, *inverse_norm; /* (n_images * positions,) */
+    double *planes;  /* (n_channels, padded map), if few */
+    double *squares; /* (padded map,) of pixels */
+    double *rows;    /* three rows of a padded map */
+} CKN_POSITIONS;
 
 /* A row may be read up to a vector beyond its end. */
-INLINE ptrdiff_t CKN(row_room)(const ckn_correlation *c) {
-    return c->padded_width + SLIDE;
+CKN_INLINE ptrdiff_t CKN(row_room)(const ckn_correlation *c) {
+    return c->padded_width + CKN_SLIDE_POSITIONS;
 }
 
-static CKN(positions) CKN(take_positions)(const ckn_correlation *c, ptrdiff_t n_images,
-                                          ckn_arena *arena) {
+static CKN_POSITIONS CKN(take_positions)(const ckn_correlation *c, ptrdiff_t n_images,
+                                         ckn_arena *arena) {
     const ptrdiff_t n = n_images * c->response_height * c->response_width;
     const ptrdiff_t n_pixels = c->padded_height * c->padded_width;
-    CKN(positions) positions;
-    positions.scale = ckn_take(arena, n, sizeof(REAL));
-    positions.shift = ckn_take(arena, n, sizeof(REAL));
-    positions.norm = ckn_take(arena, n, sizeof(REAL));
-    positions.inverse_norm = ckn_take(arena, n, sizeof(REAL));
-    positions.planes = ckn_take(
-        arena, c->n_channels < FEW_CHANNELS ? c->n_channels * n_pixels + SLIDE : 0,
-        sizeof(double));
+    CKN_POSITIONS positions;
+    positions.scale = ckn_take(arena, n, sizeof(CKN_REAL));
+    positions.shift = ckn_take(arena, n, sizeof(CKN_REAL));
+    positions.norm = ckn_take(arena, n, sizeof(CKN_REAL));
+    positions.inverse_norm = ckn_take(arena, n, sizeof(CKN_REAL));
+    positions.planes = ckn_take(arena,
+                                c->n_channels < CKN_FEW_CHANNELS
+                                    ? c->n_channels * n_pixels + CKN_SLIDE_POSITIONS
+                                    : 0,
+                                sizeof(double));
     positions.squares = ckn_take(arena, n_pixels, sizeof(double));
     positions.rows = ckn_take(arena, 3 * CKN(row_room)(c), sizeof(double));
     return positions;
 }
 
 /* The sum of the lanes, halves added to halves. */
-INLINE double CKN(sum_wide)(WIDE v) {
-    double sums[WIDE_LANES];
-    *(WIDE *)sums = v;
-    UNROLL
-    for (int n = WIDE_LANES / 2; n > 0; n /= 2)
+CKN_INLINE double CKN(sum_wide_lanes)(CKN_WIDE_VECTOR v) {
+    double sums[CKN_WIDE_LANES];
+    *(CKN_WIDE_VECTOR *)sums = v;
+    CKN_UNROLL
+    for (int n = CKN_WIDE_LANES / 2; n > 0; n /= 2)
         for (int j = 0; j < n; j++)
             sums[j] += sums[j + n];
     return sums[0];
 }
 
-/* The product of a patch with one filter, in vectors: about TERMS products a lane, so
- * that the length of the patch adds no error, and then in double precision. */
-#define TERMS 16
+/* The product of a patch with one filter, in vectors: about CKN_PRODUCT_TERMS products
+ * a lane, so that the length of the patch adds no error, and then in double
+ * precision. */
+#define CKN_PRODUCT_TERMS 16
 
-INLINE double CKN(long_product)(const REAL *patch, const REAL *filter, ptrdiff_t n_runs,
-                                ptrdiff_t stride, ptrdiff_t length) {
-    VECTOR sums[4];
+CKN_INLINE double CKN(long_product)(const CKN_REAL *patch, const CKN_REAL *filter,
+                                    ptrdiff_t n_runs, ptrdiff_t stride,
+                                    ptrdiff_t length) {
+    CKN_VECTOR sums[4];
     double total = 0;
     int n_terms = 0;
     for (int i = 0; i < 4; i++)
         sums[i] = CKN(splat)(0);
     for (ptrdiff_t run = 0; run < n_runs; run++) {
         ptrdiff_t k = 0;
-        for (; k + 4 * LANES <= length; k += 4 * LANES) {
-            UNROLL
+        for (; k + 4 * CKN_LANES <= length; k += 4 * CKN_LANES) {
+            CKN_UNROLL
             for (int i = 0; i < 4; i++)
-                sums[i] += CKN(load)(patch + k + i * LANES) *
-                           CKN(load)(filter + k + i * LANES);
-            if (++n_terms >= TERMS) {
-                total += CKN(sum)((sums[0] + sums[1]) + (sums[2] + sums[3]));
+                sums[i] += CKN(load_vector)(patch + k + i * CKN_LANES) *
+                           CKN(load_vector)(filter + k + i * CKN_LANES);
+            if (++n_terms >= CKN_PRODUCT_TERMS) {
+                total += CKN(sum_lanes)((sums[0] + sums[1]) + (sums[2] + sums[3]));
                 for (int i = 0; i < 4; i++)
                     sums[i] = CKN(splat)(0);
                 n_terms = 0;
             }
         }
-        for (; k + LANES <= length; k += LANES, n_terms++)
-            sums[0] += CKN(load)(patch + k) * CKN(load)(filter + k);
+        for (; k + CKN_LANES <= length; k += CKN_LANES, n_terms++)
+            sums[0] += CKN(load_vector)(patch + k) * CKN(load_vector)(filter + k);
         for (; k < length; k++)
             total += (double)patch[k] * filter[k];
         patch += stride;
         filter += length;
     }
-    return total + CKN(sum)((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    return total + CKN(sum_lanes)((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 /* products (width,) <- the products of a row of patches with the mean, from planes */
-static NO_INLINE void CKN(slide)(const ckn_correlation *c, const double *planes,
-                                 const REAL *mean, ptrdiff_t y, double *products) {
+static CKN_NO_INLINE void CKN(slide_mean)(const ckn_correlation *c,
+                                          const double *planes, const CKN_REAL *mean,
+                                          ptrdiff_t y, double *products) {
     const ptrdiff_t k = c->patch_size, n_channels = c->n_channels;
     const ptrdiff_t n_pixels = c->padded_height * c->padded_width;
-    for (ptrdiff_t x = 0; x < c->response_width; x += SLIDE) {
-        WIDE sums[4];
+    for (ptrdiff_t x = 0; x < c->response_width; x += CKN_SLIDE_POSITIONS) {
+        CKN_WIDE_VECTOR sums[4];
         for (int i = 0; i < 4; i++)
-            sums[i] = (WIDE){0};
-        const REAL *tap = mean;
+            sums[i] = (CKN_WIDE_VECTOR){0};
+        const CKN_REAL *tap = mean;
         for (ptrdiff_t row = y; row < y + k; row++)
             for (ptrdiff_t column = x; column < x + k; column++)
                 for (ptrdiff_t channel = 0; channel < n_channels; channel++, tap++) {
-                    const double *values = planes + channel * n_pixels +
-                                           row * c->padded_width + column;
+                    const double *values =
+                        planes + channel * n_pixels + row * c->padded_width + column;
                     const double weight = *tap;
-                    UNROLL
+                    CKN_UNROLL
                     for (int i = 0; i < 4; i++)
-                        sums[i] += weight * *(const WIDE *)(values + i * WIDE_LANES);
+                        sums[i] +=
+                            weight *
+                            *(const CKN_WIDE_VECTOR *)(values + i * CKN_WIDE_LANES);
                 }
         for (int i = 0; i < 4; i++)
-            *(WIDE *)(products + x + i * WIDE_LANES) = sums[i];
+            *(CKN_WIDE_VECTOR *)(products + x + i * CKN_WIDE_LANES) = sums[i];
     }
 }
 
 /* The squared norms of the pixels of a map, and its planes if it has few channels. */
-static void CKN(prepare_pixels)(const ckn_correlation *c, const REAL *map,
-                                const CKN(positions) *p) {
+static void CKN(prepare_pixels)(const ckn_correlation *c, const CKN_REAL *map,
+                                const CKN_POSITIONS *p) {
     const ptrdiff_t n_pixels = c->padded_height * c->padded_width;
     const ptrdiff_t n_channels = c->n_channels;
     double *CKN_RESTRICT squares = p->squares;
-    if (n_channels < FEW_CHANNELS) {
+    if (n_channels < CKN_FEW_CHANNELS) {
         memset(squares, 0, (size_t)n_pixels * sizeof(double));
         for (ptrdiff_t channel = 0; channel < n_channels; channel++) {
             double *CKN_RESTRICT plane = p->planes + channel * n_pixels;
@@ -131,23 +138,23 @@ static void CKN(prepare_pixels)(const ckn_correlation *c, const REAL *map,
         return;
     }
     for (ptrdiff_t i = 0; i < n_pixels; i++) {
-        const REAL *pixel = map + i * n_channels;
+        const CKN_REAL *pixel = map + i * n_channels;
         double rest = 0;
-        WIDE total = {0};
+        CKN_WIDE_VECTOR total = {0};
         ptrdiff_t channel = 0;
-        for (; channel + WIDE_LANES <= n_channels; channel += WIDE_LANES) {
-            WIDE value = CKN(load_wide)(pixel + channel);
+        for (; channel + CKN_WIDE_LANES <= n_channels; channel += CKN_WIDE_LANES) {
+            CKN_WIDE_VECTOR value = CKN(load_wide)(pixel + channel);
             total += value * value;
         }
         for (; channel < n_channels; channel++)
             rest += (double)pixel[channel] * pixel[channel];
-        squares[i] = CKN(sum_wide)(total) + rest;
+        squares[i] = CKN(sum_wide_lanes)(total) + rest;
     }
 }
 
 /* The numbers of row y of positions of one map, from `at` on. */
-static void CKN(position_row)(const ckn_layer *layer, const REAL *map, ptrdiff_t y,
-                              const CKN(positions) *p, ptrdiff_t at) {
+static void CKN(position_row)(const ckn_layer *layer, const CKN_REAL *map, ptrdiff_t y,
+                              const CKN_POSITIONS *p, ptrdiff_t at) {
     const ckn_correlation *c = &layer->patches;
     const ptrdiff_t k = c->patch_size, width = c->response_width;
     const ptrdiff_t padded_width = c->padded_width;
@@ -155,7 +162,8 @@ static void CKN(position_row)(const ckn_layer *layer, const REAL *map, ptrdiff_t
     double *CKN_RESTRICT windows = columns + CKN(row_room)(c);
     double *CKN_RESTRICT products = windows + CKN(row_room)(c);
 
-    memcpy(columns, p->squares + y * padded_width, (size_t)padded_width * sizeof(double));
+    memcpy(columns, p->squares + y * padded_width,
+           (size_t)padded_width * sizeof(double));
     for (ptrdiff_t row = y + 1; row < y + k; row++) {
         const double *CKN_RESTRICT squares = p->squares + row * padded_width;
         for (ptrdiff_t x = 0; x < padded_width; x++)
@@ -165,8 +173,8 @@ static void CKN(position_row)(const ckn_layer *layer, const REAL *map, ptrdiff_t
     for (ptrdiff_t column = 1; column < k; column++)
         for (ptrdiff_t x = 0; x < width; x++)
             windows[x] += columns[column + x];
-    if (c->n_channels < FEW_CHANNELS) {
-        CKN(slide)(c, p->planes, layer->mean, y, products);
+    if (c->n_channels < CKN_FEW_CHANNELS) {
+        CKN(slide_mean)(c, p->planes, layer->mean, y, products);
     } else {
         const ptrdiff_t stride = padded_width * c->n_channels;
         for (ptrdiff_t x = 0; x < width; x++)
@@ -180,26 +188,26 @@ static void CKN(position_row)(const ckn_layer *layer, const REAL *map, ptrdiff_t
     const double less = is_exp ? 1 : 0;
     /* with a huge beta, a little more: the scale must not leave the range of float */
     const double smallest = factor < 1e7 ? CKN_SMALLEST_NORM : 1e-37 * factor;
-    REAL *CKN_RESTRICT scale = p->scale + at, *CKN_RESTRICT shift = p->shift + at;
-    REAL *CKN_RESTRICT norms = p->norm + at;
-    REAL *CKN_RESTRICT inverse_norms = p->inverse_norm + at;
+    CKN_REAL *CKN_RESTRICT scale = p->scale + at, *CKN_RESTRICT shift = p->shift + at;
+    CKN_REAL *CKN_RESTRICT norms = p->norm + at;
+    CKN_REAL *CKN_RESTRICT inverse_norms = p->inverse_norm + at;
     for (ptrdiff_t x = 0; x < width; x++) {
         double norm = sqrt(windows[x]);
         double inverse = norm > smallest ? 1 / norm : 0;
         double cosine = products[x] * inverse;
-        norms[x] = (REAL)(norm > smallest ? norm : 0);
-        inverse_norms[x] = (REAL)inverse;
-        scale[x] = (REAL)(inverse * factor);
-        shift[x] = (REAL)(norm > smallest ? factor * (cosine - less) : 0);
+        norms[x] = (CKN_REAL)(norm > smallest ? norm : 0);
+        inverse_norms[x] = (CKN_REAL)inverse;
+        scale[x] = (CKN_REAL)(inverse * factor);
+        shift[x] = (CKN_REAL)(norm > smallest ? factor * (cosine - less) : 0);
     }
 }
 
-static void CKN(compute_positions)(const ckn_layer *layer, const REAL *maps,
-                                   ptrdiff_t n_images, const CKN(positions) *p) {
+static void CKN(compute_positions)(const ckn_layer *layer, const CKN_REAL *maps,
+                                   ptrdiff_t n_images, const CKN_POSITIONS *p) {
     const ckn_correlation *c = &layer->patches;
     const ptrdiff_t map_length = c->padded_height * c->padded_width * c->n_channels;
     for (ptrdiff_t image = 0; image < n_images; image++) {
-        const REAL *map = maps + image * map_length;
+        const CKN_REAL *map = maps + image * map_length;
         CKN(prepare_pixels)(c, map, p);
         for (ptrdiff_t y = 0; y < c->response_height; y++)
             CKN(position_row)(layer, map, y, p,
@@ -207,6 +215,6 @@ static void CKN(compute_positions)(const ckn_layer *layer, const REAL *maps,
     }
 }
 
-#undef FEW_CHANNELS
-#undef TERMS
-#undef SLIDE
+#undef CKN_FEW_CHANNELS
+#undef CKN_PRODUCT_TERMS
+#undef CKN_SLIDE_POSITIONS

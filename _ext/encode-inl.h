@@ -2,32 +2,32 @@
 
 /* What the layers of a block compute in, shared by all of them but for the maps. */
 typedef struct {
-    REAL **maps;                      /* of each layer its padded input */
-    CKN(positions) positions;
-    CKN(strip) strip;
-    REAL *responses;                  /* (strip positions, PANEL) */
-    void *pooled;                     /* (n_images, pooled positions, pooled stride) */
-    const void **pooled_rows;         /* (n_images * pooled positions,) */
-    REAL **destinations;              /* the same: where projected rows go */
-} CKN(encoder);
+    CKN_REAL **maps; /* of each layer its padded input */
+    CKN_POSITIONS positions;
+    CKN_STRIP strip;
+    CKN_REAL *responses;      /* (strip positions, CKN_PANEL) */
+    void *pooled;             /* (n_images, pooled positions, pooled stride) */
+    const void **pooled_rows; /* (n_images * pooled positions,) */
+    CKN_REAL **destinations;  /* the same: where projected rows go */
+} CKN_ENCODER;
 
 /* Pooled rows are as long as whole panels. */
-INLINE ptrdiff_t CKN(pooled_stride)(const ckn_layer *layer) {
-    return CKN(n_panels)(layer->patches.n_filters) * PANEL;
+CKN_INLINE ptrdiff_t CKN(pooled_stride)(const ckn_layer *layer) {
+    return CKN(n_panels)(layer->patches.n_filters) * CKN_PANEL;
 }
 
-INLINE ptrdiff_t CKN(n_pooled)(const ckn_layer *layer, ptrdiff_t n_images) {
+CKN_INLINE ptrdiff_t CKN(n_pooled)(const ckn_layer *layer, ptrdiff_t n_images) {
     return n_images * layer->pooled_height * layer->pooled_width;
 }
 
 /* Layers follow each other, so all but their maps lie in the same place. */
-static CKN(encoder) CKN(take_encoder)(const ckn_layer *layers, ptrdiff_t n_layers,
-                                      ptrdiff_t layer, ptrdiff_t n_images,
-                                      ckn_arena *arena) {
-    CKN(encoder) encoder;
-    encoder.maps = ckn_take(arena, n_layers, sizeof(REAL *));
+static CKN_ENCODER CKN(take_encoder)(const ckn_layer *layers, ptrdiff_t n_layers,
+                                     ptrdiff_t layer, ptrdiff_t n_images,
+                                     ckn_arena *arena) {
+    CKN_ENCODER encoder;
+    encoder.maps = ckn_take(arena, n_layers, sizeof(CKN_REAL *));
     for (ptrdiff_t i = 0; i < n_layers; i++) {
-        REAL *maps = CKN(take_maps)(&layers[i].patches, n_images, arena);
+        CKN_REAL *maps = CKN(take_maps)(&layers[i].patches, n_images, arena);
         if (encoder.maps)
             encoder.maps[i] = maps;
     }
@@ -35,12 +35,13 @@ static CKN(encoder) CKN(take_encoder)(const ckn_layer *layers, ptrdiff_t n_layer
     const ptrdiff_t n_pooled = CKN(n_pooled)(current, n_images);
     encoder.positions = CKN(take_positions)(&current->patches, n_images, arena);
     encoder.strip = CKN(take_strip)(&current->patches, n_images, arena);
-    encoder.responses = ckn_take(
-        arena, CKN(strip_positions)(&current->patches, n_images) * PANEL, sizeof(REAL));
+    encoder.responses =
+        ckn_take(arena, CKN(strip_positions)(&current->patches, n_images) * CKN_PANEL,
+                 sizeof(CKN_REAL));
     encoder.pooled = ckn_take(arena, n_pooled * CKN(pooled_stride)(current),
                               CKN(pooled_size)(current));
     encoder.pooled_rows = ckn_take(arena, n_pooled, sizeof(void *));
-    encoder.destinations = ckn_take(arena, n_pooled, sizeof(REAL *));
+    encoder.destinations = ckn_take(arena, n_pooled, sizeof(CKN_REAL *));
     return encoder;
 }
 
@@ -56,81 +57,75 @@ static size_t CKN(encode_scratch)(const ckn_layer *layers, ptrdiff_t n_layers,
 }
 
 /* Respond to all patches and pool, into encoder->pooled. */
-static void CKN(pool_responses)(const ckn_layer *layer, const REAL *maps,
-                                ptrdiff_t n_images, const CKN(encoder) *encoder,
-                                double *seconds) {
+static void CKN(pool_responses)(const ckn_layer *layer, const CKN_REAL *maps,
+                                ptrdiff_t n_images, const CKN_ENCODER *encoder) {
     const ckn_correlation *patches = &layer->patches;
     const ptrdiff_t height = patches->response_height, width = patches->response_width;
     const ptrdiff_t stride = CKN(pooled_stride)(layer);
     const ptrdiff_t per_image = CKN(n_pooled)(layer, 1) * stride;
-    const CKN(positions) *p = &encoder->positions;
-    CKN(strip) strip = encoder->strip;
-    double clock = ckn_start(seconds);
+    const CKN_POSITIONS *p = &encoder->positions;
+    CKN_STRIP strip = encoder->strip;
 
     CKN(compute_positions)(layer, maps, n_images, p);
-    memset(encoder->pooled, 0, (size_t)(n_images * per_image) * CKN(pooled_size)(layer));
-    clock = ckn_stop(seconds, CKN_STAGE_NORMS, clock);
+    memset(encoder->pooled, 0,
+           (size_t)(n_images * per_image) * CKN(pooled_size)(layer));
     for (ptrdiff_t i = 0; i < CKN(n_strips)(patches, n_images); i++) {
-        clock = ckn_start(seconds);
         CKN(prepare_strip)(patches, maps, p->norm, n_images, i, &strip);
-        ckn_stop(seconds, CKN_STAGE_TRANSFORM, clock);
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(patches->n_filters); panel++) {
             CKN(respond_strip)(patches, &strip, panel, p->scale, p->shift, p->norm,
-                               layer->kernel, encoder->responses, seconds);
-            clock = ckn_start(seconds);
+                               layer->kernel, encoder->responses);
             for (ptrdiff_t row = 0; row < strip.n_rows; row++) {
                 ptrdiff_t image = (strip.first_row + row) / height;
-                CKN(pool_row)(layer, encoder->responses + row * width * PANEL,
+                CKN(pool_row)(layer, encoder->responses + row * width * CKN_PANEL,
                               (strip.first_row + row) % height,
                               CKN(pooled_at)(layer, encoder->pooled,
-                                             image * per_image + panel * PANEL),
+                                             image * per_image + panel * CKN_PANEL),
                               stride);
             }
-            ckn_stop(seconds, CKN_STAGE_POOLING, clock);
         }
     }
 }
 
-#if REAL_IS_DOUBLE
-#define MULTIPLY_WIDE_ROWS ckn_multiply_rows_double
+#if CKN_REAL_IS_DOUBLE
+#define CKN_MULTIPLY_WIDE_ROWS ckn_multiply_rows_double
 #else
-#define MULTIPLY_WIDE_ROWS ckn_multiply_rows_to_float
+#define CKN_MULTIPLY_WIDE_ROWS ckn_multiply_rows_to_float
 #endif
 
 /* destinations (n_rows,) of n_anchors reals <- rows (n_anchors,) times panels of a
  * square matrix */
-static void CKN(multiply_square)(const REAL *const *rows, ptrdiff_t n_rows,
-                                 ptrdiff_t n_anchors, const REAL *panels,
-                                 REAL *const *destinations) {
-    const CKN(runs) runs = {1, 0, n_anchors};
-    for (ptrdiff_t first = 0; first < n_anchors; first += PANEL)
+static void CKN(multiply_square)(const CKN_REAL *const *rows, ptrdiff_t n_rows,
+                                 ptrdiff_t n_anchors, const CKN_REAL *panels,
+                                 CKN_REAL *const *destinations) {
+    const ckn_runs runs = {1, 0, n_anchors};
+    for (ptrdiff_t first = 0; first < n_anchors; first += CKN_PANEL)
         CKN(multiply_rows)(rows, n_rows, &runs, panels + first * n_anchors, first,
                            n_anchors, destinations);
 }
 
 /* the same with the projection, of rows of doubles if the layer is wide */
-static void CKN(project)(const ckn_layer *layer, const void *const *rows,
-                         REAL *const *destinations, ptrdiff_t n_rows) {
+static void CKN(project_pooled)(const ckn_layer *layer, const void *const *rows,
+                                CKN_REAL *const *destinations, ptrdiff_t n_rows) {
     const ptrdiff_t p = layer->patches.n_filters;
     if (!layer->wide) {
-        CKN(multiply_square)((const REAL *const *)rows, n_rows, p, layer->projection,
-                             destinations);
+        CKN(multiply_square)((const CKN_REAL *const *)rows, n_rows, p,
+                             layer->projection, destinations);
         return;
     }
-    const ckn_runs_double runs = {1, 0, p};
-    for (ptrdiff_t first = 0; first < p; first += DOUBLE_PANEL)
-        MULTIPLY_WIDE_ROWS((const double *const *)rows, n_rows, &runs,
-                           (const double *)layer->projection + first * p, first, p,
-                           destinations);
+    const ckn_runs runs = {1, 0, p};
+    for (ptrdiff_t first = 0; first < p; first += CKN_DOUBLE_PANEL)
+        CKN_MULTIPLY_WIDE_ROWS((const double *const *)rows, n_rows, &runs,
+                               (const double *)layer->projection + first * p, first, p,
+                               destinations);
 }
 
-#undef MULTIPLY_WIDE_ROWS
+#undef CKN_MULTIPLY_WIDE_ROWS
 
 /* Where the maps that come out of a layer go: the next layer's padded input, or the
  * output of the network. */
 static void CKN(find_destinations)(const ckn_layer *layer, const ckn_layer *next,
-                                   REAL *maps, ptrdiff_t n_images,
-                                   REAL **destinations) {
+                                   CKN_REAL *maps, ptrdiff_t n_images,
+                                   CKN_REAL **destinations) {
     const ptrdiff_t height = layer->pooled_height, width = layer->pooled_width;
     const ptrdiff_t p = layer->patches.n_filters;
     ptrdiff_t i = 0;
@@ -140,8 +135,10 @@ static void CKN(find_destinations)(const ckn_layer *layer, const ckn_layer *next
                 if (next) {
                     const ckn_correlation *c = &next->patches;
                     destinations[i] =
-                        maps + ((image * c->padded_height + y + c->pad_top) *
-                                    c->padded_width + x + c->pad_left) * p;
+                        maps +
+                        ((image * c->padded_height + y + c->pad_top) * c->padded_width +
+                         x + c->pad_left) *
+                            p;
                 } else {
                     destinations[i] = maps + i * p;
                 }
@@ -150,42 +147,39 @@ static void CKN(find_destinations)(const ckn_layer *layer, const ckn_layer *next
 
 /* kept (n_pooled, n_anchors) <- pooled rows */
 static void CKN(keep_pooled)(const ckn_layer *layer, const void *const *rows,
-                             ptrdiff_t n_pooled, REAL *kept) {
+                             ptrdiff_t n_pooled, CKN_REAL *kept) {
     const ptrdiff_t p = layer->patches.n_filters;
     for (ptrdiff_t row = 0; row < n_pooled; row++)
         for (ptrdiff_t j = 0; j < p; j++)
-            kept[row * p + j] = layer->wide ? (REAL)((const double *)rows[row])[j]
-                                            : ((const REAL *)rows[row])[j];
+            kept[row * p + j] = layer->wide ? (CKN_REAL)((const double *)rows[row])[j]
+                                            : ((const CKN_REAL *)rows[row])[j];
 }
 
 /* output (n_images, pooled_height, pooled_width, n_anchors) of the last layer; pooled,
  * the same before the projection, is kept where it is not NULL (one layer then). */
 static void CKN(encode)(const ckn_layer *layers, ptrdiff_t n_layers, const void *images,
-                        ptrdiff_t n_images, void *output, void *pooled, void *scratch,
-                        double *seconds) {
+                        ptrdiff_t n_images, void *output, void *pooled, void *scratch) {
     for (ptrdiff_t i = 0; i < n_layers; i++) {
         const ckn_layer *layer = layers + i;
         const ckn_layer *next = i + 1 < n_layers ? layer + 1 : NULL;
         const ptrdiff_t n_pooled = CKN(n_pooled)(layer, n_images);
         const ptrdiff_t stride = CKN(pooled_stride)(layer);
         ckn_arena arena = ckn_open_arena(scratch);
-        CKN(encoder) encoder = CKN(take_encoder)(layers, n_layers, i, n_images, &arena);
+        CKN_ENCODER encoder = CKN(take_encoder)(layers, n_layers, i, n_images, &arena);
         if (i == 0) {
             for (ptrdiff_t j = 0; j < n_layers; j++)
                 CKN(clear_maps)(&layers[j].patches, n_images, encoder.maps[j]);
             CKN(copy_images)(&layer->patches, images, n_images, encoder.maps[0]);
         }
-        CKN(pool_responses)(layer, encoder.maps[i], n_images, &encoder, seconds);
+        CKN(pool_responses)(layer, encoder.maps[i], n_images, &encoder);
 
-        double clock = ckn_start(seconds);
-        CKN(find_destinations)(layer, next, next ? encoder.maps[i + 1] : output, n_images,
-                               encoder.destinations);
+        CKN(find_destinations)(layer, next, next ? encoder.maps[i + 1] : output,
+                               n_images, encoder.destinations);
         for (ptrdiff_t row = 0; row < n_pooled; row++)
             encoder.pooled_rows[row] =
                 CKN(pooled_at)(layer, encoder.pooled, row * stride);
-        CKN(project)(layer, encoder.pooled_rows, encoder.destinations, n_pooled);
+        CKN(project_pooled)(layer, encoder.pooled_rows, encoder.destinations, n_pooled);
         if (pooled)
             CKN(keep_pooled)(layer, encoder.pooled_rows, n_pooled, pooled);
-        ckn_stop(seconds, CKN_STAGE_PROJECTION, clock);
     }
 }

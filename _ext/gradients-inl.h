@@ -1,58 +1,60 @@
 /* The gradients of one layer for a block of images, by one thread.
  *
- * Slopes of the objective in the maps go back through the projection and the pooling
- * to the responses; products of patches and anchors are computed again, a panel at a
- * time, and the derivative of the kernel function turns slopes in responses into
- * slopes in products. These are kept as a padded map: with the patches they give the
- * gradient in the anchors, and correlated with the flipped anchors that in the input. */
+ * Slopes of the objective in the maps go back through the projection and the pooling to
+ * the responses; products of patches and anchors are computed again, a panel at a time,
+ * and the derivative of the kernel function turns slopes in responses into slopes in
+ * products. These are kept as a padded map: with the patches they give the gradient in
+ * the anchors, and correlated with the flipped anchors that in the input. */
 
 typedef struct {
-    REAL *maps;                       /* padded input */
-    CKN(positions) positions;
-    CKN(strip) strip;                 /* of the patches */
-    CKN(strip) slope_strip;           /* of the correlation with flipped anchors */
-    REAL *products;                   /* (strip positions, PANEL) */
-    REAL *output_slopes;              /* (n_pooled, pooled stride): in the maps */
-    REAL *pooled_slopes;              /* the same: in the pooled responses */
-    REAL **destinations;              /* (n_pooled,) */
-    const REAL **rows;                /* (n_pooled,) */
-    const REAL **slope_rows;          /* (n_pooled,) */
-    REAL *unpooled;                   /* (pooled_width, PANEL) */
-    REAL *product_slopes;             /* padded map of slopes in products */
-    const REAL **position_slopes;     /* (strip positions,): rows of that map */
-    const REAL **tile_rows;           /* (tiles,), and */
-    REAL *elements;                   /* (elements, n_channels, PANEL), with Winograd */
-    double *radial;                   /* (positions): slopes in the norms */
-    double *pixel_weights;            /* (padded_height, padded_width) */
-} CKN(gradient_space);
+    CKN_REAL *maps; /* padded input */
+    CKN_POSITIONS positions;
+    CKN_STRIP strip;                  /* of the patches */
+    CKN_STRIP slope_strip;            /* of the correlation with flipped anchors */
+    CKN_REAL *products;               /* (strip positions, CKN_PANEL) */
+    CKN_REAL *output_slopes;          /* (n_pooled, pooled stride): in the maps */
+    CKN_REAL *pooled_slopes;          /* the same: in the pooled responses */
+    CKN_REAL **destinations;          /* (n_pooled,) */
+    const CKN_REAL **rows;            /* (n_pooled,) */
+    const CKN_REAL **slope_rows;      /* (n_pooled,) */
+    CKN_REAL *unpooled;               /* (pooled_width, CKN_PANEL) */
+    CKN_REAL *product_slopes;         /* padded map of slopes in products */
+    const CKN_REAL **position_slopes; /* (strip positions,): rows of that map */
+    const CKN_REAL **tile_rows;       /* (tiles,), and */
+    CKN_REAL *elements;    /* (elements, n_channels, CKN_PANEL), with Winograd */
+    double *radial;        /* (positions): slopes in the norms */
+    double *pixel_weights; /* (padded_height, padded_width) */
+} CKN_GRADIENT_SPACE;
 
-static CKN(gradient_space) CKN(take_gradient_space)(const ckn_layer *layer,
-                                                    ptrdiff_t n_images,
-                                                    ckn_arena *arena) {
+static CKN_GRADIENT_SPACE CKN(take_gradient_space)(const ckn_layer *layer,
+                                                   ptrdiff_t n_images,
+                                                   ckn_arena *arena) {
     const ckn_correlation *c = &layer->patches;
     const ptrdiff_t n_pooled = CKN(n_pooled)(layer, n_images);
     const ptrdiff_t stride = CKN(pooled_stride)(layer);
     const ptrdiff_t strip = CKN(strip_positions)(c, n_images);
     const ptrdiff_t slope_strip = CKN(strip_positions)(&layer->slopes, n_images);
-    CKN(gradient_space) space;
+    CKN_GRADIENT_SPACE space;
     space.maps = CKN(take_maps)(c, n_images, arena);
     space.product_slopes = CKN(take_maps)(&layer->slopes, n_images, arena);
     space.positions = CKN(take_positions)(c, n_images, arena);
     space.strip = CKN(take_strip)(c, n_images, arena);
     space.slope_strip = CKN(take_strip)(&layer->slopes, n_images, arena);
-    space.products = ckn_take(arena, (strip > slope_strip ? strip : slope_strip) * PANEL,
-                              sizeof(REAL));
-    space.output_slopes = ckn_take(arena, n_pooled * stride, sizeof(REAL));
-    space.pooled_slopes = ckn_take(arena, n_pooled * stride, sizeof(REAL));
-    space.destinations = ckn_take(arena, n_pooled, sizeof(REAL *));
-    space.rows = ckn_take(arena, n_pooled, sizeof(REAL *));
-    space.slope_rows = ckn_take(arena, n_pooled, sizeof(REAL *));
-    space.unpooled = ckn_take(arena, layer->pooled_width * PANEL, sizeof(REAL));
-    space.tile_rows = ckn_take(arena, strip, sizeof(REAL *));
+    space.products =
+        ckn_take(arena, (strip > slope_strip ? strip : slope_strip) * CKN_PANEL,
+                 sizeof(CKN_REAL));
+    space.output_slopes = ckn_take(arena, n_pooled * stride, sizeof(CKN_REAL));
+    space.pooled_slopes = ckn_take(arena, n_pooled * stride, sizeof(CKN_REAL));
+    space.destinations = ckn_take(arena, n_pooled, sizeof(CKN_REAL *));
+    space.rows = ckn_take(arena, n_pooled, sizeof(CKN_REAL *));
+    space.slope_rows = ckn_take(arena, n_pooled, sizeof(CKN_REAL *));
+    space.unpooled = ckn_take(arena, layer->pooled_width * CKN_PANEL, sizeof(CKN_REAL));
+    space.tile_rows = ckn_take(arena, strip, sizeof(CKN_REAL *));
     space.elements = ckn_take(
-        arena, c->tile > 1 ? (c->tile + 2) * (c->tile + 2) * c->n_channels * PANEL : 0,
-        sizeof(REAL));
-    space.position_slopes = ckn_take(arena, strip, sizeof(REAL *));
+        arena,
+        c->tile > 1 ? (c->tile + 2) * (c->tile + 2) * c->n_channels * CKN_PANEL : 0,
+        sizeof(CKN_REAL));
+    space.position_slopes = ckn_take(arena, strip, sizeof(CKN_REAL *));
     space.radial = ckn_take(arena, n_images * c->response_height * c->response_width,
                             sizeof(double));
     space.pixel_weights =
@@ -67,76 +69,79 @@ static size_t CKN(gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_images) 
 }
 
 /* The gradient in the projection, and the slopes in the pooled responses. */
-static void CKN(project_back)(const ckn_layer *layer, const REAL *pooled,
-                              const REAL *slopes, ptrdiff_t n_images,
-                              const CKN(gradient_space) *space, REAL *sums) {
+static void CKN(project_back)(const ckn_layer *layer, const CKN_REAL *pooled,
+                              const CKN_REAL *slopes, ptrdiff_t n_images,
+                              const CKN_GRADIENT_SPACE *space, CKN_REAL *sums) {
     const ptrdiff_t p = layer->patches.n_filters, stride = CKN(pooled_stride)(layer);
     const ptrdiff_t n_pooled = CKN(n_pooled)(layer, n_images);
     /* what fills the last panel up has no slope */
-    memset(space->output_slopes, 0, (size_t)(n_pooled * stride) * sizeof(REAL));
-    memset(space->pooled_slopes, 0, (size_t)(n_pooled * stride) * sizeof(REAL));
+    memset(space->output_slopes, 0, (size_t)(n_pooled * stride) * sizeof(CKN_REAL));
+    memset(space->pooled_slopes, 0, (size_t)(n_pooled * stride) * sizeof(CKN_REAL));
     for (ptrdiff_t row = 0; row < n_pooled; row++) {
-        REAL *output_slopes = space->output_slopes + row * stride;
-        memcpy(output_slopes, slopes + row * p, (size_t)p * sizeof(REAL));
+        CKN_REAL *output_slopes = space->output_slopes + row * stride;
+        memcpy(output_slopes, slopes + row * p, (size_t)p * sizeof(CKN_REAL));
         space->rows[row] = pooled + row * p;
         space->slope_rows[row] = output_slopes;
         space->destinations[row] = space->pooled_slopes + row * stride;
     }
-    const CKN(runs) runs = {1, 0, p};
+    const ckn_runs runs = {1, 0, p};
     for (ptrdiff_t panel = 0; panel < CKN(n_panels)(p); panel++)
-        CKN(add_outer)(space->rows, 0, &runs, space->slope_rows, panel * PANEL, n_pooled,
-                       sums + panel * p * PANEL);
+        CKN(add_outer)(space->rows, 0, &runs, space->slope_rows, panel * CKN_PANEL,
+                       n_pooled, sums + panel * p * CKN_PANEL);
     CKN(multiply_square)(space->slope_rows, n_pooled, p, layer->real_projection,
                          space->destinations);
 }
 
-INLINE double CKN(slope_rows_inline)(const ckn_layer *layer, const REAL *products,
-                                     ptrdiff_t at, REAL *slopes,
-                                     const CKN(gradient_space) *space, int kernel) {
-    const CKN(positions) *p = &space->positions;
+CKN_INLINE double CKN(slope_rows_inline)(const ckn_layer *layer,
+                                         const CKN_REAL *products, ptrdiff_t at,
+                                         CKN_REAL *slopes,
+                                         const CKN_GRADIENT_SPACE *space, int kernel) {
+    const CKN_POSITIONS *p = &space->positions;
     double by_beta = 0;
     for (ptrdiff_t x = 0; x < layer->patches.response_width; x++) {
         const ptrdiff_t first = CKN(first_pooled)(layer, x);
         const ptrdiff_t last = CKN(last_pooled)(layer, x, layer->pooled_width);
-        REAL *out = slopes + x * layer->slopes.n_channels;
-        VECTOR radial = CKN(splat)(0), beta_sum = CKN(splat)(0);
-        for (int j = 0; j < PANEL; j += LANES) {
-            VECTOR slope = CKN(splat)(0);
+        CKN_REAL *out = slopes + x * layer->slopes.n_channels;
+        CKN_VECTOR radial = CKN(splat)(0), beta_sum = CKN(splat)(0);
+        for (int j = 0; j < CKN_PANEL; j += CKN_LANES) {
+            CKN_VECTOR slope = CKN(splat)(0);
             if (p->norm[at + x] > 0)
                 slope = CKN(response_slope)(
-                    CKN(unpool)(layer, space->unpooled, first, last, x, j),
-                    CKN(load)(products + x * PANEL + j), p->scale[at + x],
-                    p->shift[at + x], (REAL)layer->beta, kernel, &radial, &beta_sum);
-            CKN(store)(out + j, slope);
+                    CKN(unpool_vector)(layer, space->unpooled, first, last, x, j),
+                    CKN(load_vector)(products + x * CKN_PANEL + j), p->scale[at + x],
+                    p->shift[at + x], (CKN_REAL)layer->beta, kernel, &radial,
+                    &beta_sum);
+            CKN(store_vector)(out + j, slope);
         }
-        space->radial[at + x] += CKN(sum)(radial);
-        by_beta += p->norm[at + x] * CKN(sum)(beta_sum);
+        space->radial[at + x] += CKN(sum_lanes)(radial);
+        by_beta += p->norm[at + x] * CKN(sum_lanes)(beta_sum);
     }
     return by_beta;
 }
 
 /* slopes (response_width, n_anchors) <- slopes in the products of one row of positions
  * with a panel; returned is the row's part of the slope in beta */
-static NO_INLINE double CKN(slope_row)(const ckn_layer *layer, const REAL *products,
-                                       ptrdiff_t at, REAL *slopes,
-                                       const CKN(gradient_space) *space) {
+static CKN_NO_INLINE double CKN(slope_row)(const ckn_layer *layer,
+                                           const CKN_REAL *products, ptrdiff_t at,
+                                           CKN_REAL *slopes,
+                                           const CKN_GRADIENT_SPACE *space) {
     double by_beta = 0;
-#define SLOPES(constant)                                                              \
+#define CKN_SLOPES(constant)                                                           \
     by_beta = CKN(slope_rows_inline)(layer, products, at, slopes, space, constant)
-    WITH_KERNEL(layer->kernel, SLOPES)
-#undef SLOPES
+    CKN_WITH_KERNEL(layer->kernel, CKN_SLOPES)
+#undef CKN_SLOPES
     return by_beta;
 }
 
 /* Fill the map of slopes in products and add to the gradient in the anchors. */
 static double CKN(slopes_of_products)(const ckn_layer *layer, ptrdiff_t n_images,
-                                      CKN(gradient_space) *space, REAL *sums) {
+                                      CKN_GRADIENT_SPACE *space, CKN_REAL *sums) {
     const ckn_correlation *c = &layer->patches, *s = &layer->slopes;
     const ptrdiff_t height = c->response_height, width = c->response_width;
     const ptrdiff_t stride = CKN(pooled_stride)(layer);
     const ptrdiff_t depth = c->patch_size * c->patch_size * c->n_channels;
-    const CKN(runs) runs = {c->patch_size, c->padded_width * c->n_channels,
-                            c->patch_size * c->n_channels};
+    const ckn_runs runs = {c->patch_size, c->padded_width * c->n_channels,
+                           c->patch_size * c->n_channels};
     double by_beta = 0;
     memset(space->radial, 0, (size_t)(n_images * height * width) * sizeof(double));
     for (ptrdiff_t i = 0; i < CKN(n_strips)(c, n_images); i++) {
@@ -145,32 +150,38 @@ static double CKN(slopes_of_products)(const ckn_layer *layer, ptrdiff_t n_images
         const ptrdiff_t n_rows = space->strip.n_rows;
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(c->n_filters); panel++) {
             CKN(respond_strip)(c, &space->strip, panel, NULL, NULL, NULL, CKN_PRODUCT,
-                               space->products, NULL);
+                               space->products);
             for (ptrdiff_t row = 0; row < n_rows; row++) {
                 const ptrdiff_t all = space->strip.first_row + row;
                 const ptrdiff_t image = all / height, y = all % height;
-                REAL *slopes = space->product_slopes +
-                               ((image * s->padded_height + y + s->pad_top) *
-                                    s->padded_width + s->pad_left) * s->n_channels;
+                CKN_REAL *slopes =
+                    space->product_slopes +
+                    ((image * s->padded_height + y + s->pad_top) * s->padded_width +
+                     s->pad_left) *
+                        s->n_channels;
                 CKN(unpool_rows)(layer,
                                  space->pooled_slopes +
-                                     CKN(n_pooled)(layer, image) * stride + panel * PANEL,
+                                     CKN(n_pooled)(layer, image) * stride +
+                                     panel * CKN_PANEL,
                                  stride, y, space->unpooled);
-                by_beta += CKN(slope_row)(layer, space->products + row * width * PANEL,
-                                          all * width, slopes + panel * PANEL, space);
+                by_beta +=
+                    CKN(slope_row)(layer, space->products + row * width * CKN_PANEL,
+                                   all * width, slopes + panel * CKN_PANEL, space);
                 if (panel > 0)
                     continue;
                 for (ptrdiff_t x = 0; x < width; x++)
-                    space->position_slopes[row * width + x] = slopes + x * s->n_channels;
+                    space->position_slopes[row * width + x] =
+                        slopes + x * s->n_channels;
             }
             if (c->tile > 1)
                 CKN(add_winograd_slopes)(c, &space->strip, space->position_slopes,
-                                         panel * PANEL, space->tile_rows,
-                                         space->elements, sums + panel * depth * PANEL);
+                                         panel * CKN_PANEL, space->tile_rows,
+                                         space->elements,
+                                         sums + panel * depth * CKN_PANEL);
             else
                 CKN(add_outer)(space->strip.addresses, 0, &runs, space->position_slopes,
-                               panel * PANEL, n_rows * width,
-                               sums + panel * depth * PANEL);
+                               panel * CKN_PANEL, n_rows * width,
+                               sums + panel * depth * CKN_PANEL);
         }
     }
     return by_beta;
@@ -179,7 +190,7 @@ static double CKN(slopes_of_products)(const ckn_layer *layer, ptrdiff_t n_images
 /* image_slopes (n_images, height, width, n_channels) <- slopes in products correlated
  * with the flipped anchors, and the part through the patches' norms */
 static void CKN(slopes_of_images)(const ckn_layer *layer, ptrdiff_t n_images,
-                                  CKN(gradient_space) *space, REAL *image_slopes) {
+                                  CKN_GRADIENT_SPACE *space, CKN_REAL *image_slopes) {
     const ckn_correlation *c = &layer->patches, *s = &layer->slopes;
     const ptrdiff_t n_channels = c->n_channels, width = c->width;
     for (ptrdiff_t i = 0; i < CKN(n_strips)(s, n_images); i++) {
@@ -188,12 +199,13 @@ static void CKN(slopes_of_images)(const ckn_layer *layer, ptrdiff_t n_images,
         const ptrdiff_t start = space->slope_strip.first_row * width;
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(n_channels); panel++) {
             CKN(respond_strip)(s, &space->slope_strip, panel, NULL, NULL, NULL,
-                               CKN_PRODUCT, space->products, NULL);
+                               CKN_PRODUCT, space->products);
             for (ptrdiff_t x = 0; x < space->slope_strip.n_rows * width; x++)
-                for (ptrdiff_t j = 0; j < PANEL; j += LANES)
-                    CKN(store_part)(image_slopes + (start + x) * n_channels,
-                                    panel * PANEL + j, n_channels,
-                                    CKN(load)(space->products + x * PANEL + j));
+                for (ptrdiff_t j = 0; j < CKN_PANEL; j += CKN_LANES)
+                    CKN(store_columns)(
+                        image_slopes + (start + x) * n_channels, panel * CKN_PANEL + j,
+                        n_channels,
+                        CKN(load_vector)(space->products + x * CKN_PANEL + j));
         }
     }
     for (ptrdiff_t image = 0; image < n_images; image++) {
@@ -210,28 +222,29 @@ static void CKN(slopes_of_images)(const ckn_layer *layer, ptrdiff_t n_images,
             }
         for (ptrdiff_t y = 0; y < c->height; y++)
             for (ptrdiff_t x = 0; x < width; x++) {
-                const ptrdiff_t pixel = (y + c->pad_top) * c->padded_width + x + c->pad_left;
+                const ptrdiff_t pixel =
+                    (y + c->pad_top) * c->padded_width + x + c->pad_left;
                 /* in double: a pixel near 0 has a weight that float may not hold */
                 const double weight = space->pixel_weights[pixel];
-                const REAL *CKN_RESTRICT values =
+                const CKN_REAL *CKN_RESTRICT values =
                     space->maps +
                     (image * c->padded_height * c->padded_width + pixel) * n_channels;
-                REAL *CKN_RESTRICT out =
+                CKN_REAL *CKN_RESTRICT out =
                     image_slopes + ((image * c->height + y) * width + x) * n_channels;
                 for (ptrdiff_t j = 0; j < n_channels; j++)
-                    out[j] += (REAL)(weight * values[j]);
+                    out[j] += (CKN_REAL)(weight * values[j]);
             }
     }
 }
 
-/* Add a block's gradients to anchor_slopes (panels, patch_length, PANEL) and
- * projection_slopes (panels, n_anchors, PANEL); return that in beta. */
+/* Add a block's gradients to anchor_slopes (panels, patch_length, CKN_PANEL) and
+ * projection_slopes (panels, n_anchors, CKN_PANEL); return that in beta. */
 static double CKN(gradients)(const ckn_layer *layer, const void *images,
                              const void *pooled, const void *slopes, ptrdiff_t n_images,
                              void *anchor_slopes, void *projection_slopes,
                              void *image_slopes, void *scratch) {
     ckn_arena arena = ckn_open_arena(scratch);
-    CKN(gradient_space) space = CKN(take_gradient_space)(layer, n_images, &arena);
+    CKN_GRADIENT_SPACE space = CKN(take_gradient_space)(layer, n_images, &arena);
     CKN(clear_maps)(&layer->patches, n_images, space.maps);
     CKN(clear_maps)(&layer->slopes, n_images, space.product_slopes);
     CKN(copy_images)(&layer->patches, images, n_images, space.maps);

@@ -1,0 +1,110 @@
+/* Gaussian pooling of one panel's responses along width and height, and its transpose.
+ *
+ * The projection that follows enlarges rounding errors of pooled values up to
+ * sqrt(1 / nystrom_reg) times: where that matters, layers are `wide` and these are
+ * sums of doubles. */
+
+/* The pooled positions that a position along an axis reaches: first to last. */
+CKN_INLINE ptrdiff_t CKN(first_pooled)(const ckn_layer *layer, ptrdiff_t position) {
+    return position <= layer->radius
+               ? 0
+               : (position - layer->radius + layer->subsampling - 1) /
+                     layer->subsampling;
+}
+
+CKN_INLINE ptrdiff_t CKN(last_pooled)(const ckn_layer *layer, ptrdiff_t position,
+                                      ptrdiff_t size) {
+    ptrdiff_t last = (position + layer->radius) / layer->subsampling;
+    return last < size ? last : size - 1;
+}
+
+/* Defines pool_row_NAME for sums in vectors of type SUM, which `read` loads from
+ * responses: a row of responses is pooled along the width, in registers, and added to
+ * the pooled rows that it reaches. */
+#define CKN_DEFINE_POOL_ROW(NAME, NUMBER, SUM, SUM_LANES, read)                        \
+    static CKN_NO_INLINE void CKN(pool_row_##NAME)(                                    \
+        const ckn_layer *layer, const CKN_REAL *responses, ptrdiff_t y,                \
+        NUMBER *pooled, ptrdiff_t stride) {                                            \
+        const ptrdiff_t s = layer->subsampling, radius = layer->radius;                \
+        const ptrdiff_t width = layer->patches.response_width;                         \
+        const ptrdiff_t first = CKN(first_pooled)(layer, y);                           \
+        const ptrdiff_t last = CKN(last_pooled)(layer, y, layer->pooled_height);       \
+        for (ptrdiff_t i = 0; i < layer->pooled_width; i++) {                          \
+            const double *taps = layer->taps + radius - i * s;                         \
+            ptrdiff_t begin = i * s > radius ? i * s - radius : 0;                     \
+            ptrdiff_t end = i * s + radius < width ? i * s + radius + 1 : width;       \
+            SUM sums[CKN_PANEL / (SUM_LANES)];                                         \
+            CKN_UNROLL                                                                 \
+            for (int j = 0; j < CKN_PANEL / (SUM_LANES); j++)                          \
+                sums[j] = (SUM){0};                                                    \
+            for (ptrdiff_t x = begin; x < end; x++) {                                  \
+                NUMBER tap = (NUMBER)taps[x];                                          \
+                CKN_UNROLL                                                             \
+                for (int j = 0; j < CKN_PANEL / (SUM_LANES); j++)                      \
+                    sums[j] +=                                                         \
+                        tap * read(responses + x * CKN_PANEL + j * (SUM_LANES));       \
+            }                                                                          \
+            for (ptrdiff_t row = first; row <= last; row++) {                          \
+                NUMBER tap = (NUMBER)layer->taps[y - row * s + radius];                \
+                NUMBER *out = pooled + (row * layer->pooled_width + i) * stride;       \
+                CKN_UNROLL                                                             \
+                for (int j = 0; j < CKN_PANEL / (SUM_LANES); j++)                      \
+                    *(SUM *)(out + j * (SUM_LANES)) += tap * sums[j];                  \
+            }                                                                          \
+        }                                                                              \
+    }
+
+CKN_DEFINE_POOL_ROW(wide, double, CKN_WIDE_VECTOR, CKN_WIDE_LANES, CKN(load_wide))
+CKN_DEFINE_POOL_ROW(narrow, CKN_REAL, CKN_VECTOR, CKN_LANES, CKN(load_vector))
+
+#undef CKN_DEFINE_POOL_ROW
+
+/* The size of the numbers that pooled responses are kept in. */
+CKN_INLINE size_t CKN(pooled_size)(const ckn_layer *layer) {
+    return layer->wide ? sizeof(double) : sizeof(CKN_REAL);
+}
+
+/* Number i of pooled responses. */
+CKN_INLINE void *CKN(pooled_at)(const ckn_layer *layer, void *pooled, ptrdiff_t i) {
+    return (char *)pooled + i * (ptrdiff_t)CKN(pooled_size)(layer);
+}
+
+/* pooled (pooled_height, pooled_width, stride) += row y of responses (width,
+ * CKN_PANEL) */
+CKN_INLINE void CKN(pool_row)(const ckn_layer *layer, const CKN_REAL *responses,
+                              ptrdiff_t y, void *pooled, ptrdiff_t stride) {
+    if (layer->wide)
+        CKN(pool_row_wide)(layer, responses, y, pooled, stride);
+    else
+        CKN(pool_row_narrow)(layer, responses, y, pooled, stride);
+}
+
+/* rows (pooled_width, CKN_PANEL) <- the transposed pooling along the height of
+ * pooled slopes (pooled_height, pooled_width, stride), for row y of positions */
+static void CKN(unpool_rows)(const ckn_layer *layer, const CKN_REAL *pooled,
+                             ptrdiff_t stride, ptrdiff_t y, CKN_REAL *rows) {
+    const ptrdiff_t first = CKN(first_pooled)(layer, y);
+    const ptrdiff_t last = CKN(last_pooled)(layer, y, layer->pooled_height);
+    for (ptrdiff_t i = 0; i < layer->pooled_width; i++)
+        for (int j = 0; j < CKN_PANEL; j += CKN_LANES) {
+            CKN_VECTOR sum = CKN(splat)(0);
+            for (ptrdiff_t row = first; row <= last; row++)
+                sum +=
+                    CKN(load_vector)(pooled + (row * layer->pooled_width + i) * stride +
+                                     j) *
+                    (CKN_REAL)layer->taps[y - row * layer->subsampling + layer->radius];
+            CKN(store_vector)(rows + i * CKN_PANEL + j, sum);
+        }
+}
+
+/* One vector, of column j of a panel, of position x of the row that `rows`, from
+ * unpool_rows, belongs to. */
+CKN_INLINE CKN_VECTOR CKN(unpool_vector)(const ckn_layer *layer, const CKN_REAL *rows,
+                                         ptrdiff_t first, ptrdiff_t last, ptrdiff_t x,
+                                         int j) {
+    CKN_VECTOR sum = CKN(splat)(0);
+    for (ptrdiff_t i = first; i <= last; i++)
+        sum += CKN(load_vector)(rows + i * CKN_PANEL + j) *
+               (CKN_REAL)layer->taps[x - i * layer->subsampling + layer->radius];
+    return sum;
+}
