@@ -2,7 +2,6 @@
 
 from typing import Literal, Self, overload
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
@@ -30,6 +29,11 @@ from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._heads.regression import RegressionProblem
 from sklearn_ckn._heads.targets import target_columns
 from sklearn_ckn._input.images import check_images
+from sklearn_ckn._input.sample_weight import (
+    check_groups,
+    check_sample_weight,
+    positive_rows,
+)
 from sklearn_ckn._ridge_path import RidgePathRegressor
 
 
@@ -114,7 +118,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
 
     Notes
     -----
-    There are no sample weights, for the reason that :class:`CKNClassifier` gives.
+    ``sample_weight`` in ``fit`` is for the regression: see :class:`CKNClassifier`.
 
     Examples
     --------
@@ -172,7 +176,13 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         self.random_state = random_state
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn the network and the head.
 
         Parameters
@@ -182,6 +192,9 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             float32, everything else in float64. NumPy's, or an array of CuPy.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the images in the regression, which are not negative; 0 leaves
+            an image out altogether. See :meth:`CKNClassifier.fit`.
         groups : array-like of shape (n,) or None, default=None
             Numbers or strings: images of one group, such as shifted copies of one
             image or pictures of one object, are held out together, in folds. None
@@ -194,7 +207,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         Raises
         ------
         ValueError
-            X, y, the groups or a parameter is not as described.
+            X, y, a weight, a group or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         TypeError
@@ -207,9 +220,13 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
+            weights = check_sample_weight(sample_weight, len(y))
+            groups = check_groups(groups, len(y))
+            kept = positive_rows(weights)
+            images, targets = images[kept], target_columns(y[kept])
+            groups = None if groups is None else groups[kept]
             hold_out = HoldOut.of_images(images, groups)
-            weights = np.ones(len(y))
-            problem = RegressionProblem(target_columns(y), weights, hold_out, alphas)
+            problem = RegressionProblem(targets, weights[kept], hold_out, alphas)
             features = self._learn_features(images, engine, task)
             with task.subtask("fit head"):
                 fitted, posterior = fit_in_memory(problem.fit, features, engine)

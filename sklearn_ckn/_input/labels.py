@@ -1,6 +1,6 @@
 """Class labels and targets, checked before any long work."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.utils import compute_class_weight
@@ -87,6 +87,10 @@ class Labels:
     classes: np.ndarray
     positions: np.ndarray
     weights: np.ndarray
+
+    def __getitem__(self, rows):
+        """Return the labels of some of the samples, with all classes."""
+        return replace(self, positions=self.positions[rows], weights=self.weights[rows])
 
 
 def encode_labels(y, class_weight, sample_weight=None):

@@ -56,6 +56,22 @@ def check_sample_weight(sample_weight, n_samples):
     return np.where(weights < largest * np.finfo(np.float64).eps ** 2, 0.0, weights)
 
 
+def positive_rows(weights):
+    """Return what picks the samples of positive weight: a slice of all, or positions.
+
+    A slice makes no copy of what it picks from.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_samples,)
+
+    Returns
+    -------
+    rows : slice or ndarray of shape (k,), intp
+    """
+    return slice(None) if weights.all() else np.flatnonzero(weights)
+
+
 def check_groups(groups, n_samples):
     """Return the groups of samples as integers.
 
