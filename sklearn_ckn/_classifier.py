@@ -115,12 +115,12 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     alpha_ : float
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
-        Accuracy of each on images that the head was not trained on.
+        Accuracy for each of ``alphas_``, on images that the head was not trained on.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
-        Which images these are: each one alone, those of every fold, or those of a
-        single split.
+        How ``alpha_scores_`` was computed: each image left out on its own, images held
+        out in several splits, or images held out in one split.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int

@@ -96,12 +96,12 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
     alpha_ : float
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
-        R2 of each on images that the head was not trained on.
+        R2 for each of ``alphas_``, on images that the head was not trained on.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
-        Which images these are: each one alone, those of every fold, or those of a
-        single split.
+        How ``alpha_scores_`` was computed: each image left out on its own, images held
+        out in several splits, or images held out in one split.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int

@@ -184,14 +184,14 @@ class SupervisedCKNClassifier(CKNClassifier):
         The alpha of the head, in the unit of the root mean square norm of the features
         as they are now.
     alphas_ : ndarray of shape (n_alphas,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
-        Accuracy of each on images that the head was not trained on. Without images
-        held out of the training, the network has seen their labels, so that it is too
-        high.
+        Accuracy for each of ``alphas_``, on images that the head was not trained on. It
+        is too high where no images were held out of the training, since the network has
+        then been trained on the labels of all images.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
-        Which images these are: each one alone, those of every fold, or those that
-        were held out.
+        How ``alpha_scores_`` was computed: each image left out on its own, images held
+        out in several splits, or the images held out of the training.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int
