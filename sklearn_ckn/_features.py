@@ -394,8 +394,9 @@ class CKNFeatures(
     def _n_features_out(self):
         return self._network.n_features
 
-    def __setstate__(self, state):
-        super().__setstate__(with_network(state))
+    @classmethod
+    def _translate_state(cls, state):
+        return super()._translate_state(with_network(state))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from sklearn_ckn._common.arrays import to_numpy
+from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.parameters import plain_value
 from sklearn_ckn._input.containers import as_rows, read_images, stated_by
 from sklearn_ckn._input.copies import first_copies
@@ -47,6 +47,12 @@ class Images:
 
     def __len__(self):
         return len(self.array)
+
+    def __getitem__(self, rows):
+        """Return some of the images; a copy of them unless ``rows`` is a slice."""
+        if not isinstance(rows, slice):
+            rows = to_namespace(rows, namespace(self.array))
+        return Images(self.array[rows])
 
     @property
     def shape(self):
