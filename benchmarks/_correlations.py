@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-from _encode_networks import NETWORKS
+from _encode_networks import NETWORKS, prepare
 from _timing import alternate
 from scipy.signal import correlate2d
 from threadpoolctl import ThreadpoolController
@@ -117,10 +117,11 @@ def time_correlations(image, weights, repeats):
 def time_ours(images, layers, thread_counts, repeats):
     """Return seconds for one image and filter of a layer by numbers of threads."""
     engine, controller = CPUEngine(), ThreadpoolController()
+    prepared = prepare(engine, layers, images)
 
     def encode(n_threads):
         with controller.limit(limits=n_threads, user_api="openmp"):
-            engine.encode(images, layers)
+            engine.encode(images, prepared)
 
     functions = {n: lambda n=n: encode(n) for n in thread_counts}
     alternate(functions, 1)

@@ -3,34 +3,39 @@
 import ctypes
 import resource
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from _encode_networks import NETWORKS
+from _encode_networks import NETWORKS, prepare
 from _timing import alternate, in_process, peak_memory
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from sklearn_ckn._engine.cpu import CPUEngine
-from sklearn_ckn._network.network import multiply_adds
+from sklearn_ckn._network.network import Network
 
 
 def layer_table(options):
     """Print the time of each layer: of a network up to it, less that of one before."""
-    print("Time of each layer; multiply-adds as the direct algorithm counts them")
+    print("Time of each layer; multiply-adds are those of the direct algorithm,")
+    print("with 16 for each value of the kernel function")
     print("network | layer | us/image | share % | 10^9 multiply-adds/s")
     for name in options.networks:
         network, engine = NETWORKS[name], CPUEngine()
         layers, images = network.layers(), network.images()
+        parts = [
+            Network(tuple(layers[:n]), network.image_shape)
+            for n in range(len(layers) + 1)
+        ]
         functions = {
-            n: lambda e=engine, i=images, x=layers[:n]: e.encode(i, x)
-            for n in range(1, len(layers) + 1)
+            n: partial(engine.encode, images, engine.prepare(parts[n], images.dtype))
+            for n in range(1, len(parts))
         }
         alternate(functions, 1)
         seconds = {0: 0.0, **alternate(functions, options.repeats)}
-        work = [multiply_adds(network.image_shape, layers[:n]) for n in seconds]
         for n in functions:
             own = (seconds[n] - seconds[n - 1]) / len(images)
-            rate = (work[n] - work[n - 1]) / own
+            rate = (parts[n].multiply_adds - parts[n - 1].multiply_adds) / own
             print(
                 f"{name:7} | {n:5} | {1e6 * own:8.2f} | "
                 f"{100 * own * len(images) / seconds[len(layers)]:7.1f} | "
@@ -47,11 +52,12 @@ def scaling_table(options):
     controller = ThreadpoolController()
     for name in options.networks:
         network, engine = NETWORKS[name], CPUEngine()
-        layers, images = network.layers(), network.images()
+        images = network.images()
+        prepared = prepare(engine, network.layers(), images)
 
-        def encode(n_threads, engine=engine, images=images, layers=layers):
+        def encode(n_threads, engine=engine, images=images, prepared=prepared):
             with controller.limit(limits=n_threads, user_api="openmp"):
-                engine.encode(images, layers)
+                engine.encode(images, prepared)
 
         functions = {
             n_threads: lambda encode=encode, n_threads=n_threads: encode(n_threads)
@@ -73,7 +79,9 @@ def size_table(options):
     functions = {}
     for side, n in n_images.items():
         images = network.images(n, side)
-        functions[side] = lambda images=images: engine.encode(images, layers)
+        functions[side] = partial(
+            engine.encode, images, prepare(engine, layers, images)
+        )
     alternate(functions, 1)
     seconds = alternate(functions, options.repeats)
     for side, value in seconds.items():
@@ -114,7 +122,7 @@ class PrepareEncoding:
         # What is loaded with the first call does not count: it uses a tiny image.
         tiny = network.images(1, 4)
         if self.kind == "ours":
-            CPUEngine().encode(tiny, layers)
+            Encoding(tiny, layers)()
             encode = Encoding(images, layers)
         else:
             import torch
@@ -135,7 +143,8 @@ class Encoding:
 
     def __call__(self):
         """Return the maps."""
-        return CPUEngine().encode(self.images, self.layers)
+        engine = CPUEngine()
+        return engine.encode(self.images, prepare(engine, self.layers, self.images))
 
 
 def output_size(encode, _):

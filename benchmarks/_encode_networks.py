@@ -7,6 +7,7 @@ import numpy as np
 
 from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.network import Network as LearnedNetwork
 from sklearn_ckn._network.settings import LayerSettings
 
 # Rows of the matrix products that a layer is compared with, enough to be at the
@@ -69,7 +70,7 @@ class Network:
             length = settings.patch_size**2 * n_channels
             anchors = unit_rows(rng.randn(settings.n_anchors, length))
             layer = Layer.from_anchors(settings, xp.asarray(anchors))
-            layers.append(layer.to_namespace(np).astype("f4"))
+            layers.append(layer.to_namespace(np).with_anchors_as("f4"))
             n_channels = settings.n_anchors
         return layers
 
@@ -119,3 +120,13 @@ NETWORKS = {
     "b": Network((32, 32, 3), (256, 1024), (2, 6), (3, 3), 64, (16, 64)),
     "c": Network((28, 28, 1), (50,), (2,), (5,), 256, (16, 64, 256)),
 }
+
+
+def prepare(engine, layers, images):
+    """Return layers as an engine prepares them for images of this shape and dtype."""
+    return engine.prepare(LearnedNetwork(tuple(layers), images.shape[1:]), images.dtype)
+
+
+def bind(engine, layers, images):
+    """Return the encoder of layers for images of this shape, in float32."""
+    return engine.bind(LearnedNetwork(tuple(layers), images.shape[1:]), np.float32)

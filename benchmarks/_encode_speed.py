@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from _encode_networks import NETWORKS
+from _encode_networks import NETWORKS, prepare
 from _timing import LASTING, alternate_lasting
 from _torch_ckn import torch_encoder
 
@@ -84,7 +84,7 @@ def map_difference(network, layers, engine, separable):
     encode = torch_encoder(
         layers, images, channels_last=False, compiled=False, separable=separable
     )
-    ours = engine.encode(images, layers)
+    ours = engine.encode(images, prepare(engine, layers, images))
     theirs = encode().permute(0, 2, 3, 1).numpy()
     return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
@@ -104,6 +104,7 @@ def time_network(name, options):
     """Time ours, the peers and matrix products in turn; return a row of the table."""
     network, engine = NETWORKS[name], CPUEngine()
     layers, images = network.layers(), network.images()
+    prepared = prepare(engine, layers, images)
     difference = map_difference(network, layers, engine, options.separable)
     print(f"{name}: relative difference of ours and the peer's maps {difference:.1e}")
     if difference > 1e-4:
@@ -119,7 +120,7 @@ def time_network(name, options):
     functions = {
         **products,
         **{kind: encode for kind, (encode, *_) in peers.items()},
-        "ours": lambda: engine.encode(images, layers),
+        "ours": lambda: engine.encode(images, prepared),
     }
     seconds = alternate_lasting(functions, options.repeats)
     ours = seconds["ours"] / len(images)

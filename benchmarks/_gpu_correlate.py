@@ -11,6 +11,7 @@ from itertools import cycle
 
 import numpy as np
 import torch
+from _encode_networks import bind
 from _gpu_machine import with_bound
 from _timing import alternate
 from _torch_ckn import torch_maps
@@ -19,7 +20,6 @@ from torch.nn import functional
 
 from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._engine.cpu import CPUEngine
-from sklearn_ckn._engine.encoder import encode_block
 from sklearn_ckn._network.layer import Layer
 from sklearn_ckn._network.settings import LayerSettings
 
@@ -136,7 +136,7 @@ def methods(machine, problem):
     functions = {
         "correlate2d, SciPy": lambda: by_loops(correlate2d, np.stack, looped, filters),
         "conv2d, PyTorch, CPU": by_cpu,
-        "our layer, CPU": lambda: encode_block(images, [layer], cpu, FLOAT32),
+        "our layer, CPU": lambda: bind(cpu, [layer], images).maps(images),
         "correlate2d, CuPy": lambda: by_cupy(next(on_gpu)),
         "correlate2d, CuPy, copies": lambda: machine.to_numpy(
             by_cupy(xp.asarray(looped))
@@ -145,12 +145,8 @@ def methods(machine, problem):
         "conv2d, PyTorch, copies": machine.with_tf32(False, by_gpu_copying),
         # What PyTorch does unless it is told otherwise.
         "conv2d, PyTorch, TF32": machine.with_tf32(True, by_gpu),
-        "our layer": lambda: encode_block(
-            next(on_gpu), [layer], machine.engine, FLOAT32
-        ),
-        "our layer, copies": lambda: encode_block(
-            images, [layer], machine.engine, FLOAT32
-        ),
+        "our layer": lambda: bind(machine.engine, [layer], images).maps(next(on_gpu)),
+        "our layer, copies": lambda: bind(machine.engine, [layer], images).maps(images),
     }
     return functions
 

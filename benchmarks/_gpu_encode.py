@@ -5,13 +5,12 @@ from itertools import cycle
 
 import numpy as np
 import torch
-from _encode_networks import NETWORKS, Network
+from _encode_networks import NETWORKS, Network, bind
 from _gpu_machine import relative_difference, with_bound
 from _gpu_peers import best_peers
 from _timing import alternate_lasting
 
 from sklearn_ckn._engine.cpu import CPUEngine
-from sklearn_ckn._engine.encoder import encode_block, encode_blocks
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -104,12 +103,12 @@ def our_functions(machine, network, layers):
     engine = machine.engine
 
     def from_gpu():
-        return encode_block(next(on_gpu), layers, engine, FLOAT32)
+        return bind(engine, layers, images).maps(next(on_gpu))
 
     def from_numpy():
         # As in ``transform``, whose blocks are copied while others are computed.
         maps = None
-        for part, block in encode_blocks(images, layers, engine, FLOAT32, xp=np):
+        for part, block in bind(engine, layers, images).blocks(images, np):
             if maps is None:
                 maps = np.empty((len(images), *block.shape[1:]), FLOAT32)
             maps[part] = block
@@ -122,7 +121,7 @@ def check(machine, network, layers, ours):
     """Print how far ours are from the CPU engine; return the latter's first maps."""
     n = min(8, network.n_images)
     images = network.images()[:n]
-    expected = encode_block(images, layers, CPUEngine(), FLOAT32)
+    expected = bind(CPUEngine(), layers, images).maps(images)
     # Of all images, since their number decides what cuBLAS chooses.
     differences = [
         relative_difference(machine.to_numpy(function()[:n]), expected)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from sklearn_ckn._common.arrays import to_numpy
-from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.choice import get_engine
+from sklearn_ckn._engine.oracle import OracleEngine
 
 
 class Machine:
@@ -27,7 +27,7 @@ class Machine:
     ----------
     device : str
         ``device`` of our estimators, and the device of PyTorch.
-    engine : CUDAEngine or ArrayEngine
+    engine : CUDAEngine or OracleEngine
     xp : module
         ``cupy`` or ``numpy``.
     """
@@ -35,7 +35,7 @@ class Machine:
     def __init__(self, is_trial):
         self.is_trial = is_trial
         self.device = "cpu" if is_trial else "cuda"
-        self.engine = ArrayEngine() if is_trial else get_engine("cuda")
+        self.engine = OracleEngine() if is_trial else get_engine("cuda")
         self.xp = self.engine.xp
         # Shapes do not change, so that the peer may choose its algorithms by trying.
         torch.backends.cudnn.benchmark = True

@@ -59,7 +59,7 @@ def make_problem(name, batch_size):
     images = rng.uniform(size=(batch_size, 32, 32, 3)).astype(np.float32)
     features = CKNFeatures(n_patches=2000, random_state=0, **NETWORKS[name])
     features.fit(images[:16])
-    network = TrainedNetwork.from_layers(features._layers)
+    network = TrainedNetwork.from_network(features._network)
     n_features = int(np.prod(features.output_shape_))
     theta = 0.1 * rng.randn(n_features + 1, N_CLASSES)
     head = Head(theta, np.zeros(n_features), 1.0)
@@ -78,10 +78,7 @@ def our_step(name, batch_size, engine=None, dtype=np.float32):
     weights = xp.full((batch_size, 1), 1 / batch_size)
     images, targets = xp.asarray(images, dtype=dtype), xp.asarray(targets)
     head = Head(xp.asarray(head.theta), xp.asarray(head.mean), head.scale)
-    network = TrainedNetwork.from_parameters(
-        network.settings, [xp.asarray(rows) for rows in network.anchors]
-    )
-
+    network = TrainedNetwork.from_network(network.network, xp)
     objective = Objective(TRAINING_LOSSES["linear_svm"], engine)
 
     def step():

@@ -11,6 +11,9 @@ from sklearn_ckn._engine.choice import get_prediction_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._input.images import check_images
 
+#: Names of the parameters of CKNFeatures.
+NETWORK_PARAMETERS = tuple(CKNFeatures._get_param_names())
+
 
 class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     """Base of estimators with the parameters of CKNFeatures and those of a head."""
@@ -19,14 +22,14 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     image_shape_: tuple[int, int, int]
     n_iter_: int
 
-    def _fit_network(self, images, engine, task):
+    def _learn_features(self, images, engine, task):
         """Learn ``features_`` and return the features of the images, in a list.
 
         The images are validated; what that has set is the features' too. Two subtasks
         of ``task``. The list is for ``fit_in_memory``.
         """
-        parameters = {name: getattr(self, name) for name in CKNFeatures().get_params()}
-        self.image_shape_ = parameters["image_shape"] = images.shape[1:]
+        parameters = {name: getattr(self, name) for name in NETWORK_PARAMETERS}
+        self.image_shape_ = parameters["image_shape"] = images.shape
         self.features_ = CKNFeatures(**parameters)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
@@ -35,7 +38,7 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
             self.features_._fit_validated(images, engine)
         self.n_iter_ = self.features_.n_iter_
         with task.subtask("transform training images", None) as step:
-            return [self.features_._encode_training(images, engine, step)]
+            return [self.features_._training_features(images, engine, step)]
 
     def _apply_head(self, X, function):
         """Apply a function of features to those of images, block by block.
@@ -57,13 +60,16 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         # The device of this estimator, which may have changed since the fit.
         engine = get_prediction_engine(self.device, X)
         images = check_images(self, X, reset=False)
-        blocks = self.features_._feature_blocks(images, engine, engine.xp)
+        encoder = self.features_._encoder(images, engine)
+        blocks = encoder.feature_blocks(images.array)
         parts = [function(block) for _, block in blocks]
         results = [
             namespace(*arrays).concatenate(arrays)
             for arrays in zip(*parts, strict=True)
         ]
-        return list(map(to_numpy, results)) if namespace(images) is np else results
+        return (
+            list(map(to_numpy, results)) if namespace(images.array) is np else results
+        )
 
     @property
     def coef_(self) -> FloatArray:

@@ -29,7 +29,6 @@ from sklearn_ckn._heads.alphas import resolve_alphas
 from sklearn_ckn._heads.decisions import DecisionsMixin
 from sklearn_ckn._heads.folds import held_out_folds
 from sklearn_ckn._heads.held_out import held_out_units
-from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.labels import encode_labels
 from sklearn_ckn._linear import HEAD_CONSTRAINTS, LinearPathClassifier
@@ -237,9 +236,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             images, y = check_images(self, X, y, reset=True)
             self.classes_, labels, _ = encode_labels(y, self.class_weight)
             # Of images, since the features of equal ones may be rounded otherwise.
-            copies = first_copies(images)
+            copies = images.copies
             self._check_held_out(labels, held_out_units(groups, copies), groups)
-            features = self._fit_network(images, engine, task)
+            features = self._learn_features(images, engine, task)
             self.head_ = LinearPathClassifier(
                 self.head, alpha=self.alpha, class_weight=self.class_weight
             )

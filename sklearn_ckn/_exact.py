@@ -13,7 +13,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils._param_validation import Interval
 
-from sklearn_ckn._common.norms import row_norms, unit_rows
+from sklearn_ckn._common.norms import image_scales, row_norms, unit_rows
 from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._common.types import (
     FloatArray,
@@ -24,7 +24,6 @@ from sklearn_ckn._common.types import (
     Subsampling,
     validated,
 )
-from sklearn_ckn._engine.encoder import image_scales
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._input.images import check_image_pair
 from sklearn_ckn._network.kernels import kernel_values

@@ -1,7 +1,7 @@
 """CKNFeatures: images to convolutional kernel features, anchors from k-means."""
 
 import warnings
-from math import prod
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Self
@@ -16,12 +16,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._common.arrays import namespace, to_namespace
+from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.output import PixelNamesMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
-from sklearn_ckn._common.progress import CallbackSupportMixin, Task, start_task
+from sklearn_ckn._common.progress import CallbackSupportMixin, start_task
 from sklearn_ckn._common.types import (
     Device,
     FloatArray,
@@ -35,18 +35,11 @@ from sklearn_ckn._common.types import (
     fit_context,
 )
 from sklearn_ckn._engine.choice import DEVICES, get_engine, get_prediction_engine
-from sklearn_ckn._engine.encoder import encode_blocks
-from sklearn_ckn._input.dtypes import compute_dtype
-from sklearn_ckn._input.images import check_images, check_range
-from sklearn_ckn._learning.cache import (
-    DataKey,
-    encode_training_images,
-    is_enabled,
-    resolve_memory,
-)
-from sklearn_ckn._learning.layers import LayerLearner
+from sklearn_ckn._input.images import check_images
+from sklearn_ckn._learning.cache import resolve_memory, training_features
+from sklearn_ckn._learning.layers import LearningOptions, learn_network
 from sklearn_ckn._network.kernels import KERNELS
-from sklearn_ckn._network.network import map_shapes
+from sklearn_ckn._network.network import check_range, with_network
 from sklearn_ckn._network.parameters import resolve_layers
 
 
@@ -271,49 +264,42 @@ class CKNFeatures(
         with keep_fitted_on_error(self):
             engine = get_engine(self.device, X)
             images = check_images(self, X, reset=True)
-            self._fit_images(images, engine, task)
+            self._learn(images, engine, task)
         task.end()
         return self
 
     @fit_context
     def _fit_validated(self, images, engine):
         """Fit on images that another estimator has validated, and names set by it."""
-        task = start_task(self, None, images)
-        self._fit_images(images, engine, task)
+        task = start_task(self, None, images.array)
+        self._learn(images, engine, task)
         task.end()
         return self
 
-    def _fit_images(self, images, engine, task):
+    def _learn(self, images, engine, task):
         """Learn from validated images and set the fitted attributes."""
-        self.image_shape_ = images.shape[1:]
-        all_settings = resolve_layers(self.get_params(deep=False), self.image_shape_)
-        check_range(images, all_settings)
+        self.image_shape_ = images.shape
+        all_settings = resolve_layers(self.get_params(deep=False), images.shape)
+        check_range(images.array, all_settings)
         # Drawn for all layers at once: no layer's seeds depend on what others do.
         seeds = check_random_state(self.random_state).randint(
             np.iinfo(np.int32).max, size=(len(all_settings), 2)
         )
-        learner = LayerLearner(
-            images,
-            compute_dtype(images.dtype),
+        options = LearningOptions(
             n_patches=self.n_patches,
             max_iter=self.max_iter,
             tol=finite_number("tol", self.tol),
-            engine=engine,
             memory=resolve_memory(self.memory, self.random_state),
             verbose=self.verbose > 1,
         )
-        learned = []
-        for settings, layer_seeds in zip(all_settings, seeds.tolist(), strict=True):
-            layers = [earlier.layer for earlier in learned]
-            with task.subtask("layer", None) as step:
-                learned.append(learner(settings, layers, layer_seeds, step))
-            self._report(len(layers), settings, learned[-1])
+        network, learned = learn_network(
+            images, all_settings, options, seeds, engine, task, self._report
+        )
         self.inertia_ = [each.inertia for each in learned]
         self.nystrom_residual_ = [each.residual for each in learned]
         self.n_iter_per_layer_ = [1 + each.n_iter for each in learned]
         self.n_iter_ = max(self.n_iter_per_layer_)
-        self._layers = [each.layer for each in learned]
-        self.output_shape_ = map_shapes(self.image_shape_, self._layers)[-1]
+        self._network = replace(network, flip_average=self.flip_average)
 
     def _report(self, position, settings, learned):
         """Warn of missing anchors and print the line of a layer."""
@@ -324,7 +310,7 @@ class CKNFeatures(
                 f"sampled, fewer than the n_anchors={settings.n_anchors} asked for: it "
                 "gets as many anchors as patches.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         if self.verbose:
             print(
@@ -367,76 +353,45 @@ class CKNFeatures(
         check_is_fitted(self)
         engine = get_prediction_engine(self.device, X)
         images = check_images(self, X, reset=False)
-        return self._encode(images, engine, namespace(images))
+        encoder = self._encoder(images, engine)
+        return encoder.features(images.array, namespace(images.array))
 
-    def _encode(self, images, engine, xp, task=None):
-        """Return the features of validated images, arrays of the namespace ``xp``.
+    def _encoder(self, images, engine):
+        """Return the encoder of the fitted network for validated images."""
+        check_range(images.array, self._network.settings)
+        return engine.bind(self._network, images.dtype)
 
-        Each block is a subtask.
-        """
-        task = Task() if task is None else task
-        features = xp.empty(
-            (len(images), self._n_features_out), dtype=compute_dtype(images.dtype)
-        )
-        blocks = self._feature_blocks(images, engine, xp)
-        for part, block in task.each("block", blocks):
-            features[part] = block
-        return features
-
-    def _encode_training(self, images, engine, task):
-        """Return the features of the images of the fit, from memory if it has them.
-
-        They are where the engine computes, if there is room for them.
-        """
+    def _training_features(self, images, engine, task):
+        """Return the features of the images of the fit, from memory if it has them."""
         memory = resolve_memory(self.memory, self.random_state)
-        dtype = compute_dtype(images.dtype)
-        n_bytes = len(images) * self._n_features_out * dtype.itemsize
-        xp = engine.xp if engine.has_room_for(n_bytes) else np
-        if not is_enabled(memory):
-            return self._encode(images, engine, xp, task)
-        key = DataKey(images, dtype, engine, memory)
-        encode = memory.cache(
-            encode_training_images, ignore=["encode", "images", "engine", "task"]
-        )
-        features = encode(
-            key(self._layers, self.flip_average), self._encode, images, engine, task
-        )
-        return to_namespace(features, xp)
-
-    def _feature_blocks(self, images, engine, xp):
-        """Yield slices of validated images and their features, block by block."""
-        check_range(images, [layer.settings for layer in self._layers])
-        dtype = compute_dtype(images.dtype)
-        layers = [layer.astype(dtype) for layer in self._layers]
-        blocks = encode_blocks(
-            images,
-            layers,
-            engine,
-            dtype,
-            flip_average=self.flip_average,
-            xp=xp,
-        )
-        for part, maps in blocks:
-            yield part, maps.reshape(len(maps), -1)
+        return training_features(self._encoder(images, engine), images, memory, task)
 
     @property
     def anchors_(self) -> list[FloatArray]:
         """Anchors of every layer, each (n_anchors, k*k*C) with unit rows."""
-        return [layer.anchors for layer in self._layers]
+        return [layer.anchors for layer in self._network.layers]
 
     @property
     def betas_(self) -> list[float]:
         """Kernel parameter of every layer."""
-        return [layer.settings.beta for layer in self._layers]
+        return [settings.beta for settings in self._network.settings]
 
     @property
     def subsampling_(self) -> list[int]:
         """Pooling stride of every layer, ``"auto"`` resolved."""
-        return [layer.settings.subsampling for layer in self._layers]
+        return [settings.subsampling for settings in self._network.settings]
+
+    @property
+    def output_shape_(self) -> tuple[int, int, int]:
+        """(H', W', p) of the last layer's map."""
+        return self._network.output_shape
 
     @property
     def _n_features_out(self):
-        return prod(self.output_shape_)
+        return self._network.n_features
+
+    def __setstate__(self, state):
+        super().__setstate__(with_network(state))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

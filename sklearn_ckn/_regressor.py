@@ -25,7 +25,6 @@ from sklearn_ckn._common.types import (
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._heads.alphas import resolve_alphas
-from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.sample_weight import check_groups
 from sklearn_ckn._linear import ALPHA_CONSTRAINT, RidgePathRegressor
@@ -206,8 +205,8 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
             )
             check_groups(groups, len(y))
             # Of images, since the features of equal ones may be rounded otherwise.
-            copies = first_copies(images)
-            features = self._fit_network(images, engine, task)
+            copies = images.copies
+            features = self._learn_features(images, engine, task)
             with task.subtask("fit head"):
                 head = RidgePathRegressor(self.alpha)
                 self.head_ = fit_in_memory(

@@ -35,7 +35,6 @@ from sklearn_ckn._common.types import (
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._heads.alphas import resolve_alphas
 from sklearn_ckn._heads.held_out import held_out_units
-from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.labels import encode_labels
 from sklearn_ckn._linear import LinearPathClassifier
@@ -395,16 +394,18 @@ class SupervisedCKNClassifier(CKNClassifier):
         rng = check_random_state(self.random_state)
         images, y = check_images(self, X, y, reset=True)
         self.classes_, labels, weights = encode_labels(y, self.class_weight)
-        copies = first_copies(images)
+        copies = images.copies
         units = held_out_units(groups, copies)
         groups = None if groups is None else units
         self._check_held_out(labels, units, groups)
         if goes_on:
             check_same_problem(self, before, images)
             with task.subtask("encode start"):
-                features = [self.features_._encode(images, engine, engine.xp)]
+                features = [
+                    self.features_._encoder(images, engine).features(images.array)
+                ]
         else:
-            features = self._fit_network(images, engine, task)
+            features = self._learn_features(images, engine, task)
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):
@@ -421,16 +422,17 @@ class SupervisedCKNClassifier(CKNClassifier):
             rows = same_split(known, labels, units)
             rows = rows or split_rows(labels, self.validation_fraction, rng, units)
         self._split_of = len(y), rows[1]
-        if engine.has_room_for(images.nbytes):
+        array = images.array
+        if engine.has_room_for(array.nbytes):
             # Every epoch takes them in another order.
-            images = to_namespace(images, engine.xp)
-        data = TrainingSet.from_labels(images, labels, weights, rows, copies, groups)
+            array = to_namespace(array, engine.xp)
+        data = TrainingSet.from_labels(array, labels, weights, rows, copies, groups)
         if before is None or isinstance(self.alpha, Real):
             self.training_alpha_ = training_alpha(self.alpha, start_head)
         training = Training(
             data, self._options(), self._new_head(), self.classes_, engine, rng
         )
-        network = TrainedNetwork.from_layers(self.features_._layers, engine.xp)
+        network = TrainedNetwork.from_network(self.features_._network, engine.xp)
         if before is None:
             self.history_ = {}
             training.begin(network, features, 0, None)
@@ -475,8 +477,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         """Return ``features_`` with the layers of a trained network."""
         # A copy, so that a fit that fails later leaves the network of an earlier one.
         features = copy(self.features_)
-        dtype = self.features_._layers[0].anchors.dtype
-        features._layers = network.stored_layers(dtype)
+        dtype = self.features_._network.layers[0].anchors.dtype
+        features._network = network.stored(dtype)
         return features
 
     def _record(self, epoch):

@@ -165,7 +165,7 @@ class PatchWhitening(
         """
         reg = finite_number("reg", self.reg)
         with keep_fitted_on_error(self):
-            images = check_images(self, X, reset=True)
+            images = check_images(self, X, reset=True).array
             self.image_shape_ = images.shape[1:]
             height, width, n_channels = self.image_shape_
             self.patch_shape_ = (
@@ -245,7 +245,7 @@ class PatchWhitening(
         """
         check_is_fitted(self)
         X = read_images(X, type(self).__name__)
-        images = check_images(self, X, reset=False)
+        images = check_images(self, X, reset=False).array
         dtype = compute_dtype(images.dtype)
         xp = namespace(images)
         # Over a power of two as the images are: each product is then of about 1.

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_digits
 
-from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cpu import CPUEngine, choose_instruction_set
+from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._ext import _cpu
 from sklearn_ckn._network.layer import Layer
 from sklearn_ckn._network.settings import LayerSettings
@@ -63,7 +63,7 @@ def cpu_engine(request):
 
 @pytest.fixture(params=[*INSTRUCTION_SETS, "array"])
 def engine(request):
-    return ArrayEngine() if request.param == "array" else CPUEngine(request.param)
+    return OracleEngine() if request.param == "array" else CPUEngine(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
+from on_engines import bind, encode
 
 from sklearn_ckn import CKNFeatures
 from sklearn_ckn._common import cache_blocks
@@ -13,15 +14,9 @@ SETTINGS = LayerSettings(4, 1, 1, "exp", 1.0, "same", 1e-3)
 
 
 def sample(images, n_patches, settings=SETTINGS, layers=(), seed=0):
-    return sample_patches(
-        images,
-        list(layers),
-        settings,
-        n_patches,
-        CPUEngine(),
-        np.dtype("f8"),
-        np.random.RandomState(seed),
-    )
+    encoder = bind(CPUEngine(), layers, images)
+    rng = np.random.RandomState(seed)
+    return sample_patches(encoder, images, settings, n_patches, rng)
 
 
 def test_every_image_and_position_is_as_likely():
@@ -47,8 +42,8 @@ def test_borders_are_included_with_their_padding():
 def test_later_layers_see_the_maps_of_the_earlier_ones():
     images = np.random.RandomState(0).randn(5, 6, 6, 2)
     features = CKNFeatures(n_anchors=(4, 4), random_state=0).fit(images)
-    first, second = features._layers
-    maps = CPUEngine().encode(images, [first])
+    first, second = features._network.layers
+    maps = encode(CPUEngine(), images, [first])
     everything = sample(images, 10**6, second.settings, [first])
     assert_allclose(everything, sample(maps, 10**6, second.settings), rtol=1e-12)
     some = sample(images, 10, second.settings, [first], seed=3)
@@ -62,12 +57,12 @@ def test_only_sampled_images_pass_through_the_earlier_layers(monkeypatch):
     encoded = []
     encode = CPUEngine.encode
 
-    def count(self, images, layers):
+    def count(self, images, prepared):
         encoded.append(len(images))
-        return encode(self, images, layers)
+        return encode(self, images, prepared)
 
     monkeypatch.setattr(CPUEngine, "encode", count)
-    first, second = features._layers
+    first, second = features._network.layers
     sample(images, 5, second.settings, [first])
     assert 0 < sum(encoded) <= 5
 

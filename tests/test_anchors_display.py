@@ -18,7 +18,8 @@ from sklearn_ckn import (
     SupervisedCKNClassifier,
 )
 from sklearn_ckn._displays.common import mosaic, stretch
-from sklearn_ckn._displays.patches import closest_positions, receptive_field
+from sklearn_ckn._displays.patches import closest_positions
+from sklearn_ckn._input.images import Images
 
 #: Like photographs: not negative, 0 the darkest.
 IMAGES = np.random.RandomState(0).randint(256, size=(20, 9, 8, 3)).astype(float)
@@ -101,6 +102,7 @@ def test_scale_of_parts_of_images(pyplot):
 
 def test_closest_positions_of_a_deeper_layer():
     features = make()
+    network, images = features._network, Images(IMAGES)
     # The same seed gives the first layer of a network the same anchors.
     first = make(n_anchors=5, subsampling=2)
     height, width, _ = first.output_shape_
@@ -116,26 +118,27 @@ def test_closest_positions_of_a_deeper_layer():
     )
     units = patches / np.linalg.norm(patches, axis=2, keepdims=True)
     expected = units @ features.anchors_[1].T
-    cosines, positions = closest_positions(features, 1, IMAGES)
+    cosines, positions = closest_positions(network, images)
     assert_allclose(cosines, expected.max(axis=1), rtol=1e-12)
     assert_array_equal(positions, expected.argmax(axis=1))
 
 
 @pytest.mark.parametrize("scale", [2.0**-700, 2.0**700])
 def test_images_of_any_magnitude(scale):
-    features = make()
-    for layer in (0, 1):
-        expected = closest_positions(features, layer, IMAGES)
-        found = closest_positions(features, layer, scale * IMAGES)
+    network = make()._network
+    for n_layers in (1, 2):
+        first = network.first(n_layers)
+        expected = closest_positions(first, Images(IMAGES))
+        found = closest_positions(first, Images(scale * IMAGES))
         for left, right in zip(found, expected, strict=True):
             assert_array_equal(left, right)
 
 
 def test_memory_does_not_change_what_is_found():
-    features = make()
-    expected = closest_positions(features, 1, IMAGES)
+    network = make()._network
+    expected = closest_positions(network, Images(IMAGES))
     with config_context(working_memory=0.05):
-        found = closest_positions(features, 1, IMAGES)
+        found = closest_positions(network, Images(IMAGES))
     for left, right in zip(found, expected, strict=True):
         assert_array_equal(left, right)
 
@@ -160,7 +163,7 @@ def test_receptive_field(patch_size, subsampling, padding, axis):
         padding=padding,
     )
     shape = features.image_shape_
-    start, step, length = receptive_field(features._layers, shape, axis)
+    start, step, length = features._network.receptive_field(axis)
     image = IMAGES[:1]
     before = features.transform(image).reshape(features.output_shape_)
     positions = start + step * np.arange(features.output_shape_[axis])

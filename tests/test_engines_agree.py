@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from on_engines import bind, encode
 
 from sklearn_ckn._common.norms import unit_rows
-from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cpu import CPUEngine
-from sklearn_ckn._engine.encoder import encode_block
+from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._network.kernels import KERNELS
 from sklearn_ckn._network.layer import Layer
 from sklearn_ckn._network.settings import LayerSettings
@@ -60,10 +60,9 @@ def make_layer(settings, image_shape, seed):
 def test_encode(cpu_engine, settings, shape, dtype, order, seed):
     images = make_images(shape, dtype, order, seed)
     layer = make_layer(settings, shape[1:], seed)
-    layers = [layer.astype(dtype)]
     actual, expected = (
-        encode_block(images, layers, engine, dtype)
-        for engine in (cpu_engine, ArrayEngine())
+        bind(engine, [layer], images, dtype).maps(images)
+        for engine in (cpu_engine, OracleEngine())
     )
     # A sum of m terms is off by at most m eps times the sum of their sizes. The
     # cosines, of terms of sum at most 1 in norm, so differ by length * eps, the
@@ -90,7 +89,7 @@ def test_gather_patches(settings, shape, dtype, seed):
     indices, rows, columns = np.indices((shape[0], height, width)).reshape(3, -1)
     arguments = (images, indices, rows, columns, settings)
     patches = CPUEngine().gather_patches(*arguments)
-    assert_array_equal(patches, ArrayEngine().gather_patches(*arguments))
+    assert_array_equal(patches, OracleEngine().gather_patches(*arguments))
     unfolded = unfold(images, settings)
     assert_array_equal(patches, unfolded.reshape(len(patches), -1))
 
@@ -111,7 +110,7 @@ def test_nearest_anchors_and_sums(cpu_engine, n_points, n_anchors, length, dtype
     points = rng.randint(-3, 4, size=(n_points, length)).astype(dtype)
     anchors = rng.randint(-3, 4, size=(n_anchors, length)).astype(dtype)
     results = []
-    for engine in (cpu_engine, ArrayEngine()):
+    for engine in (cpu_engine, OracleEngine()):
         nearest, similarity = engine.nearest_anchors(points, anchors)
         sums = engine.sum_groups(points, nearest, n_anchors)
         assert nearest.dtype == np.intp
@@ -131,11 +130,11 @@ def test_kernel_functions_over_their_whole_range(cpu_engine, kernel, dtype):
     angles = np.linspace(0, np.pi, 4001)
     for beta in (0.5, 3.0, 40.0, 2000.0):
         settings = LayerSettings(1, 1, 1, kernel, beta, "same", 1e-3)
-        layer = Layer(settings, np.array([[1.0, 0.0]]), np.eye(1)).astype(dtype)
+        layer = Layer(settings, np.array([[1.0, 0.0]]), np.eye(1))
         pixels = np.column_stack([np.cos(angles), np.sin(angles)]).astype(dtype)
         images = pixels[np.newaxis, :, np.newaxis, :]
-        actual = cpu_engine.encode(images, [layer])
-        expected = ArrayEngine().encode(images.astype("f8"), [layer.astype("f8")])
+        actual = encode(cpu_engine, images, [layer])
+        expected = encode(OracleEngine(), images.astype("f8"), [layer])
         eps = np.finfo(dtype).eps
         # exp(beta (u - 1)) has the relative error beta |du| and the rounding of
         # the exponent; the smallest values end at the smallest normal number.

@@ -108,7 +108,7 @@ def test_bad_parameters(parameters, message, monkeypatch):
 
 def test_max_iter_0_keeps_patches():
     features = make(n_anchors=30, max_iter=0).fit(IMAGES)
-    patches = unfold(IMAGES, features._layers[0].settings)
+    patches = unfold(IMAGES, features._network.layers[0].settings)
     patches = patches.reshape(-1, patches.shape[-1])
     patches /= np.linalg.norm(patches, axis=1, keepdims=True)
     assert features.n_iter_ == 1
@@ -117,7 +117,7 @@ def test_max_iter_0_keeps_patches():
 
 def test_nystrom_residual_is_what_it_says():
     features = make(n_anchors=6, kernel="arccos1").fit(IMAGES)
-    (layer,) = features._layers
+    (layer,) = features._network.layers
     patches = unfold(IMAGES, layer.settings)
     patches = patches.reshape(-1, patches.shape[-1])
     patches /= np.linalg.norm(patches, axis=1, keepdims=True)

@@ -8,6 +8,7 @@ import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from on_engines import bind
 from sklearn import config_context
 from test_device import IMAGES, LABELS, ROWS, assert_same_results, data, new, results
 
@@ -25,7 +26,6 @@ from sklearn_ckn._engine import cuda_steps
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._engine.cuda import CUDAEngine
 from sklearn_ckn._engine.cuda_steps import CudaSteps
-from sklearn_ckn._engine.encoder import encode_block, encode_blocks
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 from sklearn_ckn._network.kernels import InverseSquareRoot
 from sklearn_ckn._network.layer import Layer
@@ -35,7 +35,10 @@ RNG = np.random.RandomState(0)
 SETTINGS = LayerSettings(5, 3, 2, "exp", 2.0, "same", 1e-3)
 LAYERS = [Layer.from_anchors(SETTINGS, unit_rows(RNG.randn(5, 18)))]
 MANY = RNG.randn(100, 8, 8, 2)
-FLOAT64 = np.dtype("f8")
+
+
+def encoder(engine, layers=LAYERS):
+    return bind(engine, layers, MANY)
 
 
 @pytest.fixture
@@ -56,17 +59,15 @@ def test_encoding_with_little_memory(on_gpu, cupy, memory):
     # The GPU claims 8 GiB, so that the first blocks are far too large: images on their
     # way, copies of another dtype, scaled copies and results fail as patches do.
     engine = CUDAEngine(cupy)
-    expected = encode_block(MANY, LAYERS, engine, FLOAT64)
+    expected = encoder(engine).maps(MANY)
     images = MANY.astype("f4")
     images = cupy.asarray(images) if on_gpu else images
-    expected = encode_block(images.astype("f8"), LAYERS, engine, FLOAT64)
+    expected = encoder(engine).maps(images.astype("f8"))
     room = len(MANY) * expected[0].nbytes if on_gpu else 0
     sizes = set()
     for n_images in (20, 8, 3):
         memory.limit = memory.in_use + room + n_images * 25_000
-        blocks = encode_blocks(
-            images, LAYERS, CUDAEngine(cupy), FLOAT64, xp=cupy if on_gpu else np
-        )
+        blocks = encoder(CUDAEngine(cupy)).blocks(images, cupy if on_gpu else np)
         found = []
         for rows, maps in blocks:
             sizes.add(rows.stop - rows.start)
@@ -103,7 +104,7 @@ def test_blocks_are_those_of_the_gpu(monkeypatch):
         engine = CUDAEngine(fake_cupy.install(monkeypatch, free_bytes=free_bytes))
         # A setting for the memory of the CPU, which allows a single image.
         with config_context(working_memory=1e-3):
-            blocks = encode_blocks(MANY, LAYERS, engine, FLOAT64, xp=np)
+            blocks = encoder(engine).blocks(MANY, np)
             sizes[name] = [rows.stop - rows.start for rows, _ in blocks]
         assert engine.block_bytes == min(free_bytes // 4, 2**30)
     assert sizes["large"] == [100]
@@ -113,10 +114,10 @@ def test_blocks_are_those_of_the_gpu(monkeypatch):
 def test_blocks_on_their_way_are_small(cupy, monkeypatch):
     assert 2**26 <= CUDAEngine.transfer_bytes <= 2**27
     monkeypatch.setattr(CUDAEngine, "transfer_bytes", 10 * MANY[0].nbytes)
-    blocks = encode_blocks(MANY, LAYERS, CUDAEngine(cupy), FLOAT64, xp=np)
+    blocks = encoder(CUDAEngine(cupy)).blocks(MANY, np)
     assert {rows.stop - rows.start for rows, _ in blocks} == {10}
     # Without layers the images are all there is.
-    blocks = encode_blocks(MANY, [], CUDAEngine(cupy), FLOAT64, xp=np)
+    blocks = encoder(CUDAEngine(cupy), []).blocks(MANY, np)
     assert {rows.stop - rows.start for rows, _ in blocks} == {10}
 
 
@@ -124,8 +125,8 @@ def test_pinned_memory_that_is_refused(monkeypatch):
     cupy = fake_cupy.install(monkeypatch, pinned_bytes=2**14)
     with pytest.raises(fake_cupy.CUDARuntimeError):
         import_module("cupyx").empty_pinned(MANY.nbytes, "u1")
-    actual = encode_block(MANY, LAYERS, CUDAEngine(cupy), FLOAT64)
-    expected = encode_block(MANY, LAYERS, get_engine("cpu"), FLOAT64)
+    actual = encoder(CUDAEngine(cupy)).maps(MANY)
+    expected = encoder(get_engine("cpu")).maps(MANY)
     assert_allclose(actual, expected, rtol=1e-10)
 
 
@@ -140,7 +141,7 @@ def test_pinned_buffers_have_few_sizes(cupy, monkeypatch):
     monkeypatch.setattr(cupyx, "empty_pinned", watch)
     engine = CUDAEngine(cupy)
     for n in range(1, 40):
-        encode_block(MANY[:n], LAYERS, engine, FLOAT64)
+        encoder(engine).maps(MANY[:n])
     assert len(sizes) >= 78
     # CuPy keeps a buffer for requests of its own size alone.
     assert len(set(sizes)) <= 12

@@ -4,15 +4,15 @@ import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from on_engines import bind, network_of, prepare
 from sklearn.base import clone
 
 from sklearn_ckn import CKNClassifier, CKNRegressor, SupervisedCKNClassifier
 from sklearn_ckn._common.memory_limits import Budget, fit_in_memory
 from sklearn_ckn._common.norms import unit_rows
-from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.cuda import CUDAEngine
-from sklearn_ckn._engine.encoder import encode_block
+from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 from sklearn_ckn._network.layer import Layer
 from sklearn_ckn._network.settings import LayerSettings
@@ -82,13 +82,13 @@ class SmallMemory:
         return self.function(maps, *args)
 
 
-@pytest.mark.parametrize("make_engine", [ArrayEngine, "cuda"])
+@pytest.mark.parametrize("make_engine", [OracleEngine, "cuda"])
 def test_encoding_halves_its_parts(make_engine, monkeypatch):
     module = fake_cupy.install(monkeypatch)
     engine = CUDAEngine(module) if make_engine == "cuda" else make_engine()
-    expected = encode_block(IMAGES, LAYERS, engine, np.dtype("f8"))
+    expected = bind(engine, LAYERS, IMAGES).maps(IMAGES)
     small = engine._encode_layer = SmallMemory(engine._encode_layer, 3)
-    actual = encode_block(IMAGES, LAYERS, engine, np.dtype("f8"))
+    actual = bind(engine, LAYERS, IMAGES).maps(IMAGES)
     # Eleven images, then six, then three at a time.
     assert small.calls == [11, 6, 3, 3, 3, 2]
     assert_allclose(actual, expected, rtol=1e-12)
@@ -100,13 +100,13 @@ def test_one_image_too_many(cupy):
     engine = CUDAEngine(cupy)
     engine._encode_layer = SmallMemory(engine._encode_layer, 0)
     with pytest.raises(MemoryError, match="out of memory"):
-        encode_block(IMAGES, LAYERS, engine, np.dtype("f8"))
+        bind(engine, LAYERS, IMAGES).maps(IMAGES)
 
 
 def test_nearest_anchors_in_parts(cupy, monkeypatch):
     points = unit_rows(RNG.randn(20, 4))
     anchors = points[:3]
-    whole = ArrayEngine().nearest_anchors(points, anchors)
+    whole = OracleEngine().nearest_anchors(points, anchors)
     engine = CUDAEngine(cupy)
     engine.block_bytes = 7 * 3 * 8
     sizes = []
@@ -242,8 +242,8 @@ def test_no_room_on_the_cpu_either(cupy):
 
 def test_a_tape_is_as_large_as_it_says(cupy):
     # What a tape keeps of an image is no more than what the parts are planned with.
-    engine = ArrayEngine()
-    _, tape = engine.encode_with_tape(IMAGES, LAYERS)
+    engine = OracleEngine()
+    _, tape = engine.encode_with_tape(IMAGES, prepare(engine, LAYERS, IMAGES))
     kept = sum(
         sum(
             part.nbytes
@@ -254,7 +254,7 @@ def test_a_tape_is_as_large_as_it_says(cupy):
                 *vars(each.scalars).values(),
             )
         )
-        for _, each in tape
+        for each in tape
     )
-    planned = engine.tape_bytes_per_image(IMAGES.shape[1:], LAYERS, 8)
+    planned = engine.tape_bytes_per_image(network_of(LAYERS, IMAGES), 8)
     assert planned / 8 <= kept / len(IMAGES) <= planned

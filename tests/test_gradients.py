@@ -8,13 +8,14 @@ from conftest import REFERENCE, load_reference, relative_error
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from on_engines import backward, encode
 from scipy.linalg import sqrtm
 from threadpoolctl import threadpool_limits
 
 from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._common.threads import single_threaded_blas
-from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._network.kernels import (
     KERNELS,
     InverseSquareRoot,
@@ -47,9 +48,10 @@ def slopes_of_decisions(arrays):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_reference_gradients(name, engine):
     arrays, layers = load_reference(name)
-    maps, tape = engine.encode_with_tape(arrays["images"], layers)
-    slopes = (slopes_of_decisions(arrays) @ arrays["coef"]).reshape(maps.shape)
-    gradients, image_slopes = engine.encode_backward(tape, layers, slopes)
+    images = arrays["images"]
+    shape = encode(engine, images, layers).shape
+    slopes = (slopes_of_decisions(arrays) @ arrays["coef"]).reshape(shape)
+    gradients, image_slopes = backward(engine, images, layers, slopes)
     assert image_slopes is None
     for i, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
         root = anchor_root(layer.settings, layer.anchors)
@@ -116,7 +118,7 @@ class Function:
         return [each.beta for each in self.settings]
 
     def value(self, images, anchors, betas):
-        maps = ArrayEngine().encode(images, self.layers(anchors, betas))
+        maps = encode(OracleEngine(), images, self.layers(anchors, betas))
         return np.sum(self.weights * maps)
 
     def gradients(self, engine, dtype="f8"):
@@ -125,10 +127,9 @@ class Function:
 
     def _gradients(self, engine, dtype):
         layers = self.layers(self.anchors, self.betas)
-        typed = [layer.astype(dtype) for layer in layers]
-        _, tape = engine.encode_with_tape(self.images.astype(dtype), typed)
-        gradients, image_slopes = engine.encode_backward(
-            tape, typed, self.weights.astype(dtype), to_images=True
+        images, weights = self.images.astype(dtype), self.weights.astype(dtype)
+        gradients, image_slopes = backward(
+            engine, images, layers, weights, to_images=True
         )
         totals = [
             anchor_gradients(
@@ -208,7 +209,7 @@ def test_engines_agree(cpu_engine, all_settings, shape, dtype, seed):
     # Patches of zeros pass nothing on.
     function.images[:, : shape[1] // 2] = 0
     actual, expected = (
-        function.gradients(engine, dtype) for engine in (cpu_engine, ArrayEngine())
+        function.gradients(engine, dtype) for engine in (cpu_engine, OracleEngine())
     )
     assert actual[0].dtype == dtype
     # Sums of less than 10,000 terms; what the inverse square root amplifies is
@@ -234,16 +235,12 @@ def test_patches_of_zeros_pass_nothing_on(engine):
     images[1, 4, 4] = 1
     settings = LayerSettings(3, 1, 2, "exp", 1.0, "same", 1e-2)
     layers = [Layer.from_anchors(settings, unit_rows(rng.randn(3, 1)))]
-    maps, tape = engine.encode_with_tape(images, layers)
-    (gradient,), slopes = engine.encode_backward(
-        tape, layers, np.ones_like(maps), to_images=True
-    )
+    ones = np.ones_like(encode(engine, images, layers))
+    (gradient,), slopes = backward(engine, images, layers, ones, to_images=True)
     assert_array_equal(slopes[images == 0], 0)
     assert slopes[1, 4, 4] != 0
     assert np.isfinite(gradient.anchors).all()
-    (gradient,), _ = engine.encode_backward(
-        *engine.encode_with_tape(images[:1], layers)[1:], layers, np.ones_like(maps[:1])
-    )
+    (gradient,), _ = backward(engine, images[:1], layers, ones[:1])
     assert_array_equal(gradient.anchors, 0)
     assert gradient.beta == 0
 

@@ -11,13 +11,14 @@ from conftest import relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from on_engines import encode
 from threadpoolctl import threadpool_limits
 
 from sklearn_ckn import CKNFeatures
 from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._engine import cpu as cpu_module
-from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._engine.packing import best_tile, pack_layer
 from sklearn_ckn._ext import _cpu
 from sklearn_ckn._network.kernels import KERNELS
@@ -51,26 +52,20 @@ def crowd(layer, distance, seed):
 def test_two_layers_in_float32(cpu_engine, kernel, distance):
     images = photographs(200, 32, 0)
     features = CKNFeatures((32, 128), kernel=kernel, random_state=0).fit(images)
-    layers = features._layers
+    layers = features._network.layers
     if distance is not None:
         layers = [crowd(layer, distance, i) for i, layer in enumerate(layers)]
-    actual = cpu_engine.encode(images[:20], [layer.astype("f4") for layer in layers])
-    expected = ArrayEngine().encode(
-        images[:20].astype("f8"), [layer.astype("f8") for layer in layers]
-    )
+    actual = encode(cpu_engine, images[:20], layers)
+    expected = encode(OracleEngine(), images[:20].astype("f8"), layers)
     assert actual.dtype == np.float32
     assert relative_error(actual, expected) < 3e-6
 
 
 def test_digits_in_float32(cpu_engine, digits):
     images = digits[0][:100, :, :, np.newaxis]
-    layers = CKNFeatures((40, 64), random_state=0).fit(images)._layers
-    actual = cpu_engine.encode(
-        images.astype("f4"), [layer.astype("f4") for layer in layers]
-    )
-    expected = ArrayEngine().encode(
-        images.astype("f8"), [layer.astype("f8") for layer in layers]
-    )
+    layers = CKNFeatures((40, 64), random_state=0).fit(images)._network.layers
+    actual = encode(cpu_engine, images.astype("f4"), layers)
+    expected = encode(OracleEngine(), images.astype("f8"), layers)
     assert relative_error(actual, expected) < 3e-6
 
 
@@ -106,8 +101,8 @@ def test_winograd_tiles(
         n_anchors, n_channels, kernel, padding=padding, subsampling=subsampling
     )
     images = np.random.RandomState(1).randn(*shape, n_channels)
-    actual = cpu_engine.encode(images, [layer])
-    expected = ArrayEngine().encode(images, [layer])
+    actual = encode(cpu_engine, images, [layer])
+    expected = encode(OracleEngine(), images, [layer])
     # In float64 the largest tiles lose three digits at most to their transforms, and
     # the projection one and a half.
     assert relative_error(actual, expected) < 1e-11
@@ -116,7 +111,7 @@ def test_winograd_tiles(
 @pytest.mark.parametrize("name", _cpu.instruction_sets())
 def test_tiles_and_precision_follow_the_anchors(name):
     def packed(dtype="f4", n_channels=32, **parameters):
-        layer = make_layer(60, n_channels, **parameters).astype(dtype)
+        layer = make_layer(60, n_channels, **parameters).with_anchors_as(dtype)
         return pack_layer(layer, (16, 16, n_channels), name, 1)
 
     apart = packed()
@@ -151,24 +146,23 @@ def test_best_tile(shape, max_tile, tile):
 @pytest.mark.parametrize("scratch", [0, 10**6, 10**8])
 def test_the_same_bits_in_any_block(cpu_engine, dtype, scratch, monkeypatch):
     layers = [make_layer(40, 3, seed=1), make_layer(70, 40, seed=2)]
-    layers = [layer.astype(dtype) for layer in layers]
     images = np.random.RandomState(0).randn(19, 13, 10, 3).astype(dtype)
     expected = np.concatenate(
-        [cpu_engine.encode(images[i : i + 1], layers) for i in range(len(images))]
+        [encode(cpu_engine, images[i : i + 1], layers) for i in range(len(images))]
     )
     # Blocks of one image, of a few, and of all.
     monkeypatch.setattr(cpu_module, "SCRATCH_BYTES", scratch)
     for n_threads in (1, 2, 3):
         with threadpool_limits(n_threads):
-            assert_array_equal(cpu_engine.encode(images, layers), expected)
+            assert_array_equal(encode(cpu_engine, images, layers), expected)
 
 
 def test_large_images_go_in_strips(cpu_engine):
     layers = [make_layer(5, 2), make_layer(40, 5)]
     layers.append(make_layer(9, 40, subsampling=1))
     images = np.random.RandomState(0).randn(1, 150, 170, 2)
-    actual = cpu_engine.encode(images, layers)
-    expected = ArrayEngine().encode(images, layers)
+    actual = encode(cpu_engine, images, layers)
+    expected = encode(OracleEngine(), images, layers)
     assert relative_error(actual, expected) < 1e-11
 
 
@@ -227,16 +221,17 @@ import resource
 import numpy as np
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.network import Network
 from sklearn_ckn._network.settings import LayerSettings
 layer = Layer.from_anchors(
     LayerSettings(2, 3, 8, "exp", 1.0, "same", 1e-3), np.eye(2, 9)
-).astype("f4")
+)
 images = np.zeros((1, 4000, 4000, 1), "f4")
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + 50_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
-    CPUEngine().encode(images, [layer])
+    CPUEngine().bind(Network((layer,), images.shape[1:]), "f4").maps(images)
 except MemoryError:
     print("MemoryError")
 """

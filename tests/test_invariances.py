@@ -111,7 +111,7 @@ def test_number_of_threads(dtype):
             results.append(
                 [
                     *features.anchors_,
-                    *(layer.projection for layer in features._layers),
+                    *(layer.projection for layer in features._network.layers),
                     features.transform(images),
                     clusters.cluster_centers_,
                 ]

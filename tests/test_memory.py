@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_ckn import CKNClassifier, CKNFeatures, CKNRegressor
+from sklearn_ckn._engine.encoder import Encoder
 from sklearn_ckn._learning import layers as _learning
 from sklearn_ckn._learning.cache import resolve_memory
 from sklearn_ckn._learning.checked_store import CheckedStoreBackend
@@ -42,13 +43,13 @@ def clusterings(monkeypatch):
 def encodings(monkeypatch):
     """Count the images whose features are computed."""
     calls = []
-    function = CKNFeatures._encode
+    function = Encoder.features
 
     def counted(self, images, *arguments):
         calls.append(len(images))
         return function(self, images, *arguments)
 
-    monkeypatch.setattr(CKNFeatures, "_encode", counted)
+    monkeypatch.setattr(Encoder, "features", counted)
     return calls
 
 

@@ -9,8 +9,8 @@ from sklearn import config_context
 
 from sklearn_ckn import CKNFeatures, SupervisedCKNClassifier
 from sklearn_ckn._common.memory_limits import Budget, is_out_of_memory
-from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._training.head import Head
 from sklearn_ckn._training.objective import Objective
 
@@ -199,7 +199,7 @@ def test_a_batch_in_parts_is_the_batch():
     from sklearn_ckn._heads.refit import TRAINING_LOSSES
     from sklearn_ckn._training.network import TrainedNetwork
 
-    network = TrainedNetwork.from_layers(CKNFeatures(**NETWORK).fit(IMAGES)._layers)
+    network = TrainedNetwork.from_network(CKNFeatures(**NETWORK).fit(IMAGES)._network)
     rng = np.random.RandomState(0)
     n_features = CKNFeatures(**NETWORK).fit_transform(IMAGES).shape[1]
     head = Head(rng.randn(n_features + 1, 1), rng.randn(n_features), 1.0)
@@ -207,7 +207,7 @@ def test_a_batch_in_parts_is_the_batch():
     weights = np.full((len(IMAGES), 1), 1 / len(IMAGES))
     gradients = []
     for tape_bytes in (2**27, 1):
-        engine = ArrayEngine()
+        engine = OracleEngine()
         engine.tape_bytes = tape_bytes
         objective = Objective(TRAINING_LOSSES["ridge"], engine)
         gradients.append(objective.gradients(network, head, IMAGES, targets, weights))

@@ -6,11 +6,12 @@ import tracemalloc
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from on_engines import encode
 
 from sklearn_ckn import CKNFeatures, ckn_kernel
 from sklearn_ckn._common.norms import unit_rows
-from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._network.layer import Layer
 from sklearn_ckn._network.pooling import LARGEST_TAP_SUM, pooling_matrix, pooling_taps
 from sklearn_ckn._network.settings import LayerSettings
@@ -60,13 +61,13 @@ def test_a_stride_beyond_the_map(subsampling):
     settings = LayerSettings(5, 3, subsampling, "exp", 1.5, "same", 1e-3)
     anchors = unit_rows(np.random.RandomState(1).randn(5, 18))
     layer = Layer.from_anchors(settings, anchors)
-    maps = [engine.encode(images, [layer]) for engine in (CPUEngine(), ArrayEngine())]
+    maps = [encode(engine, images, [layer]) for engine in (CPUEngine(), OracleEngine())]
     assert maps[0].shape == (3, 1, 1, 5)
     # Weights exp(-d^2 / s^2) / sum, by the positions' distances from the first one.
     identity = Layer(
         LayerSettings(5, 3, 1, "exp", 1.5, "same", 1e-3), anchors, layer.projection
     )
-    responses = ArrayEngine().encode(images, [identity])
+    responses = encode(OracleEngine(), images, [identity])
     down, along = (np.exp(-((np.arange(size) / subsampling) ** 2)) for size in (4, 6))
     total = math.fsum(all_taps_unscaled(subsampling))
     expected = np.einsum("i,j,nijp->np", down / total, along / total, responses)

@@ -3,6 +3,7 @@
 import pytest
 from conftest import REFERENCE, load_reference, relative_error
 from numpy.testing import assert_allclose
+from on_engines import encode
 
 from sklearn_ckn._engine.oracle import ArraySteps
 
@@ -20,9 +21,7 @@ def test_the_reference_files_are_there():
 def test_maps(name, dtype, tolerance, engine):
     arrays, layers = load_reference(name)
     expected = arrays["output"] if name in LAYERS else arrays["features"]
-    maps = engine.encode(
-        arrays["images"].astype(dtype), [layer.astype(dtype) for layer in layers]
-    )
+    maps = encode(engine, arrays["images"].astype(dtype), layers)
     assert maps.dtype == dtype
     assert relative_error(maps.reshape(expected.shape), expected) < tolerance
 

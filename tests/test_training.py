@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ckn import CKNFeatures
 from sklearn_ckn._common.norms import unit_rows
-from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._heads.path import one_vs_rest
 from sklearn_ckn._heads.refit import TRAINING_LOSSES, refit_head
 from sklearn_ckn._heads.ridge import RidgePath
@@ -23,16 +23,17 @@ from sklearn_ckn._training.split import split_rows
 HEADS = ["ridge", "linear_svm", "logistic"]
 
 
-def problem(dtype="f8", n_images=12, n_classes=3):
+def problem(dtype="f8", n_images=12, n_classes=3, flip_average=False):
     """Return a network, a head, images, targets and weights."""
     rng = np.random.RandomState(0)
     images = rng.uniform(0.1, 1, size=(n_images, 7, 6, 2)).astype(dtype)
-    features = CKNFeatures((4, 5), random_state=0).fit(images)
+    features = CKNFeatures((4, 5), flip_average=flip_average, random_state=0)
+    features.fit(images)
     values = features.transform(images)
     labels = np.arange(n_images) % n_classes
     theta = rng.randn(values.shape[1] + 1, 1 if n_classes == 2 else n_classes)
     head = Head(theta, values.mean(axis=0).astype("f8"), 0.7)
-    network = TrainedNetwork.from_layers(features._layers)
+    network = TrainedNetwork.from_network(features._network)
     weights = rng.uniform(0.5, 1.5, size=(n_images, 1)) / n_images
     return network, head, images, one_vs_rest(labels, n_classes), weights
 
@@ -41,11 +42,13 @@ def problem(dtype="f8", n_images=12, n_classes=3):
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("name", HEADS)
 def test_gradients_of_the_objective(name, n_classes, flip_average):
-    network, head, images, targets, weights = problem(n_classes=n_classes)
+    network, head, images, targets, weights = problem(
+        n_classes=n_classes, flip_average=flip_average
+    )
     loss = TRAINING_LOSSES[name]
     batch = images, targets, weights
-    objective = Objective(loss, CPUEngine(), flip_average=flip_average)
-    oracle = Objective(loss, ArrayEngine(), flip_average=flip_average)
+    objective = Objective(loss, CPUEngine())
+    oracle = Objective(loss, OracleEngine())
     gradients = objective.gradients(network, head, *batch)
     # With the intercepts that the batch has asked for, whose gradients these are.
     features = gradients.response.rows @ head.theta[:-1]
@@ -90,14 +93,13 @@ def test_gradients_of_the_objective(name, n_classes, flip_average):
 
 
 @pytest.mark.parametrize("flip_average", [False, True])
-@pytest.mark.parametrize("engine", [CPUEngine, ArrayEngine])
+@pytest.mark.parametrize("engine", [CPUEngine, OracleEngine])
 def test_batches_in_parts(engine, flip_average, monkeypatch):
-    arguments = problem()
+    arguments = problem(flip_average=flip_average)
     loss = TRAINING_LOSSES["logistic"]
-    options = {"flip_average": flip_average}
-    whole = Objective(loss, engine(), **options).gradients(*arguments)
+    whole = Objective(loss, engine()).gradients(*arguments)
     monkeypatch.setattr(engine, "tape_bytes", 1)
-    parts = Objective(loss, engine(), **options).gradients(*arguments)
+    parts = Objective(loss, engine()).gradients(*arguments)
     assert_allclose(parts.value, whole.value, rtol=1e-12)
     assert_allclose(parts.response.rows, whole.response.rows, rtol=1e-9, atol=1e-12)
     assert_allclose(parts.log_betas, whole.log_betas, rtol=1e-9)

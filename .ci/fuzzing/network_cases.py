@@ -24,11 +24,11 @@ from parameters import network_parameters
 from scipy.ndimage import maximum_filter
 
 from sklearn_ckn import CKNFeatures
-from sklearn_ckn._common.norms import unit_rows
-from sklearn_ckn._engine.array import ArrayEngine
+from sklearn_ckn._common.norms import image_scales, unit_rows
 from sklearn_ckn._engine.cpu import CPUEngine
-from sklearn_ckn._engine.encoder import image_scales
+from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.network import Network
 from sklearn_ckn._network.pooling import pooling_matrix
 from sklearn_ckn._network.settings import LayerSettings
 from sklearn_ckn._network.unfold import SMALLEST_NORM
@@ -85,13 +85,16 @@ def check_engine(rng):
     dtype = np.dtype(str(rng.choice(["f4", "f8"])))
     images = draw(rng, choose(rng, UNIT_KINDS), (n, *shape))
     images = (images / np.abs(images).max() if images.any() else images).astype(dtype)
-    layer = random_layer(rng, shape).astype(dtype)
-    exact_layer, exact_images = layer.astype("f8"), images.astype("f8")
-    engine, oracle = CPUEngine(), ArrayEngine()
+    layer = random_layer(rng, shape).with_anchors_as(dtype)
+    exact_images = images.astype("f8")
+    engine, oracle = CPUEngine(), OracleEngine()
     eps = np.finfo(dtype).eps
-    output, tape = engine.encode_with_tape(images, [layer])
-    check_same(engine.encode(images, [layer]), output, "encode and its tape")
-    expected, exact_tape = oracle.encode_with_tape(exact_images, [exact_layer])
+    network = Network((layer,), shape)
+    prepared = engine.prepare(network, dtype)
+    exactly = oracle.prepare(network, "f8")
+    output, tape = engine.encode_with_tape(images, prepared)
+    check_same(engine.encode(images, prepared), output, "encode and its tape")
+    expected, exact_tape = oracle.encode_with_tape(exact_images, exactly)
     require(np.isfinite(output).all(), "features are not finite")
     norms = np.sqrt((exact_images**2).sum(axis=(1, 2, 3)))
     if is_comparable([layer], eps):
@@ -107,10 +110,10 @@ def check_engine(rng):
         )
     slopes = rng.standard_normal(output.shape).astype(dtype)
     (gradients,), to_images = engine.encode_backward(
-        tape, [layer], slopes, to_images=True
+        tape, prepared, slopes, to_images=True
     )
     (exact,), exact_to_images = oracle.encode_backward(
-        exact_tape, [exact_layer], slopes.astype("f8"), to_images=True
+        exact_tape, exactly, slopes.astype("f8"), to_images=True
     )
     bounds = gradient_bounds(layer, exact_images, slopes.astype("f8"), eps)
     for name in ("anchors", "projection", "beta"):
@@ -148,16 +151,18 @@ def exact_features(network, images, flip_average):
     bounds : ndarray of shape (n,)
     """
     eps = np.finfo(images.dtype).eps
-    layers = [layer.astype("f8") for layer in network._layers]
+    oracle, network = OracleEngine(), network._network
+    prepared = oracle.prepare(network, "f8")
     exact = images.astype("f8")
     scale = image_scales(exact)[0]
     maps = [exact * scale]
-    for layer in layers:
-        maps.append(ArrayEngine().encode(maps[-1], [layer]))
+    for layer in prepared:
+        maps.append(oracle.encode(maps[-1], [layer]))
+    layers = [layer.with_anchors_as("f8") for layer in network.layers]
     bounds = network_bound(maps[:-1], layers, eps)
     features = maps[-1]
     if flip_average:
-        mirrored = ArrayEngine().encode(maps[0][:, :, ::-1], layers)
+        mirrored = oracle.encode(maps[0][:, :, ::-1], prepared)
         features = (features + mirrored) / 2
     return features.reshape(len(images), -1), scale.reshape(-1, 1), bounds
 
@@ -175,7 +180,7 @@ def check_features_of(network, features, images, flip_average):
         in_range = np.abs(expected / scale).max(axis=1) < float(limits.max) / 4
     require(np.isfinite(features[in_range]).all(), "features are not finite")
     require(not np.isnan(features).any(), "features are NaN")
-    if is_comparable(network._layers, eps):
+    if is_comparable(network._network.layers, eps):
         # Denormal numbers have the absolute rounding of the smallest, and the kernel
         # functions the smallest normal number of float32 for zero.
         smallest = float(limits.smallest_subnormal) * scale[:, 0] + 1e-34

@@ -21,7 +21,7 @@ from images import (
 from parameters import per_layer_parameters
 
 from sklearn_ckn import PatchWhitening, SphericalKMeans, ckn_kernel
-from sklearn_ckn._engine.encoder import image_scales
+from sklearn_ckn._common.norms import image_scales
 from sklearn_ckn._network.kernels import kernel_values
 from sklearn_ckn._network.parameters import resolve_layers
 from sklearn_ckn._network.pooling import pooling_matrix

@@ -27,6 +27,24 @@ def powers_of_two(largest):
     return xp.ldexp(one, -exponents), xp.ldexp(one, exponents)
 
 
+def image_scales(images):
+    """Return the powers of two that bring images to about 1, and their inverses.
+
+    Parameters
+    ----------
+    images : array of shape (n, H, W, C), float32 or float64
+
+    Returns
+    -------
+    scale, inverse : array of shape (n, 1, 1, 1), dtype of ``images``
+        See ``powers_of_two``.
+    """
+    largest = namespace(images).maximum(
+        images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3))
+    )
+    return powers_of_two(largest[:, np.newaxis, np.newaxis, np.newaxis])
+
+
 def square_sums(rows):
     """Return the sums of the squares of each row, added in float64."""
     xp = namespace(rows)

@@ -142,8 +142,9 @@ class AnchorsDisplay:
             )
         if images is not None:
             images = check_images(features, to_numpy(images), reset=False)
-            patches = closest_patches(features, layer, images, n_patches)
-            tiles = _scale_patches(as_picture(patches), as_picture(images))
+            network = features._network.first(layer + 1)
+            patches = closest_patches(network, images, n_patches)
+            tiles = _scale_patches(as_picture(patches), as_picture(images.array))
         elif layer == 0:
             tiles = _anchor_tiles(features)[:, np.newaxis]
         else:

@@ -22,7 +22,6 @@ from sklearn_ckn._displays.common import (
     take_axes,
 )
 from sklearn_ckn._engine.cpu import CPUEngine
-from sklearn_ckn._engine.encoder import encode_block
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._input.dtypes import compute_dtype
 
@@ -129,11 +128,11 @@ class FeatureMapDisplay:
         n_layers = len(features.anchors_)
         shown = range(n_layers) if layer is None else [check_layer(layer, n_layers)]
         image = _check_image(to_numpy(image), features.image_shape_)
-        dtype = compute_dtype(image.dtype)
-        layers = [each.astype(dtype) for each in features._layers]
-        engine = CPUEngine()
+        engine, dtype = CPUEngine(), compute_dtype(image.dtype)
         maps = [
-            encode_block(image[np.newaxis], layers[: i + 1], engine, dtype)[0]
+            engine.bind(features._network.first(i + 1), dtype).maps(image[np.newaxis])[
+                0
+            ]
             for i in shown
         ]
         return cls(image, maps, layers=list(shown)).plot(axes=axes, cmap=cmap)

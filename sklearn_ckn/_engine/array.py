@@ -1,18 +1,37 @@
 """The array engine: matrix products around a layer's steps, for NumPy and CuPy."""
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from math import prod
 
 import numpy as np
 
 from sklearn_ckn._common.memory_limits import Budget
-from sklearn_ckn._engine.contract import Engine, LastLayers
-from sklearn_ckn._engine.oracle import ArraySteps
+from sklearn_ckn._engine.contract import Engine
 from sklearn_ckn._engine.packing import MAX_PROJECTION_GAIN, RoundingGains
 from sklearn_ckn._network.layer import LayerGradients
-from sklearn_ckn._network.network import map_shapes
 from sklearn_ckn._network.unfold import pad_maps
+
+
+@dataclass(frozen=True)
+class PatchScalars:
+    """Three numbers of every patch, each an array of shape (m, 1).
+
+    Attributes
+    ----------
+    norms : array
+    inverse_norms : array
+        0 for patches of zeros.
+    offsets : array
+        Products with the mean of the anchors. Products with the anchors themselves are
+        computed as those with anchors minus their mean, plus this: smaller numbers
+        make smaller errors of rounding, and those of the offset are the same for all
+        anchors, which the projection does not enlarge.
+    """
+
+    norms: object
+    inverse_norms: object
+    offsets: object
 
 
 @dataclass(frozen=True)
@@ -59,46 +78,38 @@ class ArrayLayer:
 
 
 class ArrayEngine(Engine):
-    """Operations on float32 or float64 arrays of a NumPy-like namespace.
+    """Operations on arrays of a NumPy-like namespace: large matrix products.
 
-    The methods are those of ``CPUEngine``. NumPy arrays or arrays of the namespace go
-    in, arrays of the namespace come out.
+    What is done around the products is left to an object, which may fuse it.
 
     Parameters
     ----------
-    xp : module, default=numpy
+    xp : module
         ``numpy`` or ``cupy``.
-    steps : ArraySteps or CudaSteps, default=ArraySteps()
+    steps : ArraySteps or CudaSteps
         What is done around the matrix products.
     """
 
-    def __init__(self, xp=np, steps=None):
+    def __init__(self, xp, steps):
         self.xp = xp
-        self._steps = ArraySteps() if steps is None else steps
-        self._prepared = LastLayers()
+        self._steps = steps
 
-    @cached_property
-    def name(self):
-        """The implementation: see ``Engine``."""
-        return f"array {self.xp.__name__}"
-
-    def bytes_per_image(self, image_shape, layers, itemsize):
+    def bytes_per_image(self, network, itemsize):
         """Return the memory that one more image in a call to ``encode`` takes.
 
         That of its arrays in the widest layer, and of the images and maps around it:
-        beside the ones computed, those that are on their way between host and device.
+        those computed, and those that are being copied between host and device.
         """
-        shapes = map_shapes(image_shape, layers)
-        around = 2 * itemsize * (prod(shapes[0]) + prod(shapes[-1]))
-        sizes = self._layer_bytes(image_shape, layers, itemsize)
-        return around + max(map(sum, sizes), default=0)
+        around = 2 * itemsize * (prod(network.image_shape) + network.n_features)
+        return around + max(map(sum, self._layer_bytes(network, itemsize)), default=0)
 
     @staticmethod
-    def _layer_bytes(image_shape, layers, itemsize):
+    def _layer_bytes(network, itemsize):
         """Yield the bytes of each layer's products, patches, input and output."""
-        shapes = map_shapes(image_shape, layers)
-        for layer, shape, output in zip(layers, shapes, shapes[1:], strict=False):
-            settings = layer.settings
+        shapes = network.shapes
+        for settings, shape, output in zip(
+            network.settings, shapes, shapes[1:], strict=False
+        ):
             n_positions = prod(settings.response_shape(shape))
             yield (
                 itemsize * n_positions * (settings.n_anchors + 3),
@@ -107,28 +118,28 @@ class ArrayEngine(Engine):
                 np.dtype(np.float64).itemsize * prod(output),
             )
 
-    def tape_bytes_per_image(self, image_shape, layers, itemsize):
-        """Return what an image takes that goes forward and backward."""
-        sizes = list(self._layer_bytes(image_shape, layers, itemsize))
+    def tape_bytes_per_image(self, network, itemsize):
+        """Return the memory that an image takes from ``encode_with_tape`` on."""
+        sizes = list(self._layer_bytes(network, itemsize))
         kept = sum(products + maps + 2 * output for products, _, maps, output in sizes)
-        # On the way back a layer has its patches, their slopes and those of products.
+        # The backward pass of a layer has its patches, their gradients and those of
+        # the products.
         passing = max(products + 2 * patches for products, patches, *_ in sizes)
         return kept + passing
 
-    def encode(self, images, layers):
-        """Map images through layers; see ``CPUEngine.encode``."""
+    def prepare(self, network, dtype):
+        """Return the layers as ArrayLayers; see ``Engine.prepare``."""
+        return [
+            self._prepare_layer(layer.with_anchors_as(dtype), dtype)
+            for layer in network.layers
+        ]
+
+    def encode(self, images, prepared):
+        """Map images through the layers; see ``Engine.encode``."""
         maps = self.xp.asarray(images)
-        for layer in self._prepare(layers, maps.dtype):
+        for layer in prepared:
             maps = self._encode_layer(maps, layer)[0]
         return maps
-
-    def _prepare(self, layers, dtype):
-        """Return the layers prepared, from the last call if they are the same."""
-        return self._prepared.get(
-            dtype,
-            layers,
-            lambda: [self._prepare_layer(layer, dtype) for layer in layers],
-        )
 
     def _prepare_layer(self, layer, dtype):
         """Return an ArrayLayer; its projection in float64 where that is needed."""
@@ -156,56 +167,55 @@ class ArrayEngine(Engine):
         output = _project(pooled, layer.projection).astype(maps.dtype, copy=False)
         return output, LayerTape(maps, products, scalars, pooled)
 
-    def encode_with_tape(self, images, layers):
-        """Map images and keep every step; see ``CPUEngine.encode_with_tape``."""
+    def encode_with_tape(self, images, prepared):
+        """Map images and keep every step; see ``Engine.encode_with_tape``."""
         maps = self.xp.asarray(images)
         tape = []
-        for layer in layers:
-            prepared = self._prepare_layer(layer, maps.dtype)
-            maps, layer_tape = self._encode_layer(maps, prepared)
-            tape.append((prepared, layer_tape))
+        for layer in prepared:
+            maps, layer_tape = self._encode_layer(maps, layer)
+            tape.append(layer_tape)
         return maps, tape
 
-    def encode_backward(self, tape, layers, slopes, *, to_images=False):
-        """Compute gradients; see ``CPUEngine.encode_backward``."""
-        gradients = [None] * len(layers)
-        slopes = self.xp.asarray(slopes)
-        for i in reversed(range(len(layers))):
-            gradients[i], slopes = self._backward_layer(
-                *tape[i], slopes, to_images or i > 0
+    def encode_backward(self, tape, prepared, gradient, *, to_images=False):
+        """Compute gradients; see ``Engine.encode_backward``."""
+        layer_gradients = [None] * len(prepared)
+        gradient = self.xp.asarray(gradient)
+        for i in reversed(range(len(prepared))):
+            layer_gradients[i], gradient = self._backward_layer(
+                prepared[i], tape[i], gradient, to_images or i > 0
             )
-        return gradients, slopes
+        return layer_gradients, gradient
 
-    def _backward_layer(self, layer, tape, slopes, to_maps):
+    def _backward_layer(self, layer, tape, gradient, to_maps):
         """Return a layer's gradients, and that in its input if it is wanted."""
         settings = layer.settings
         n_anchors = settings.n_anchors
-        shape = (len(slopes), *settings.response_shape(tape.maps.shape[1:]))
-        dtype = slopes.dtype
+        shape = (len(gradient), *settings.response_shape(tape.maps.shape[1:]))
+        dtype = gradient.dtype
         pooled = tape.pooled.reshape(-1, n_anchors).astype(dtype, copy=False)
-        projection_slopes = pooled.T @ slopes.reshape(-1, n_anchors)
-        product_slopes, coefficients, beta_slopes = self._steps.differentiate(
-            _project(slopes, layer.projection.astype(dtype, copy=False)),
+        projection_gradient = pooled.T @ gradient.reshape(-1, n_anchors)
+        product_gradients, coefficients, beta_gradients = self._steps.differentiate(
+            _project(gradient, layer.projection.astype(dtype, copy=False)),
             tape.products,
             tape.scalars,
             shape,
             settings,
         )
         patches, _ = self._steps.unfold(tape.maps, layer.mean, settings)
-        anchor_slopes = product_slopes.T @ patches
+        anchor_gradient = product_gradients.T @ patches
         del patches
         gradients = LayerGradients(
-            anchor_slopes, projection_slopes, beta_slopes.sum(dtype=np.float64)
+            anchor_gradient, projection_gradient, beta_gradients.sum(dtype=np.float64)
         )
         if not to_maps:
             return gradients, None
-        patch_slopes = product_slopes @ layer.anchors
+        patch_gradients = product_gradients @ layer.anchors
         return gradients, self._steps.fold(
-            patch_slopes, coefficients, tape.maps, settings
+            patch_gradients, coefficients, tape.maps, settings
         )
 
     def gather_patches(self, images, indices, rows, columns, settings):
-        """Copy single patches; see ``CPUEngine.gather_patches``."""
+        """Copy single patches; see ``Engine.gather_patches``."""
         xp = self.xp
         padded = pad_maps(xp.asarray(images), settings)
         offsets = xp.arange(settings.patch_size)
@@ -217,7 +227,7 @@ class ArrayEngine(Engine):
         return patches.reshape(len(indices), -1)
 
     def nearest_anchors(self, points, anchors):
-        """Find each point's nearest anchor; see ``CPUEngine.nearest_anchors``."""
+        """Find each point's nearest anchor; see ``Engine.nearest_anchors``."""
         xp = self.xp
         points, anchors = xp.asarray(points), xp.asarray(anchors)
         nearest = xp.empty(len(points), dtype=np.intp)
@@ -238,7 +248,7 @@ class ArrayEngine(Engine):
         return nearest, similarity
 
     def sum_groups(self, points, labels, n_groups):
-        """Add the points of each group; see ``CPUEngine.sum_groups``."""
+        """Add the points of each group; see ``Engine.sum_groups``."""
         xp = self.xp
         return self._steps.sum_groups(xp.asarray(points), xp.asarray(labels), n_groups)
 

@@ -3,15 +3,15 @@
 import os
 from itertools import pairwise
 from math import prod
+from threading import local
 
 import numpy as np
 
 from sklearn_ckn._common.threads import shared_threads
-from sklearn_ckn._engine.contract import Engine, LastLayers
-from sklearn_ckn._engine.packing import pack_layer
+from sklearn_ckn._engine.contract import Engine
+from sklearn_ckn._engine.packed_network import PackedNetwork
 from sklearn_ckn._ext import _cpu, _patches
 from sklearn_ckn._network.layer import LayerGradients
-from sklearn_ckn._network.network import map_shapes, multiply_adds
 
 # Work between two looks at signals, in multiply-adds: some tenths of a second, so
 # that Ctrl-C is answered soon.
@@ -21,6 +21,33 @@ WORK_PER_CHECK = 50_000_000_000
 # together: as many as still fit, so that each panel of anchors is read for many rows.
 SCRATCH_BYTES = 6 * 2**20
 MAX_BLOCK = 12
+
+
+class _Scratch(local):
+    """Working memory of the kernels, kept for the next call of the same thread.
+
+    Fresh memory costs a page fault every 4 kB, as much as the work on a small image.
+    """
+
+    def __init__(self):
+        self.release()
+
+    def release(self):
+        """Give the memory back."""
+        self._memory = np.empty(0, np.uint8)
+
+    def take(self, n_workers, n_bytes):
+        """Return an array of shape (n_workers, n_bytes), uint8."""
+        size = n_workers * n_bytes
+        memory = self._memory
+        if memory.size < size:
+            memory = np.empty(size, np.uint8)
+            if n_bytes <= SCRATCH_BYTES:
+                self._memory = memory
+        return memory[:size].reshape(n_workers, n_bytes)
+
+
+_scratch = _Scratch()
 
 
 def choose_instruction_set():
@@ -51,8 +78,8 @@ class CPUEngine(Engine):
     neighbours, on the number of threads or on how a data set is divided. It depends
     on the instruction set, within rounding.
 
-    An engine keeps what it prepared for its last call, and so serves one thread of
-    Python at a time.
+    An engine keeps the memory of its last tape, and serves one thread of Python at a
+    time.
 
     Parameters
     ----------
@@ -64,118 +91,59 @@ class CPUEngine(Engine):
     def __init__(self, instruction_set=None):
         self.instruction_set = instruction_set or choose_instruction_set()
         self.name = f"cpu {self.instruction_set}"
-        self._packed = LastLayers()
         self._memory = {}
 
-    def bytes_per_image(self, image_shape, layers, itemsize):
+    def bytes_per_image(self, network, itemsize):
         """Return the memory that one more image in a call to ``encode`` takes."""
-        sizes = [prod(shape) for shape in map_shapes(image_shape, layers)]
+        sizes = [prod(shape) for shape in network.shapes]
         return itemsize * max(
             (before + after for before, after in pairwise(sizes)),
             default=sizes[0],
         )
 
-    def tape_bytes_per_image(self, image_shape, layers, itemsize):
-        """Return what an image takes that goes forward and backward.
-
-        Parameters
-        ----------
-        image_shape : tuple of int
-            (H, W, C).
-        layers : list of Layer
-        itemsize : int
-            Bytes of a value.
-        """
-        shapes = map_shapes(image_shape, layers)
-        # a layer's maps before and after the projection, and the slopes in both
+    def tape_bytes_per_image(self, network, itemsize):
+        """Return the memory that an image takes from ``encode_with_tape`` on."""
+        shapes = network.shapes
+        # a layer's maps before and after the projection, and the gradients in both
         values = prod(shapes[0]) + 4 * sum(map(prod, shapes[1:]))
         return itemsize * values
 
-    def encode(self, images, layers):
-        """Map images through layers.
+    def release_memory(self):
+        """Give back the memory of the last tape and of the kernels."""
+        self._memory.clear()
+        _scratch.release()
 
-        Parameters
-        ----------
-        images : ndarray of shape (n, H, W, C), float32 or float64
-            C-ordered.
-        layers : list of Layer
-            In the dtype of the images.
+    def prepare(self, network, dtype):
+        """Pack the layers; see ``Engine.prepare``."""
+        return PackedNetwork(network, dtype, self.instruction_set)
 
-        Returns
-        -------
-        maps : ndarray of shape (n, H', W', p), dtype of the images
-
-        Raises
-        ------
-        MemoryError
-            The scratch of the threads, or the maps, do not fit in memory.
-        """
-        if not layers:
+    def encode(self, images, prepared):
+        """Map images through the layers; see ``Engine.encode``."""
+        if not prepared.layers:
             return images
-        output = self._output(images, layers)
-        packed = self._pack(layers, images.shape[1:], images.dtype)
-        work = multiply_adds(images.shape[1:], layers)
-        self._run(packed, images, output, work=work)
+        output = np.empty((len(images), *prepared.shapes[-1]), images.dtype)
+        self._run(prepared.whole, images, output, work=prepared.work_per_image)
         return output
 
-    def encode_with_tape(self, images, layers):
-        """Map images through layers and keep what their gradients need.
+    def encode_with_tape(self, images, prepared):
+        """Map images and keep what gradients need; see ``Engine.encode_with_tape``.
 
-        Parameters
-        ----------
-        images, layers
-            See ``encode``.
-
-        Returns
-        -------
-        maps : ndarray of shape (n, H', W', p), dtype of the images
-        tape : list of tuple
-            For ``encode_backward``, until the next call of this method: of each layer
-            its input, the pooled responses and the layer as packed.
+        The tape holds, of each layer, its input and the pooled responses.
         """
         tape = []
-        shapes = map_shapes(images.shape[1:], layers)[1:]
-        for i, layer in enumerate(layers):
-            # Gradients in the images are seldom wanted, those in deeper maps always.
-            packed = self._pack_anew(
-                [layer],
-                images.shape[1:],
-                images.dtype,
-                gradients="all" if i > 0 else "parameters",
-            )
-            shape = (len(images), *shapes[i])
+        last = len(prepared.layers) - 1
+        for i, map_shape in enumerate(prepared.shapes[1:]):
+            shape = (len(images), *map_shape)
             pooled = self._reuse(("pooled", i), shape, images.dtype)
-            if i + 1 < len(layers):
+            if i < last:
                 output = self._reuse(("maps", i), shape, images.dtype)
             else:
                 output = np.empty(shape, images.dtype)
+            packed = prepared.single(i, _gradients_of(i))
             self._run(packed, images, output, pooled)
-            tape.append((images, pooled, packed))
+            tape.append((images, pooled))
             images = output
         return images, tape
-
-    def _pack(self, layers, image_shape, dtype):
-        """Return the layers packed, from the last call if they are the same."""
-        return self._packed.get(
-            (image_shape, dtype),
-            layers,
-            lambda: self._pack_anew(layers, image_shape, dtype),
-        )
-
-    def _pack_anew(self, layers, image_shape, dtype, *, gradients=None):
-        shapes = map_shapes(image_shape, layers)
-        with shared_threads() as n_workers:
-            described = [
-                pack_layer(
-                    layer, shape, self.instruction_set, n_workers, gradients=gradients
-                )
-                for layer, shape in zip(layers, shapes, strict=False)
-            ]
-        return _cpu.PackedLayers(described, dtype, self.instruction_set)
-
-    def _output(self, images, layers):
-        shape = map_shapes(images.shape[1:], layers)[-1]
-        return np.empty((len(images), *shape), images.dtype)
 
     def _reuse(self, name, shape, dtype):
         """Return an array for a purpose, in the memory of the last one if it fits.
@@ -189,9 +157,6 @@ class CPUEngine(Engine):
             memory = self._memory[name] = np.empty(n_bytes, np.uint8)
         return memory[:n_bytes].view(dtype).reshape(shape)
 
-    def _scratch(self, n_workers, n_bytes):
-        return self._reuse("scratch", (n_workers, n_bytes), np.uint8)
-
     def _run(self, packed, images, output, pooled=None, *, work=1):
         if len(images) == 0:
             return
@@ -202,67 +167,52 @@ class CPUEngine(Engine):
                 images,
                 output,
                 pooled,
-                self._scratch(n_workers, packed.encode_scratch(n_block)),
+                _scratch.take(n_workers, packed.encode_scratch(n_block)),
                 n_block,
                 max(n_workers, WORK_PER_CHECK // (n_block * work)),
             )
 
-    def encode_backward(self, tape, layers, slopes, *, to_images=False):
-        """Compute the gradients of a function of the maps.
-
-        They are sums over the images, in an order that does not depend on the number
-        of threads.
-
-        Parameters
-        ----------
-        tape : list of tuple
-            From ``encode_with_tape``.
-        layers : list of Layer
-            Those that the tape is of.
-        slopes : ndarray of shape (n, H', W', p), dtype of the images
-            The function's gradient in the maps.
-        to_images : bool, default=False
-            Whether to compute the gradient in the images.
-
-        Returns
-        -------
-        gradients : list of LayerGradients
-            Of each layer, its anchors and its projection taken as independent.
-        image_slopes : ndarray of shape (n, H, W, C) or None
-        """
-        gradients = [None] * len(layers)
-        slopes = np.ascontiguousarray(slopes)
-        for i in reversed(range(len(layers))):
-            images = tape[i][0]
-            image_slopes = None
+    def encode_backward(self, tape, prepared, gradient, *, to_images=False):
+        """Compute gradients; see ``Engine.encode_backward``."""
+        layer_gradients = [None] * len(prepared.layers)
+        gradient = np.ascontiguousarray(gradient)
+        for i in reversed(range(len(prepared.layers))):
+            images, pooled = tape[i]
+            input_gradient = None
             if i > 0:
-                # two in turn: one layer's output slopes are the next one's input
-                name = ("slopes", i % 2)
-                image_slopes = self._reuse(name, images.shape, images.dtype)
+                # Two in turn: a layer's output gradient is the next one's input
+                # gradient.
+                name = ("gradient", i % 2)
+                input_gradient = self._reuse(name, images.shape, images.dtype)
             elif to_images:
-                image_slopes = np.empty_like(images)
-            gradients[i] = self._backward_layer(
-                *tape[i], slopes, layers[i], image_slopes
+                input_gradient = np.empty_like(images)
+            packed = prepared.single(i, _gradients_of(i, to_images))
+            layer_gradients[i] = self._backward_layer(
+                images,
+                pooled,
+                packed,
+                gradient,
+                prepared.layers[i].anchors.shape,
+                input_gradient,
             )
-            slopes = image_slopes
-        return gradients, slopes
+            gradient = input_gradient
+        return layer_gradients, gradient
 
-    def _backward_layer(self, images, pooled, packed, slopes, layer, image_slopes):
+    def _backward_layer(
+        self, images, pooled, packed, gradient, anchors_shape, input_gradient
+    ):
         dtype = images.dtype
-        to_images = image_slopes is not None
-        if to_images and not packed.has_flipped:
-            packed = self._pack_anew([layer], images.shape[1:], dtype, gradients="all")
-        n_anchors, length = layer.anchors.shape
+        n_anchors, length = anchors_shape
         n_groups = max(1, min(_cpu.n_groups(), len(images)))
         width = _cpu.panel_width(self.instruction_set, dtype)
         n_panels = -(-n_anchors // width)
-        anchor_slopes, projection_slopes = (
+        anchor_sums, projection_sums = (
             self._reuse(name, (n_groups, n_panels, depth, width), dtype)
             for name, depth in (("anchors", length), ("projection", n_anchors))
         )
-        anchor_slopes.fill(0)
-        projection_slopes.fill(0)
-        beta_slopes = np.zeros(n_groups)
+        anchor_sums.fill(0)
+        projection_sums.fill(0)
+        beta_sums = np.zeros(n_groups)
         with shared_threads() as n_workers:
             n_workers = min(n_workers, n_groups)
             n_block = _block_size(packed.gradient_scratch, len(images), n_groups)
@@ -270,37 +220,23 @@ class CPUEngine(Engine):
                 packed.gradients(
                     images,
                     pooled,
-                    slopes,
-                    anchor_slopes,
-                    projection_slopes,
-                    beta_slopes,
-                    image_slopes,
-                    self._scratch(n_workers, packed.gradient_scratch(n_block)),
+                    gradient,
+                    anchor_sums,
+                    projection_sums,
+                    beta_sums,
+                    input_gradient,
+                    _scratch.take(n_workers, packed.gradient_scratch(n_block)),
                     n_block,
                 )
         return LayerGradients(
-            _sum_panels(anchor_slopes, n_anchors),
-            # rows of the sums belong to slopes, columns to pooled responses
-            _sum_panels(projection_slopes, n_anchors).T,
-            float(beta_slopes.sum()),
+            _sum_panels(anchor_sums, n_anchors),
+            # Rows of the sums belong to gradients, columns to pooled responses.
+            _sum_panels(projection_sums, n_anchors).T,
+            float(beta_sums.sum()),
         )
 
     def gather_patches(self, images, indices, rows, columns, settings):
-        """Copy single patches, zeros where they reach outside their image.
-
-        Parameters
-        ----------
-        images : ndarray of shape (n, H, W, C), float32 or float64
-            C-ordered.
-        indices, rows, columns : ndarray of shape (m,), intp
-            Image and position of each patch; positions count from (0, 0) to the
-            layer's ``response_shape``.
-        settings : LayerSettings
-
-        Returns
-        -------
-        patches : ndarray of shape (m, k * k * C), dtype of the images
-        """
+        """Copy single patches; see ``Engine.gather_patches``."""
         height, width, _ = images.shape[1:]
         patches = np.empty(
             (len(indices), settings.patch_length(images.shape[1:])), images.dtype
@@ -318,19 +254,7 @@ class CPUEngine(Engine):
         return patches
 
     def nearest_anchors(self, points, anchors):
-        """Find for every point the anchor of largest inner product.
-
-        Parameters
-        ----------
-        points : ndarray of shape (n, length), float32 or float64
-        anchors : ndarray of shape (p, length), dtype of the points
-
-        Returns
-        -------
-        nearest : ndarray of shape (n,), intp
-            The first of equals.
-        similarity : ndarray of shape (n,), dtype of the points
-        """
+        """Find each point's nearest anchor; see ``Engine.nearest_anchors``."""
         n_points, length = points.shape
         nearest = np.empty(n_points, dtype=np.intp)
         similarity = np.empty(n_points, dtype=points.dtype)
@@ -347,32 +271,29 @@ class CPUEngine(Engine):
                 len(anchors),
                 nearest,
                 similarity,
-                self._scratch(n_workers, n_bytes),
+                _scratch.take(n_workers, n_bytes),
                 max(n_workers, WORK_PER_CHECK // (chunk * len(anchors) * length)),
                 self.instruction_set,
             )
         return nearest, similarity
 
     def sum_groups(self, points, labels, n_groups):
-        """Add the points of each group.
-
-        Parameters
-        ----------
-        points : ndarray of shape (n, length), float32 or float64
-        labels : ndarray of shape (n,), intp
-            Group of each point, 0 to n_groups - 1.
-        n_groups : int
-
-        Returns
-        -------
-        sums : ndarray of shape (n_groups, length), float64
-        """
+        """Add the points of each group; see ``Engine.sum_groups``."""
         sums = np.empty((n_groups, points.shape[1]))
         order = np.argsort(labels, kind="stable")
         starts = np.searchsorted(labels[order], np.arange(n_groups + 1))
         with shared_threads() as n_workers:
             _patches.sum_groups(points, order, starts, sums, n_workers)
         return sums
+
+
+def _gradients_of(position, to_images=False):
+    """Return which gradients a layer is packed for.
+
+    Those with respect to the images are seldom wanted, those with respect to maps
+    always.
+    """
+    return "all" if position > 0 or to_images else "parameters"
 
 
 def _block_size(scratch_bytes, n_images, n_shares):

@@ -8,6 +8,7 @@ from math import prod
 
 from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cuda_steps import CudaSteps
+from sklearn_ckn._engine.prepared import forget_prepared
 
 # Part of the free memory that a block of images may take while it is computed, and
 # that features of a data set may take for good: heads need as much again.
@@ -82,6 +83,11 @@ class CUDAEngine(ArrayEngine):
             f"runtime {runtime.runtimeGetVersion()}{tf32}"
         )
 
+    @property
+    def prepared_key(self):
+        """The device, which the arrays of prepared networks belong to."""
+        return self.name, self.xp.cuda.Device().id
+
     @cached_property
     def block_bytes(self):
         """Bytes that a block of images or points may take while it is computed."""
@@ -106,7 +112,7 @@ class CUDAEngine(ArrayEngine):
 
     def release_memory(self):
         """Give back what CuPy keeps for later: of the device, and pinned memory."""
-        self._prepared.forget()
+        forget_prepared(self)
         self._pool.free_all_blocks()
         self.xp.get_default_pinned_memory_pool().free_all_blocks()
 

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from sklearn_ckn._engine.oracle import PatchScalars
+from sklearn_ckn._engine.array import PatchScalars
 from sklearn_ckn._network.kernels import KERNELS
 from sklearn_ckn._network.pooling import pooling_taps
 from sklearn_ckn._network.unfold import SMALLEST_NORM
@@ -123,11 +123,11 @@ class CudaSteps:
         )
         return pooled
 
-    def differentiate(self, pooled_slopes, products, scalars, shape, settings):
+    def differentiate(self, pooled_gradient, products, scalars, shape, settings):
         """Follow a gradient back to products and norms; see ``ArraySteps``."""
         n_positions, n_anchors = products.shape
         taps = pooling_taps(settings.subsampling, max(shape[1:]))
-        product_slopes, coefficients, beta_slopes = (
+        product_gradients, coefficients, beta_gradients = (
             self._cupy.empty(size, products.dtype)
             for size in (products.shape, (n_positions, 1), n_positions)
         )
@@ -135,38 +135,38 @@ class CudaSteps:
             "differentiate",
             n_positions,
             products.dtype,
-            self._cupy.ascontiguousarray(pooled_slopes),
+            self._cupy.ascontiguousarray(pooled_gradient),
             products,
             *_arrays(scalars),
             self._cupy.asarray(taps.astype(products.dtype)),
-            product_slopes,
+            product_gradients,
             coefficients,
-            beta_slopes,
+            beta_gradients,
             np.int64(n_positions),
-            *_integers(n_anchors, *shape[1:], *pooled_slopes.shape[1:3]),
+            *_integers(n_anchors, *shape[1:], *pooled_gradient.shape[1:3]),
             *_kernel_arguments(settings, taps, products.dtype),
         )
-        return product_slopes, coefficients, beta_slopes
+        return product_gradients, coefficients, beta_gradients
 
-    def fold(self, patch_slopes, coefficients, maps, settings):
-        """Add slopes of patches where they were taken from; see ``ArraySteps``."""
+    def fold(self, patch_gradients, coefficients, maps, settings):
+        """Add gradients of patches where they were taken from; see ``ArraySteps``."""
         maps = self._cupy.ascontiguousarray(maps)
         height, width, n_channels = maps.shape[1:]
         rows, columns = settings.response_shape(maps.shape[1:])
-        slopes = self._cupy.empty(maps.shape, maps.dtype)
+        gradient = self._cupy.empty(maps.shape, maps.dtype)
         self._launch_elements(
             "fold",
             maps.size,
             maps.dtype,
-            patch_slopes,
+            patch_gradients,
             coefficients,
             maps,
-            slopes,
+            gradient,
             np.int64(maps.size),
             *_integers(height, width, n_channels, rows, columns, settings.patch_size),
             *_integers(settings.pad_axis(height)[0], settings.pad_axis(width)[0]),
         )
-        return slopes
+        return gradient
 
     def sum_groups(self, points, labels, n_groups):
         """Add the points of each group; see ``CPUEngine.sum_groups``."""

@@ -1,143 +1,244 @@
-"""A data set taken through the network in blocks of bounded memory."""
+"""A network on an engine: maps images of any number, in blocks of bounded memory."""
 
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.memory_limits import Budget
-from sklearn_ckn._common.norms import powers_of_two
-from sklearn_ckn._network.network import map_shapes, multiply_adds
+from sklearn_ckn._common.norms import image_scales
+from sklearn_ckn._common.progress import Task
 
 
-def image_scales(images):
-    """Return the powers of two that bring images to about 1, and their inverses.
+@dataclass(frozen=True)
+class ForwardPass:
+    """Features of some images, and what their gradients need.
 
-    Parameters
+    Attributes
     ----------
-    images : array of shape (n, H, W, C), float32 or float64
-
-    Returns
-    -------
-    scale, inverse : array of shape (n, 1, 1, 1), dtype of ``images``
-        See ``powers_of_two``.
+    features : array of shape (n, n_features)
+    map_shape : tuple of int
+        Of the maps that the features are made of, those of mirror images included.
+    tape : object
+        Of the engine.
+    inverse : array of shape (n, 1, 1, 1)
+        What the maps were multiplied by.
     """
-    largest = namespace(images).maximum(
-        images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3))
-    )
-    return powers_of_two(largest[:, np.newaxis, np.newaxis, np.newaxis])
+
+    features: np.ndarray
+    map_shape: tuple
+    tape: object
+    inverse: np.ndarray
 
 
-def encode_block(images, layers, engine, dtype):
-    """Map images through layers, as one array.
+class Encoder:
+    """Maps images through a network; made by ``Engine.bind``.
+
+    Every image is first multiplied by a power of two that brings its largest absolute
+    value between 1/2 and 1, and its maps are divided by it: the network is positively
+    homogeneous, so that this changes nothing, but no intermediate result overflows or
+    vanishes, however large or small the unit of the images.
 
     Parameters
     ----------
-    images : array of shape (n, H, W, C), any real dtype
-        NumPy's, or of the engine's namespace.
-    layers : list of Layer
-        In ``dtype``.
-    engine : CPUEngine or ArrayEngine
+    engine : Engine
+    network : Network
     dtype : dtype
-        float32 or float64.
-
-    Returns
-    -------
-    maps : array of shape (n, H', W', p), ``dtype``
-        Of the namespace of the images.
+        float32 or float64, in which images are mapped.
+    prepared : object
+        From ``engine.prepare``.
     """
-    xp = namespace(images)
-    maps = xp.empty((len(images), *map_shapes(images.shape[1:], layers)[-1]), dtype)
-    for rows, part in encode_blocks(images, layers, engine, dtype, xp=xp):
-        maps[rows] = part
-    return maps
 
+    def __init__(self, engine, network, dtype, prepared):
+        self.engine = engine
+        self.network = network
+        self.dtype = dtype
+        self._prepared = prepared
 
-def _encode(images, layers, engine, dtype):
-    """Map one block of images of the engine's namespace.
+    def blocks(self, images, xp=None, *, chosen=None):
+        """Map images, block by block.
 
-    The images are first multiplied by powers of two that bring each one's largest
-    absolute value between 1/2 and 1, and the maps multiplied back: the network is
-    positively homogeneous, so nothing changes but that no intermediate result
-    overflows or vanishes, however large or small the images' unit.
-    """
-    images = engine.xp.ascontiguousarray(images, dtype=dtype)
-    if not layers:
-        return images
-    scale, inverse = image_scales(images)
-    maps = engine.encode(images * scale, layers)
-    maps *= inverse
-    return maps
+        Parameters
+        ----------
+        images : array of shape (n, H, W, C), any real dtype
+            NumPy's, or of the engine's namespace.
+        xp : module or None, default=None
+            Namespace of the maps; None stands for the engine's.
+        chosen : ndarray of shape (m,), intp, or None, default=None
+            Positions of the images to be mapped; None maps them all.
 
+        Yields
+        ------
+        rows : slice
+            Of the images, or of ``chosen``.
+        maps : array of shape (block size, H', W', p)
+            Valid until the next one is asked for.
 
-def _encode_average(images, layers, engine, dtype):
-    """Return the mean of the maps of images and of their mirror images."""
-    # Halved first, so that no sum overflows.
-    maps = _encode(images, layers, engine, dtype)
-    maps *= 0.5
-    maps += 0.5 * _encode(images[:, :, ::-1], layers, engine, dtype)
-    return maps
+        Raises
+        ------
+        MemoryError
+            A single image takes more memory than there is.
+        """
+        engine = self.engine
+        if chosen is not None:
+            chosen = namespace(images).asarray(chosen)
 
+        def compute(slices):
+            blocks = (
+                images[rows if chosen is None else chosen[rows]] for rows in slices
+            )
+            maps = map(self._encode, engine.upload(blocks))
+            return engine.download(maps) if xp is np else maps
 
-def encode_blocks(
-    images, layers, engine, dtype, *, xp, flip_average=False, chosen=None
-):
-    """Map images through layers, in blocks that fit into memory.
+        image_bytes = self._bytes_per_image
+        return Budget(engine.block_bytes).in_parts(
+            len(images if chosen is None else chosen),
+            image_bytes,
+            compute,
+            engine,
+            at_most=self._largest_block(images.dtype.itemsize, image_bytes),
+        )
 
-    Parameters
-    ----------
-    images : array of shape (n, H, W, C), any real dtype
-        NumPy's, or of the engine's namespace.
-    layers, engine, dtype
-        See ``encode_block``.
-    xp : module
-        Namespace of the maps.
-    flip_average : bool, default=False
-        Whether to average the maps of an image and of its mirror image.
-    chosen : ndarray of shape (m,), intp, or None, default=None
-        Positions of the images to be mapped; None maps them all.
+    @property
+    def _bytes_per_image(self):
+        """Memory of an image while it is mapped."""
+        network, itemsize = self.network, self.dtype.itemsize
+        # Besides what the engine takes, the image in ``dtype`` before it is scaled.
+        converted = itemsize * prod(network.image_shape)
+        return network.n_copies * (
+            self.engine.bytes_per_image(network, itemsize) + converted
+        )
 
-    Yields
-    ------
-    rows : slice
-        Of the images, or of ``chosen``.
-    maps : array of shape (block size, H', W', p), ``dtype``
-        Valid until the next one is asked for.
+    def _largest_block(self, source_itemsize, image_bytes):
+        """Return the most images of a block, for other reasons than memory."""
+        engine, network = self.engine, self.network
+        transferred = max(
+            source_itemsize * prod(network.image_shape),
+            self.dtype.itemsize * network.n_features,
+        )
+        at_most = min(
+            engine.work_per_block // max(1, network.multiply_adds),
+            engine.transfer_bytes // transferred,
+            engine.enough_images(image_bytes),
+        )
+        return max(1, at_most)
 
-    Raises
-    ------
-    MemoryError
-        A single image takes more memory than there is.
-    """
-    encode = _encode_average if flip_average else _encode
-    if chosen is not None:
-        chosen = namespace(images).asarray(chosen)
+    def _encode(self, images):
+        """Map one block of images of the engine's namespace."""
+        if not self.network.flip_average:
+            return self._encode_scaled(images)
+        # Halved before the sum, so that it does not overflow.
+        maps = self._encode_scaled(images)
+        maps *= 0.5
+        maps += 0.5 * self._encode_scaled(images[:, :, ::-1])
+        return maps
 
-    def compute(slices):
-        blocks = (images[rows if chosen is None else chosen[rows]] for rows in slices)
-        maps = (encode(each, layers, engine, dtype) for each in engine.upload(blocks))
-        return engine.download(maps) if xp is np else maps
+    def _encode_scaled(self, images):
+        images = self.engine.xp.ascontiguousarray(images, dtype=self.dtype)
+        if not self.network.layers:
+            return images
+        scale, inverse = image_scales(images)
+        maps = self.engine.encode(images * scale, self._prepared)
+        maps *= inverse
+        return maps
 
-    shape, itemsize = images.shape[1:], np.dtype(dtype).itemsize
-    n_copies = 1 + flip_average
-    # Beside what the engine takes, the images in ``dtype`` before their scaling.
-    image_bytes = n_copies * (
-        engine.bytes_per_image(shape, layers, itemsize) + itemsize * prod(shape)
-    )
-    on_the_way = max(
-        images.dtype.itemsize * prod(shape),
-        itemsize * prod(map_shapes(shape, layers)[-1]),
-    )
-    work = n_copies * multiply_adds(shape, layers)
-    at_most = min(
-        engine.work_per_block // max(1, work),
-        engine.transfer_bytes // on_the_way,
-        engine.enough_images(image_bytes),
-    )
-    return Budget(engine.block_bytes).in_parts(
-        len(images if chosen is None else chosen),
-        image_bytes,
-        compute,
-        engine,
-        at_most=max(1, at_most),
-    )
+    def feature_blocks(self, images, xp=None):
+        """Yield slices of images and their features, (block size, n_features).
+
+        See ``blocks``.
+        """
+        for rows, maps in self.blocks(images, xp):
+            yield rows, maps.reshape(len(maps), -1)
+
+    def features(self, images, xp=None, task=None):
+        """Return the features of images.
+
+        Parameters
+        ----------
+        images, xp
+            See ``blocks``.
+        task : Task or None, default=None
+            Each block is a subtask of it.
+
+        Returns
+        -------
+        features : array of shape (n, n_features)
+        """
+        task = Task() if task is None else task
+        xp = self.engine.xp if xp is None else xp
+        features = xp.empty((len(images), self.network.n_features), self.dtype)
+        for rows, block in task.each("block", self.feature_blocks(images, xp)):
+            features[rows] = block
+        return features
+
+    def resident_features(self, images, task=None):
+        """Return the features of images where the engine computes, if they fit there.
+
+        Otherwise they are NumPy arrays. See ``features``.
+        """
+        return self.features(images, self.residence(len(images)), task)
+
+    def residence(self, n_images):
+        """Return the namespace where the features of so many images can stay."""
+        n_bytes = n_images * self.network.n_features * self.dtype.itemsize
+        return self.engine.xp if self.engine.has_room_for(n_bytes) else np
+
+    def maps(self, images):
+        """Return the maps of some images, in their namespace, (n, H', W', p)."""
+        features = self.features(images, namespace(images))
+        return features.reshape(len(images), *self.network.output_shape)
+
+    @property
+    def tape_bytes_per_image(self):
+        """Memory of an image from ``forward`` until ``backward`` is done."""
+        network = self.network
+        per_copy = self.engine.tape_bytes_per_image(network, self.dtype.itemsize)
+        return network.n_copies * per_copy
+
+    def forward(self, images):
+        """Map images, all at once, and keep what the gradients need.
+
+        Parameters
+        ----------
+        images : array of shape (n, H, W, C), ``dtype``
+            Of the engine's namespace.
+
+        Returns
+        -------
+        forward : ForwardPass
+            Valid until the next call.
+        """
+        n, n_copies = len(images), self.network.n_copies
+        if self.network.flip_average:
+            images = self.engine.xp.concatenate([images, images[:, :, ::-1]])
+        scale, inverse = image_scales(images)
+        maps, tape = self.engine.encode_with_tape(images * scale, self._prepared)
+        # Divided before the sum, so that it does not overflow.
+        maps *= inverse / n_copies
+        features = maps.reshape(n_copies, n, -1).sum(axis=0)
+        return ForwardPass(features, maps.shape, tape, inverse)
+
+    def backward(self, forward, gradient, feature_scale):
+        """Compute gradients with respect to the layers.
+
+        Parameters
+        ----------
+        forward : ForwardPass
+        gradient : array of shape (n, n_features), float64
+            With respect to the features over ``feature_scale``.
+        feature_scale : float
+
+        Returns
+        -------
+        layer_gradients : list of LayerGradients
+        """
+        if self.network.flip_average:
+            gradient = self.engine.xp.concatenate([gradient, gradient]) / 2
+        # One quotient, in float64: both may be as small as the unit of the images.
+        factors = forward.inverse.astype(np.float64) / feature_scale
+        gradient = (gradient.reshape(forward.map_shape) * factors).astype(self.dtype)
+        layer_gradients, _ = self.engine.encode_backward(
+            forward.tape, self._prepared, gradient
+        )
+        return layer_gradients

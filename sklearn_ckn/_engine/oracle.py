@@ -1,36 +1,18 @@
-"""The steps of a layer in readable array code: the oracle of all other code."""
+"""The oracle: a slow engine in readable array code, which tests compare with.
 
-from dataclasses import dataclass
+No estimator uses it.
+"""
+
 from itertools import product
 
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.norms import row_norms
+from sklearn_ckn._engine.array import ArrayEngine, PatchScalars
 from sklearn_ckn._network.kernels import kernel_derivatives, kernel_values
 from sklearn_ckn._network.pooling import pooling_matrix
 from sklearn_ckn._network.unfold import SMALLEST_NORM, unfold
-
-
-@dataclass(frozen=True)
-class PatchScalars:
-    """Three numbers of every patch, each an array of shape (m, 1).
-
-    Attributes
-    ----------
-    norms : array
-    inverse_norms : array
-        0 for patches of zeros.
-    offsets : array
-        Products with the mean of the anchors. Products with the anchors themselves are
-        computed as those with anchors minus their mean, plus this: smaller numbers
-        make smaller errors of rounding, and those of the offset are the same for all
-        anchors, which the projection does not enlarge.
-    """
-
-    norms: object
-    inverse_norms: object
-    offsets: object
 
 
 class ArraySteps:
@@ -115,47 +97,51 @@ class ArraySteps:
             for size in shape[1:]
         ]
 
-    def differentiate(self, pooled_slopes, products, scalars, shape, settings):
+    def differentiate(self, pooled_gradient, products, scalars, shape, settings):
         """Follow a gradient in the pooled responses back to products and norms.
 
         Parameters
         ----------
-        pooled_slopes : array of shape (n, H', W', p)
+        pooled_gradient : array of shape (n, H', W', p)
         products, scalars, shape, settings
             See ``respond_and_pool``.
 
         Returns
         -------
-        product_slopes : array of shape (m, p)
+        product_gradients : array of shape (m, p)
         coefficients : array of shape (m, 1)
-            The slopes in the norms over the norms: times a patch, the part of its
+            The gradient in the norms over the norms: times a patch, the part of its
             gradient that its norm has.
-        beta_slopes : array of shape (m,)
+        beta_gradients : array of shape (m,)
             Shares of the positions in the slope in beta.
         """
         xp = namespace(products)
         down, along = self._pooling(shape, settings, products)
-        rows = xp.einsum("jw,nijp->niwp", along, pooled_slopes)
-        slopes = xp.einsum("ih,niwp->nhwp", down, rows).reshape(products.shape)
-        slopes = xp.where(scalars.inverse_norms > 0, slopes, 0)
+        rows = xp.einsum("jw,nijp->niwp", along, pooled_gradient)
+        gradient = xp.einsum("ih,niwp->nhwp", down, rows).reshape(products.shape)
+        gradient = xp.where(scalars.inverse_norms > 0, gradient, 0)
         cosines = self.cosines(products, scalars)
         # norm * kappa(product / norm), by the product, by beta and by the norm
         derivative, beta_derivative = kernel_derivatives(
             cosines, settings.kernel, settings.beta
         )
         values = kernel_values(cosines, settings.kernel, settings.beta)
-        norm_slopes = (slopes * (values - cosines * derivative)).sum(
+        norm_gradients = (gradient * (values - cosines * derivative)).sum(
             axis=1, keepdims=True
         )
-        beta_slopes = (slopes * scalars.norms * beta_derivative).sum(axis=1)
-        return slopes * derivative, norm_slopes * scalars.inverse_norms, beta_slopes
+        beta_gradients = (gradient * scalars.norms * beta_derivative).sum(axis=1)
+        return (
+            gradient * derivative,
+            norm_gradients * scalars.inverse_norms,
+            beta_gradients,
+        )
 
-    def fold(self, patch_slopes, coefficients, maps, settings):
-        """Add the slopes of patches where they were taken from.
+    def fold(self, patch_gradients, coefficients, maps, settings):
+        """Add the gradient of patches where they were taken from.
 
         Parameters
         ----------
-        patch_slopes : array of shape (m, k * k * C)
+        patch_gradients : array of shape (m, k * k * C)
             Without the parts that norms have.
         coefficients : array of shape (m, 1)
         maps : array of shape (n, H, W, C)
@@ -163,28 +149,40 @@ class ArraySteps:
 
         Returns
         -------
-        slopes : array of shape (n, H, W, C)
+        gradient : array of shape (n, H, W, C)
         """
         n_images, height, width, n_channels = maps.shape
         rows, columns = settings.response_shape(maps.shape[1:])
         (top, bottom), (left, right) = map(settings.pad_axis, (height, width))
         xp = namespace(maps)
         shape = (n_images, top + height + bottom, left + width + right)
-        slopes = xp.zeros((*shape, n_channels), dtype=maps.dtype)
+        gradient = xp.zeros((*shape, n_channels), dtype=maps.dtype)
         # how much every pixel enters the norms of the patches that it is in
         shares = xp.zeros((*shape, 1), dtype=maps.dtype)
-        patch_slopes = patch_slopes.reshape(n_images, rows, columns, -1)
+        patch_gradients = patch_gradients.reshape(n_images, rows, columns, -1)
         coefficients = coefficients.reshape(n_images, rows, columns, 1)
         offsets = product(range(settings.patch_size), repeat=2)
         for i, (row, column) in enumerate(offsets):
             window = np.s_[:, row : row + rows, column : column + columns]
             channels = slice(i * n_channels, (i + 1) * n_channels)
-            slopes[window] += patch_slopes[..., channels]
+            gradient[window] += patch_gradients[..., channels]
             shares[window] += coefficients
         inside = (slice(None), slice(top, top + height), slice(left, left + width))
-        return slopes[inside] + shares[inside] * maps
+        return gradient[inside] + shares[inside] * maps
 
     def sum_groups(self, points, labels, n_groups):
-        """Add the points of each group; see ``CPUEngine.sum_groups``."""
+        """Add the points of each group; see ``Engine.sum_groups``."""
         members = labels == namespace(labels).arange(n_groups)[:, np.newaxis]
         return members.astype(np.float64) @ points.astype(np.float64)
+
+
+class OracleEngine(ArrayEngine):
+    """The array engine with the readable steps, on NumPy: slow, for comparisons."""
+
+    name = "oracle"
+
+    def __init__(self):
+        super().__init__(np, ArraySteps())
+
+    def release_memory(self):
+        """Do nothing: no memory is kept."""

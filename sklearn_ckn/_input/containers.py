@@ -80,6 +80,16 @@ def read_images(X, name, X_name="X"):
     return array if array.ndim > 1 else X
 
 
+def stated_by(X):
+    """Return the (H, W, C) shape of images, or None for rows.
+
+    Parameters
+    ----------
+    X : what ``read_images`` returned
+    """
+    return (*X.shape[1:], 1)[:3] if getattr(X, "ndim", 0) > 2 else None
+
+
 def as_rows(X):
     """Return images as rows, and their (H, W, C) shape, or None for rows.
 
@@ -92,7 +102,5 @@ def as_rows(X):
     rows : array of shape (n, H*W*C), or what is no array of images
     shape : tuple of int or None
     """
-    if getattr(X, "ndim", 0) < 3:
-        return X, None
-    shape = (*X.shape[1:], 1)[:3]
-    return X.reshape(X.shape[0], prod(shape)), shape
+    shape = stated_by(X)
+    return (X if shape is None else X.reshape(len(X), prod(shape))), shape

@@ -2,35 +2,67 @@
 
 import warnings
 from collections.abc import Sequence
-from math import prod, sqrt
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 from numbers import Integral
 
+import joblib
 import numpy as np
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array
 
-from sklearn_ckn._common.cache_blocks import BLOCK_VALUES
+from sklearn_ckn._common.arrays import to_numpy
 from sklearn_ckn._common.parameters import plain_value
-from sklearn_ckn._input.containers import as_rows, read_images
+from sklearn_ckn._input.containers import as_rows, read_images, stated_by
+from sklearn_ckn._input.copies import first_copies
+from sklearn_ckn._input.dtypes import compute_dtype
 from sklearn_ckn._input.hints import (
     describe_image_columns,
     explain_mismatch,
     warn_of_channels,
 )
-from sklearn_ckn._input.rows import IMAGE_DTYPES, validate_rows
+from sklearn_ckn._input.rows import IMAGE_DTYPES, NOT_GIVEN, validate_rows
 
 
-def _is_finite_half(rows):
-    """Whether rows are an array of float16 without NaN and infinity.
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The validated images of a data set; what they are hashed to, and their copies.
 
-    scikit-learn would look for them in an array of booleans, half as large as X.
+    Attributes
+    ----------
+    array : array of shape (n, H, W, C); real numbers of up to 64 bits
+        A view of what the user gave where its layout allows, on a GPU where that is.
     """
-    if getattr(rows, "dtype", None) != np.float16 or rows.ndim != 2:
-        return False
-    step = max(1, BLOCK_VALUES // max(1, rows.shape[1]))
-    return all(
-        bool(np.isfinite(rows[part]).all()) for part in gen_batches(len(rows), step)
-    )
+
+    array: np.ndarray
+
+    def __len__(self):
+        return len(self.array)
+
+    @property
+    def shape(self):
+        """Shape (H, W, C) of an image."""
+        return self.array.shape[1:]
+
+    @cached_property
+    def dtype(self):
+        """The dtype that they are computed in."""
+        return compute_dtype(self.array.dtype)
+
+    @cached_property
+    def digest(self):
+        """A string that changes with every value, and with no stride."""
+        return joblib.hash(np.ascontiguousarray(to_numpy(self.array)))
+
+    @cached_property
+    def copies(self):
+        """Of each image the position of the first one equal to it, (n,)."""
+        return first_copies(self.array)
+
+    def to_numpy(self):
+        """Return the images in the memory of the CPU."""
+        array = to_numpy(self.array)
+        return self if array is self.array else Images(array)
 
 
 def _stated_shape(image_shape):
@@ -96,7 +128,12 @@ def _row_shape(image_shape, n_features, name):
 
 
 def _to_images(rows, shape, image_shape, X_name):
-    """Return validated rows as (n, H, W, C) images."""
+    """Return validated rows, or images, as (n, H, W, C) images.
+
+    A view, but where the values of a row are not one after the other.
+    """
+    if rows.ndim > 2:
+        return rows.reshape(*rows.shape, 1) if rows.ndim == 3 else rows
     if rows.shape[1] != prod(shape):
         raise ValueError(
             f"{X_name} has {rows.shape[1]} columns, but image_shape={image_shape!r} "
@@ -153,36 +190,7 @@ def check_image_pair(X, Y, image_shape, name):
     return left, _to_images(rows, shape, shape, "Y")
 
 
-def check_range(images, layers):
-    """Raise if features of images may leave the range of the dtype they are in.
-
-    A patch is at most as long as its pixels times the root of their number, and no
-    layer makes it longer.
-
-    Parameters
-    ----------
-    images : array of shape (n, H, W, C)
-    layers : list of LayerSettings
-
-    Raises
-    ------
-    ValueError
-        See above.
-    """
-    dtype = images.dtype
-    if dtype not in (np.float32, np.float64):
-        return
-    largest = max(float(images.max()), -float(images.min()))
-    growth = sqrt(images.shape[3]) * prod(layer.patch_size for layer in layers)
-    # Twice as much, for rounding.
-    if largest > float(np.finfo(dtype).max) / (2 * growth):
-        raise ValueError(
-            f"X holds values as large as {largest:.3g}, of which features may leave "
-            f"the range of {dtype}: divide X by a constant."
-        )
-
-
-def check_images(estimator, X, y="no_validation", *, reset, **y_options):
+def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
     """Validate the input of an estimator and return it as (n, H, W, C) images.
 
     Sets ``n_features_in_`` and, where X has string column names,
@@ -203,9 +211,7 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
 
     Returns
     -------
-    images : array of shape (n, H, W, C); real numbers of up to 64 bits
-        A view of X where its layout allows, in X's dtype, which ``compute_dtype``
-        turns into that of the computation; on a GPU where X is.
+    images : Images
     y : ndarray of shape (n,) or (n, n_targets)
         Only if y was given.
 
@@ -219,33 +225,27 @@ def check_images(estimator, X, y="no_validation", *, reset, **y_options):
     """
     name = type(estimator).__name__
     X = read_images(X, name)
-    rows, shape = as_rows(X)
+    shape = stated_by(X)
     if reset:
         _check_stated(shape, estimator.image_shape)
     else:
         _check_fitted(X, shape, estimator, name)
     try:
         validated = validate_rows(
-            estimator,
-            rows,
-            y,
-            reset=reset,
-            dtypes=IMAGE_DTYPES,
-            ensure_all_finite=not _is_finite_half(rows),
-            **y_options,
+            estimator, X, y, reset=reset, dtypes=IMAGE_DTYPES, **y_options
         )
     except ValueError as error:
         remedy = describe_image_columns(X)
         if not remedy:
             raise
         raise ValueError(remedy) from error
-    given_y = not (isinstance(y, str) and y == "no_validation")
-    rows, y = validated if given_y else (validated, None)
+    given_y = not (isinstance(y, str) and y == NOT_GIVEN)
+    array, y = validated if given_y else (validated, None)
     if not reset:
         shape = estimator.image_shape_
     elif shape is None:
-        shape = _row_shape(estimator.image_shape, rows.shape[1], name)
-    images = _to_images(rows, shape, estimator.image_shape, "X")
+        shape = _row_shape(estimator.image_shape, array.shape[1], name)
+    images = Images(_to_images(array, shape, estimator.image_shape, "X"))
     if reset and estimator.image_shape is None:
-        warn_of_channels(images, stacklevel=5)
+        warn_of_channels(images.array, stacklevel=5)
     return (images, y) if given_y else images

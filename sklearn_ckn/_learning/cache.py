@@ -1,15 +1,14 @@
-"""What a fit can look up instead of computing it again."""
+"""A cache of what fits have computed: anchors of layers and features of images."""
 
 import os
 import warnings
-from functools import cached_property
 from inspect import signature
 
 import joblib
 import numpy as np
 from sklearn.utils.validation import check_memory
 
-from sklearn_ckn._common.arrays import to_numpy
+from sklearn_ckn._common.arrays import to_namespace
 from sklearn_ckn._learning.checked_store import BACKEND_NAME
 from sklearn_ckn._version import __version__
 
@@ -60,11 +59,6 @@ def _with_checksums(memory):
     )
 
 
-def is_enabled(memory):
-    """Return whether a ResilientMemory looks anything up."""
-    return memory.location is not None
-
-
 def _warn(message):
     warnings.warn(message, UserWarning, stacklevel=3)
 
@@ -90,6 +84,27 @@ class ResilientMemory:
             return None
         return getattr(self._memory, "location", "elsewhere")
 
+    @property
+    def is_enabled(self):
+        """Whether anything is looked up."""
+        return self.location is not None
+
+    def key(self, images, engine, *parts):
+        """Return a string that names a result of a fit; empty if nothing is looked up.
+
+        Parameters
+        ----------
+        images : Images
+        engine : Engine
+            Engines differ in rounding, and in what they compute therefore.
+        *parts
+            What else the result depends on.
+        """
+        if not self.is_enabled:
+            return ""
+        computation = str(images.dtype), engine.name, __version__
+        return joblib.hash((images.digest, computation, parts))
+
     def cache(self, function, ignore):
         """Return a function that looks up what ``function`` returned before.
 
@@ -100,7 +115,7 @@ class ResilientMemory:
         ignore : list of str
             The arguments that the result does not depend on.
         """
-        if self.location is None:
+        if not self.is_enabled:
             return function
 
         def look_up(*arguments):
@@ -151,36 +166,32 @@ def compute_entry(name, key, computation):
     return computation()
 
 
-class DataKey:
-    """Names the images, the engine and the release that a result depends on.
+def encode_training_images(key, encoder, images, task):
+    """Compute the features of the images of a fit; looked up by ``key``."""
+    return encoder.features(images.array, np, task)
+
+
+def training_features(encoder, images, memory, task):
+    """Return the features of the images of a fit, from memory if it has them.
+
+    They are where the engine computes, if there is room for them.
 
     Parameters
     ----------
-    images : array of shape (n, H, W, C)
-    dtype : dtype
-        In which they are computed.
-    engine : CPUEngine or ArrayEngine
-        Engines differ in rounding, and so in what they compute.
+    encoder : Encoder
+    images : Images
     memory : ResilientMemory
-        Without a location nothing is looked up, and there are no keys to compute.
+    task : Task
+        Each block of images is a subtask of it.
+
+    Returns
+    -------
+    features : array of shape (n, n_features)
     """
-
-    def __init__(self, images, dtype, engine, memory):
-        self._images = images
-        self._computation = (str(dtype), engine.name, __version__)
-        self._enabled = is_enabled(memory)
-
-    @cached_property
-    def _data(self):
-        return joblib.hash(to_numpy(self._images))
-
-    def __call__(self, *parts):
-        """Return a key for a result that depends on ``parts`` too, a short string."""
-        if not self._enabled:
-            return ""
-        return joblib.hash((self._data, *self._computation, *parts))
-
-
-def encode_training_images(key, encode, images, engine, task):
-    """Compute the features of the images of a fit; looked up by ``key``."""
-    return encode(images, engine, np, task)
+    if not memory.is_enabled:
+        return encoder.resident_features(images.array, task)
+    network, engine = encoder.network, encoder.engine
+    key = memory.key(images, engine, network.layers, network.flip_average)
+    look_up = memory.cache(encode_training_images, ignore=["encoder", "images", "task"])
+    features = look_up(key, encoder, images, task)
+    return to_namespace(features, encoder.residence(len(images)))

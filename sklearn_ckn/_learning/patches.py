@@ -10,8 +10,7 @@ from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.cache_blocks import cache_blocks
 from sklearn_ckn._common.norms import square_sums, unit_rows
 from sklearn_ckn._common.progress import Task
-from sklearn_ckn._engine.encoder import encode_blocks
-from sklearn_ckn._network.network import map_shapes
+from sklearn_ckn._network.network import Network
 
 # Patches of more than one pixel are near-constant, and dropped, where the distance
 # from their mean pixel is below this part of their norm. What they leave out is
@@ -29,9 +28,7 @@ PATCHES_PER_IMAGE = 256
 IMAGES_PER_CALL = 8
 
 
-def sample_patches(
-    images, layers, settings, n_patches, engine, dtype, random_state, task=None
-):
+def sample_patches(encoder, images, settings, n_patches, random_state, task=None):
     """Sample patches uniformly over all images and positions of a layer's input.
 
     Only the patches themselves are gathered, borders included, and only images
@@ -39,27 +36,24 @@ def sample_patches(
 
     Parameters
     ----------
+    encoder : Encoder
+        Of the earlier layers.
     images : array of shape (n, H, W, C)
         NumPy's, or of the engine's namespace.
-    layers : list of Layer
-        The earlier layers, in ``dtype``.
     settings : LayerSettings
         Of the layer whose patches are wanted.
     n_patches : int
         All patches are taken where there are no more.
-    engine : CPUEngine or ArrayEngine
-    dtype : dtype
-        float32 or float64.
     random_state : RandomState
     task : Task or None
-        Of which each block of images is a part.
+        Each block of images is a subtask of it.
 
     Returns
     -------
-    patches : array of shape (min(n_patches, all), k * k * C), ``dtype``
-        Of the engine's namespace.
+    patches : array of shape (min(n_patches, all), patch length)
+        Of the engine's namespace, in the encoder's dtype.
     """
-    map_shape = map_shapes(images.shape[1:], layers)[-1]
+    engine, map_shape = encoder.engine, encoder.network.output_shape
     height, width = settings.response_shape(map_shape)
     n_all = len(images) * height * width
     if n_patches < n_all:
@@ -72,9 +66,9 @@ def sample_patches(
     sampled, owners = np.unique(owners, return_inverse=True)
 
     patches = engine.xp.empty(
-        (len(places), settings.patch_length(map_shape)), dtype=dtype
+        (len(places), settings.patch_length(map_shape)), encoder.dtype
     )
-    blocks = encode_blocks(images, layers, engine, dtype, xp=engine.xp, chosen=sampled)
+    blocks = encoder.blocks(images, chosen=sampled)
     for part, maps in (task or Task()).each("block", blocks):
         chosen = slice(*np.searchsorted(owners, [part.start, part.stop]))
         patches[chosen] = engine.gather_patches(
@@ -153,18 +147,16 @@ def nystrom_residual(points, layer, engine):
     sample = points[:: -(-len(points) // N_RESIDUAL_PATCHES)]
     # To a layer with patches of one pixel, these are pixels of narrow images.
     settings = replace(layer.settings, patch_size=1, subsampling=1)
-    single = replace(layer, settings=settings).astype(points.dtype)
+    shape = 1, PATCHES_PER_IMAGE, sample.shape[1]
+    network = Network((replace(layer, settings=settings),), shape)
+    prepared = engine.prepare(network, sample.dtype)
     captured = 0.0
     for part in gen_batches(len(sample), PATCHES_PER_IMAGE * IMAGES_PER_CALL):
         block = sample[part]
         n_images = -(-len(block) // PATCHES_PER_IMAGE)
         # What fills the last image up is zero, and so are its features.
-        images = engine.xp.zeros(
-            (n_images * PATCHES_PER_IMAGE, block.shape[1]), block.dtype
-        )
-        images[: len(block)] = block
-        maps = engine.encode(
-            images.reshape(n_images, 1, PATCHES_PER_IMAGE, block.shape[1]), [single]
-        )
+        images = engine.xp.zeros((n_images, *shape), block.dtype)
+        images.reshape(-1, shape[2])[: len(block)] = block
+        maps = engine.encode(images, prepared)
         captured += float(square_sums(maps.reshape(-1, maps.shape[-1])).sum())
     return min(max(1 - captured / len(sample), 0.0), 1.0)

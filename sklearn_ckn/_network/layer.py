@@ -51,7 +51,7 @@ class Layer:
             projection=to_namespace(self.projection, xp),
         )
 
-    def astype(self, dtype):
+    def with_anchors_as(self, dtype):
         """Return the layer ready to encode in ``dtype``.
 
         Only the anchors are rounded to it: the large entries of a projection of

@@ -1,25 +1,164 @@
-"""A network: its layers, and the shapes and the cost that follow from them."""
+"""A network: its layers, and what follows from them for images of one shape."""
 
-from math import prod
+from dataclasses import dataclass, fields
+from functools import cached_property
+from math import prod, sqrt
+
+import numpy as np
+
+from sklearn_ckn._network.layer import Layer
+
+# Multiply-adds that one value of the kernel function counts for.
+KERNEL_FUNCTION_COST = 16
 
 
-def map_shapes(image_shape, layers):
-    """Return the (H, W, C) shapes of the images and of every layer's output."""
-    shapes = [tuple(image_shape)]
-    for layer in layers:
-        shapes.append(layer.settings.output_shape(shapes[-1]))
-    return shapes
+# Compared by identity: a network is the key of what engines prepare for it.
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Layers for images of one shape; what a fit learns, and what is pickled.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+        May be empty: the network then maps images to themselves.
+    image_shape : tuple of int
+        (H, W, C) of the images.
+    flip_average : bool, default=False
+        Whether the features are the mean of those of an image and of its mirror image.
+    """
+
+    layers: tuple[Layer, ...]
+    image_shape: tuple[int, int, int]
+    flip_average: bool = False
+
+    def __getstate__(self):
+        # Without what is computed from the fields.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def shapes(self):
+        """Shapes (H, W, C) of the images and of the output of every layer, a list."""
+        shapes = [tuple(self.image_shape)]
+        for layer in self.layers:
+            shapes.append(layer.settings.output_shape(shapes[-1]))
+        return shapes
+
+    @property
+    def output_shape(self):
+        """Shape (H', W', p) of the maps that an image becomes."""
+        return self.shapes[-1]
+
+    @cached_property
+    def n_features(self):
+        """Number of values of the maps of one image."""
+        return prod(self.output_shape)
+
+    @property
+    def settings(self):
+        """The LayerSettings of every layer, a list."""
+        return [layer.settings for layer in self.layers]
+
+    @cached_property
+    def multiply_adds(self):
+        """Multiply-adds that one image costs, its mirror image included."""
+        total = 0
+        for shape, settings in zip(self.shapes, self.settings, strict=False):
+            n_responses = prod(settings.response_shape(shape)) * settings.n_anchors
+            total += n_responses * (settings.patch_length(shape) + KERNEL_FUNCTION_COST)
+            total += prod(settings.output_shape(shape)) * settings.n_anchors
+        return self.n_copies * total
+
+    @property
+    def n_copies(self):
+        """How many images are mapped for each one: 2 with its mirror image, else 1."""
+        return 1 + self.flip_average
+
+    def first(self, n_layers):
+        """Return the network of the first layers.
+
+        Its maps are those of the images as they are, without their mirror images: the
+        average over the two is taken after the last layer.
+        """
+        return Network(self.layers[:n_layers], self.image_shape)
+
+    def followed_by(self, layer):
+        """Return the network with one more layer."""
+        return Network((*self.layers, layer), self.image_shape, self.flip_average)
+
+    def receptive_field(self, axis):
+        """Return where the patches of the last layer lie in the images.
+
+        Parameters
+        ----------
+        axis : {0, 1}
+
+        Returns
+        -------
+        start, step, length : int
+            The patch at position i covers the pixels from ``start + i * step`` on, as
+            many as ``length``; some of them may lie outside the image.
+        """
+        start, step, length = 0, 1, 1
+        for position, settings in enumerate(self.settings):
+            if position > 0:
+                # A pixel of a map is a window of 2 s + 1 positions of the layer before.
+                subsampling = self.settings[position - 1].subsampling
+                radius = subsampling if subsampling > 1 else 0
+                start -= radius * step
+                length += 2 * radius * step
+                step *= subsampling
+            start -= settings.pad_axis(self.shapes[position][axis])[0] * step
+            length += (settings.patch_size - 1) * step
+        return start, step, length
 
 
-def multiply_adds(image_shape, layers):
-    """Count the multiply-adds that one image costs, the kernel function as 16."""
-    total = 0
-    for shape, layer in zip(map_shapes(image_shape, layers), layers, strict=False):
-        settings = layer.settings
-        total += (
-            prod(settings.response_shape(shape))
-            * settings.n_anchors
-            * (settings.patch_length(shape) + 16)
-            + prod(settings.output_shape(shape)) * settings.n_anchors
+def check_range(images, settings):
+    """Raise if features of images may leave the range of their dtype.
+
+    The norm of a patch is at most its largest pixel times the square root of its
+    number of values, and no layer makes a patch longer.
+
+    Parameters
+    ----------
+    images : array of shape (n, H, W, C)
+    settings : list of LayerSettings
+        Of all layers.
+
+    Raises
+    ------
+    ValueError
+        The pixels are too large.
+    """
+    dtype = images.dtype
+    if dtype not in (np.float32, np.float64):
+        return
+    largest = max(float(images.max()), -float(images.min()))
+    growth = sqrt(images.shape[3]) * prod(layer.patch_size for layer in settings)
+    # Twice as much, for rounding.
+    if largest > float(np.finfo(dtype).max) / (2 * growth):
+        raise ValueError(
+            f"X holds values as large as {largest:.3g}, of which features may leave "
+            f"the range of {dtype}: divide X by a constant."
         )
-    return total
+
+
+def with_network(state):
+    """Return the state of a pickled CKNFeatures, of version 0.1.0 too, with a Network.
+
+    Parameters
+    ----------
+    state : dict
+        In version 0.1.0 with a list of layers.
+
+    Returns
+    -------
+    state : dict
+    """
+    if "_layers" not in state:
+        return state
+    state = dict(state)
+    layers = tuple(state.pop("_layers"))
+    # An attribute then, and a property of the network now.
+    state.pop("output_shape_", None)
+    flips = state.get("flip_average", False)
+    return {**state, "_network": Network(layers, state["image_shape_"], flips)}

@@ -9,7 +9,7 @@ from sklearn.utils._chunking import get_chunk_n_rows
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._common.cache_blocks import BLOCK_VALUES, GPU_BLOCK_VALUES
-from sklearn_ckn._engine.encoder import image_scales
+from sklearn_ckn._common.norms import image_scales
 
 # The smallest exponent of a normal power of two in float64.
 MIN_EXPONENT = int(np.finfo(np.float64).minexp)

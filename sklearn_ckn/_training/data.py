@@ -69,7 +69,6 @@ class TrainingOptions:
     ----------
     head, alpha, n_epochs, batch_size, learning_rate, schedule, learn_beta, augment
         See ``SupervisedCKNClassifier``; numbers all.
-    flip_average : bool
     n_iter_no_change : int
     """
 
@@ -81,5 +80,4 @@ class TrainingOptions:
     schedule: str
     learn_beta: bool
     augment: object
-    flip_average: bool
     n_iter_no_change: int

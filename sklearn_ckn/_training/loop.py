@@ -2,18 +2,15 @@
 
 import time
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.threads import single_threaded_blas
-from sklearn_ckn._engine.encoder import encode_blocks
 from sklearn_ckn._heads.path import is_correct
 from sklearn_ckn._heads.refit import TRAINING_LOSSES, refit_head
 from sklearn_ckn._input.dtypes import compute_dtype
-from sklearn_ckn._network.network import map_shapes
 from sklearn_ckn._training.augment import augment_images
 from sklearn_ckn._training.head import Head
 from sklearn_ckn._training.network import TrainedNetwork
@@ -73,9 +70,7 @@ class TrainingLoop:
         self._dtype = compute_dtype(data.images.dtype)
         xp = engine.xp
         self._targets, self._weights = map(xp.asarray, (data.targets, data.weights))
-        self._objective = Objective(
-            TRAINING_LOSSES[options.head], engine, flip_average=options.flip_average
-        )
+        self._objective = Objective(TRAINING_LOSSES[options.head], engine)
 
     def start(self, network, features, number=0, scale=None):
         """Fit the head on a network's features; return it as an epoch.
@@ -160,28 +155,13 @@ class TrainingLoop:
         for rows, block in zip(batches, self._engine.upload(blocks), strict=True):
             yield rows, block.astype(self._dtype, copy=False)
 
-    def encode(self, network):
+    def encode(self, trained):
         """Return the features of all images, (n, d).
 
         They are where the engine computes, if there is room for them.
         """
-        images, engine = self._data.images, self._engine
-        layers = network.layers(self._dtype)
-        shape = (len(images), prod(map_shapes(images.shape[1:], layers)[-1]))
-        n_bytes = prod(shape) * self._dtype.itemsize
-        xp = engine.xp if engine.has_room_for(n_bytes) else np
-        features = xp.empty(shape, self._dtype)
-        parts = encode_blocks(
-            images,
-            layers,
-            engine,
-            self._dtype,
-            flip_average=self._options.flip_average,
-            xp=xp,
-        )
-        for rows, maps in parts:
-            features[rows] = maps.reshape(len(maps), -1)
-        return features
+        encoder = self._engine.bind(trained.network, self._dtype)
+        return encoder.resident_features(self._data.images)
 
     def _refit(self, features, scale, theta):
         """Return the head on features, the objective and the held-out accuracy.

@@ -1,49 +1,59 @@
-"""The parameters of a network in training, and their gradients."""
+"""A network in training: its parameters, and their gradients."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._network.kernels import InverseSquareRoot
 from sklearn_ckn._network.layer import Layer, anchor_gradients, anchor_root
+from sklearn_ckn._network.network import Network
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Layers in float64, with what their gradients need.
+    """A network in float64, with what the gradients of its projections need.
 
     Attributes
     ----------
-    settings : list of LayerSettings
-        Of each layer, its beta among them.
-    anchors : list of array of shape (p, k * k * C), float64
-        Unit rows, of the namespace that trains them.
+    network : Network
+        Its arrays are of the namespace that trains them.
     roots : list of InverseSquareRoot
         Of each layer's kernel matrix.
     """
 
-    settings: list
-    anchors: list
-    roots: list
+    network: Network
+    roots: list[InverseSquareRoot]
 
     @classmethod
-    def from_parameters(cls, settings, anchors):
-        """Build a network; the kernel matrices are decomposed."""
+    def from_network(cls, network, xp=np):
+        """Start from a fitted network, with the namespace ``xp``."""
+        anchors = [
+            xp.asarray(layer.anchors.astype(np.float64)) for layer in network.layers
+        ]
+        return cls._from_parameters(network, network.settings, anchors)
+
+    @classmethod
+    def _from_parameters(cls, network, all_settings, all_anchors):
+        """Build a network like another; the kernel matrices are decomposed."""
+        layers, roots = [], []
         # On one thread the result is the same to the bit on every machine size.
         with single_threaded_blas():
-            roots = [
-                anchor_root(each, rows)
-                for each, rows in zip(settings, anchors, strict=True)
-            ]
-        return cls(list(settings), list(anchors), roots)
+            for settings, anchors in zip(all_settings, all_anchors, strict=True):
+                root = anchor_root(settings, anchors)
+                roots.append(root)
+                layers.append(Layer(settings, anchors, root.value()))
+        return cls(replace(network, layers=tuple(layers)), roots)
 
-    @classmethod
-    def from_layers(cls, layers, xp=np):
-        """Start from fitted layers, with the namespace ``xp``."""
-        return cls.from_parameters(
-            [layer.settings for layer in layers],
-            [xp.asarray(layer.anchors.astype(np.float64)) for layer in layers],
-        )
+    @property
+    def anchors(self):
+        """Unit anchors of every layer, (p, patch length), float64."""
+        return [layer.anchors for layer in self.network.layers]
+
+    @property
+    def settings(self):
+        """The LayerSettings of every layer, its beta among them."""
+        return self.network.settings
 
     @property
     def betas(self):
@@ -56,21 +66,15 @@ class TrainedNetwork:
             replace(each, beta=beta)
             for each, beta in zip(self.settings, betas, strict=True)
         ]
-        return self.from_parameters(settings, anchors)
+        return self._from_parameters(self.network, settings, anchors)
 
-    def stored_layers(self, dtype):
-        """Return the layers as NumPy arrays, anchors of ``dtype``."""
-        return [layer.to_namespace(np) for layer in self.layers(dtype)]
-
-    def layers(self, dtype):
-        """Return the layers with anchors of ``dtype``, ready to encode."""
-        with single_threaded_blas():
-            return [
-                Layer(settings, anchors, root.value()).astype(dtype)
-                for settings, anchors, root in zip(
-                    self.settings, self.anchors, self.roots, strict=True
-                )
-            ]
+    def stored(self, dtype):
+        """Return the network with NumPy arrays and anchors of ``dtype``."""
+        layers = [
+            layer.with_anchors_as(dtype).to_namespace(np)
+            for layer in self.network.layers
+        ]
+        return replace(self.network, layers=tuple(layers))
 
     def gradients(self, layer_gradients):
         """Follow the projections back to anchors and betas.
@@ -81,10 +85,10 @@ class TrainedNetwork:
 
         Returns
         -------
-        anchors : list of array of shape (p, k * k * C), float64
+        anchors : list of array of shape (p, patch length), float64
             In the space around the sphere.
         log_betas : list of array of shape ()
-            In the logarithms of the betas.
+            With respect to the logarithms of the betas.
         """
         with single_threaded_blas():
             pairs = [
@@ -97,9 +101,9 @@ class TrainedNetwork:
                     strict=True,
                 )
             ]
-        anchors = [slopes for slopes, _ in pairs]
+        anchors = [gradient for gradient, _ in pairs]
         log_betas = [
-            settings.beta * slope
-            for settings, (_, slope) in zip(self.settings, pairs, strict=True)
+            settings.beta * gradient
+            for settings, (_, gradient) in zip(self.settings, pairs, strict=True)
         ]
         return anchors, log_betas

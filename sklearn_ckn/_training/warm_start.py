@@ -16,21 +16,21 @@ def check_same_problem(estimator, before, images):
     estimator : SupervisedCKNClassifier
     before : dict
         Its attributes after the first fit.
-    images : array of shape (n, H, W, C)
+    images : Images
 
     Raises
     ------
     ValueError
         They are others.
     """
-    settings = resolve_layers(estimator.get_params(deep=False), images.shape[1:])
-    fitted = [layer.settings for layer in estimator.features_._layers]
+    settings = resolve_layers(estimator.get_params(deep=False), images.shape)
+    fitted = estimator.features_._network.settings
     wanted, had = (
         [[getattr(each, name) for name in FIXED] for each in layers]
         for layers in (settings, fitted)
     )
     if (
-        images.shape[1:] != before["image_shape_"]
+        images.shape != before["image_shape_"]
         or wanted != had
         or not np.array_equal(estimator.classes_, before["classes_"])
     ):
