@@ -23,19 +23,17 @@ def layer_table(options):
     for name in options.networks:
         network, engine = NETWORKS[name], CPUEngine()
         layers, images = network.layers(), network.images()
-        parts = [
-            Network(tuple(layers[:n]), network.image_shape)
-            for n in range(len(layers) + 1)
-        ]
+        learned = Network(tuple(layers), network.image_shape)
         functions = {
-            n: partial(engine.encode, images, engine.prepare(parts[n], images.dtype))
-            for n in range(1, len(parts))
+            n: partial(engine.encode, images, prepare(engine, layers[:n], images))
+            for n in range(1, len(layers) + 1)
         }
         alternate(functions, 1)
         seconds = {0: 0.0, **alternate(functions, options.repeats)}
+        work = [learned.first(n).multiply_adds for n in seconds]
         for n in functions:
             own = (seconds[n] - seconds[n - 1]) / len(images)
-            rate = (parts[n].multiply_adds - parts[n - 1].multiply_adds) / own
+            rate = (work[n] - work[n - 1]) / own
             print(
                 f"{name:7} | {n:5} | {1e6 * own:8.2f} | "
                 f"{100 * own * len(images) / seconds[len(layers)]:7.1f} | "
@@ -52,8 +50,9 @@ def scaling_table(options):
     controller = ThreadpoolController()
     for name in options.networks:
         network, engine = NETWORKS[name], CPUEngine()
-        images = network.images()
-        prepared = prepare(engine, network.layers(), images)
+        layers, images = network.layers(), network.images()
+
+        prepared = prepare(engine, layers, images)
 
         def encode(n_threads, engine=engine, images=images, prepared=prepared):
             with controller.limit(limits=n_threads, user_api="openmp"):
@@ -79,9 +78,8 @@ def size_table(options):
     functions = {}
     for side, n in n_images.items():
         images = network.images(n, side)
-        functions[side] = partial(
-            engine.encode, images, prepare(engine, layers, images)
-        )
+        prepared = prepare(engine, layers, images)
+        functions[side] = partial(engine.encode, images, prepared)
     alternate(functions, 1)
     seconds = alternate(functions, options.repeats)
     for side, value in seconds.items():
@@ -144,7 +142,8 @@ class Encoding:
     def __call__(self):
         """Return the maps."""
         engine = CPUEngine()
-        return engine.encode(self.images, prepare(engine, self.layers, self.images))
+        prepared = prepare(engine, self.layers, self.images)
+        return engine.encode(self.images, prepared)
 
 
 def output_size(encode, _):

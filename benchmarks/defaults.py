@@ -22,9 +22,9 @@ from sklearn_ckn import CKNFeatures, LinearPathClassifier
 ALPHAS = (1e-8, 1e-7, 1e-6, 1e-5)
 SETTINGS = {
     "defaults": {},
-    "1 k-means iteration": {"max_iter": 1},
-    "3 k-means iterations": {"max_iter": 3},
-    "10 k-means iterations": {"max_iter": 10},
+    "1 k-means iteration": {"kmeans_max_iter": 1},
+    "3 k-means iterations": {"kmeans_max_iter": 3},
+    "10 k-means iterations": {"kmeans_max_iter": 10},
     "beta 2": {"beta": 2.0},
     "beta 4": {"beta": 4.0},
     "patch sizes 5, 3": {"patch_size": (5, 3)},

@@ -45,7 +45,7 @@ def estimators(n_anchors):
     training = {**network, "n_epochs": 2, "alpha": 1e-3}
     return {
         "features, uint8": (CKNFeatures(**network), "u1"),
-        "features, float32": (CKNFeatures(**network, max_iter=3), "f4"),
+        "features, float32": (CKNFeatures(**network, kmeans_max_iter=3), "f4"),
         "features, float64": (CKNFeatures(**network, flip_average=True), "f8"),
         "k-means": (SphericalKMeans(20, max_iter=10, random_state=0), "f4"),
         "whitening": (PatchWhitening(), "f4"),

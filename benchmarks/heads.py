@@ -56,7 +56,7 @@ def eigendecomposition(X, _):
 def ridge_path(X, y):
     """Fit all alphas and return the one chosen and the accuracies."""
     fitted = LinearPathClassifier(alpha=ALPHAS).fit(X, y)
-    return fitted.alpha_, fitted.loo_score_
+    return fitted.alpha_, fitted.alpha_scores_
 
 
 def ridge_peer(X, y):
@@ -78,7 +78,7 @@ def svm(X, y, alpha):
     """Minimise along the path down to alpha; return the objective and alpha."""
     candidates = ALPHAS[(alpha * 0.99 < ALPHAS) & (ALPHAS < 0.02)]
     fitted = LinearPathClassifier("linear_svm", alpha=candidates).fit(X, y)
-    return fitted.alpha_, fitted.validation_score_
+    return fitted.alpha_, fitted.alpha_scores_
 
 
 def svm_single(X, y, alpha):

@@ -1,4 +1,4 @@
-"""Draw the picture of the README: one digit on its way through a network.
+"""Draw the picture of the README: a digit and what a network computes from it.
 
 Run with ``python docs/picture.py``; it writes ``docs/_static/network.png``.
 """
@@ -14,7 +14,7 @@ FILE = Path(__file__).parent / "_static" / "network.png"
 
 
 def main():
-    """Train a small network and draw what it makes of a digit that it has not seen."""
+    """Train a small network, and draw its maps and probabilities of an unseen digit."""
     digits = load_digits()
     network = CKNClassifier((36, 64), random_state=0)
     network.fit(digits.images[:1500], digits.target[:1500])

@@ -5,8 +5,9 @@ from sklearn_ckn._common.pickles import InconsistentVersionWarning
 from sklearn_ckn._displays import AnchorsDisplay, FeatureMapDisplay, TrainingDisplay
 from sklearn_ckn._exact import ckn_kernel
 from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._linear import LinearPathClassifier, RidgePathRegressor
+from sklearn_ckn._linear_path import LinearPathClassifier
 from sklearn_ckn._regressor import CKNRegressor
+from sklearn_ckn._ridge_path import RidgePathRegressor
 from sklearn_ckn._spherical_kmeans import SphericalKMeans
 from sklearn_ckn._supervised import SupervisedCKNClassifier
 from sklearn_ckn._version import __version__

@@ -4,11 +4,12 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.fitting import fitted_property
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.progress import CallbackSupportMixin
 from sklearn_ckn._common.types import FloatArray
 from sklearn_ckn._engine.choice import get_prediction_engine
-from sklearn_ckn._features import CKNFeatures
+from sklearn_ckn._features import RENAMED_PARAMETERS, CKNFeatures
 from sklearn_ckn._input.images import check_images
 
 #: Names of the parameters of CKNFeatures.
@@ -17,6 +18,8 @@ NETWORK_PARAMETERS = tuple(CKNFeatures._get_param_names())
 
 class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     """Base of estimators with the parameters of CKNFeatures and those of a head."""
+
+    _renamed_attributes = RENAMED_PARAMETERS
 
     features_: CKNFeatures
     image_shape_: tuple[int, int, int]
@@ -71,32 +74,32 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
             list(map(to_numpy, results)) if namespace(images.array) is np else results
         )
 
-    @property
+    @fitted_property
     def coef_(self) -> FloatArray:
         """Weights of the head on the features."""
         return self.head_.coef_
 
-    @property
+    @fitted_property
     def intercept_(self) -> FloatArray:
         """Intercept of the head."""
         return self.head_.intercept_
 
-    @property
+    @fitted_property
     def alpha_(self) -> float:
         """Regularization that was chosen."""
         return self.head_.alpha_
 
-    @property
+    @fitted_property
     def alphas_(self) -> FloatArray:
         """Regularizations tried, from the largest."""
         return self.head_.alphas_
 
-    @property
-    def loo_score_(self) -> FloatArray:
-        """Leave-one-out score of each alpha."""
-        return self.head_.loo_score_
+    @fitted_property
+    def alpha_scores_(self) -> FloatArray:
+        """Score of each of ``alphas_`` on images that it was not trained on."""
+        return self.head_.alpha_scores_
 
-    @property
-    def validation_score_(self) -> FloatArray:
-        """Score of each alpha on held-out folds."""
-        return self.head_.validation_score_
+    @fitted_property
+    def alpha_scoring_(self) -> str:
+        """What the images of ``alpha_scores_`` are."""
+        return self.head_.alpha_scoring_

@@ -5,7 +5,7 @@ from typing import Self
 from numpy.typing import ArrayLike
 
 from sklearn_ckn._base import NetworkPredictor
-from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.progress import start_task
 from sklearn_ckn._common.types import (
@@ -25,13 +25,13 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, resolve_alphas
+from sklearn_ckn._heads.classification import ClassifierProblem
 from sklearn_ckn._heads.decisions import DecisionsMixin
-from sklearn_ckn._heads.folds import held_out_folds
-from sklearn_ckn._heads.held_out import held_out_units
+from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._input.images import check_images
-from sklearn_ckn._input.labels import encode_labels
-from sklearn_ckn._linear import HEAD_CONSTRAINTS, LinearPathClassifier
+from sklearn_ckn._input.labels import CLASS_WEIGHT_CONSTRAINT, encode_labels
+from sklearn_ckn._linear_path import LOSS_CONSTRAINT, LinearPathClassifier
 
 
 class CKNClassifier(DecisionsMixin, NetworkPredictor):
@@ -50,7 +50,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     ----------
     n_anchors : int or tuple of int, default=(64, 256)
         Number of anchors, one value per layer. This and the parameters up to
-        ``tol`` are those of :class:`CKNFeatures`, which says more.
+        ``kmeans_tol`` are those of :class:`CKNFeatures`, which says more.
     patch_size : int or tuple of int, default=3
         Side of the patches in pixels of the layer's input.
     subsampling : int, "auto" or tuple of these, default="auto"
@@ -67,9 +67,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         Added to the eigenvalues of the anchors' kernel matrix.
     n_patches : int, default=100_000
         Patches sampled for the anchors of each layer.
-    max_iter : int, default=0
+    kmeans_max_iter : int, default=0
         Largest number of k-means iterations after the seeding.
-    tol : float, default=1e-4
+    kmeans_tol : float, default=1e-4
         Part of the inertia that a k-means iteration must gain to go on.
     flip_average : bool, default=False
         Whether to average the features of an image and of its mirror image.
@@ -110,10 +110,11 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
-    loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out accuracy of each; only with ``head="ridge"`` and no groups.
-    validation_score_ : ndarray of shape (n_alphas,)
-        Accuracy of each on held-out folds, where there is no ``loo_score_``.
+    alpha_scores_ : ndarray of shape (n_alphas,)
+        Accuracy of each on images that the head was not trained on.
+    alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
+        Which images these are: each one alone, those of every fold, or those of a
+        single split.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int
@@ -154,7 +155,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
     _parameter_constraints = {  # noqa: RUF012
         **CKNFeatures._parameter_constraints,
-        **HEAD_CONSTRAINTS,
+        "head": LOSS_CONSTRAINT,
+        "alpha": ALPHA_CONSTRAINT,
+        "class_weight": CLASS_WEIGHT_CONSTRAINT,
     }
 
     def __init__(
@@ -169,8 +172,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         image_shape: ImageShape = None,
         nystrom_reg: PerLayer[float] = 1e-3,
         n_patches: int = 100_000,
-        max_iter: int = 0,
-        tol: float = 1e-4,
+        kmeans_max_iter: int = 0,
+        kmeans_tol: float = 1e-4,
         flip_average: bool = False,
         memory: MemoryLike = None,
         head: Head = "ridge",
@@ -189,8 +192,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         self.image_shape = image_shape
         self.nystrom_reg = nystrom_reg
         self.n_patches = n_patches
-        self.max_iter = max_iter
-        self.tol = tol
+        self.kmeans_max_iter = kmeans_max_iter
+        self.kmeans_tol = kmeans_tol
         self.flip_average = flip_average
         self.memory = memory
         self.head = head
@@ -231,36 +234,27 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         """
         task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self):
-            resolve_alphas(self.alpha)
+            alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, y = check_images(self, X, y, reset=True)
-            self.classes_, labels, _ = encode_labels(y, self.class_weight)
-            # Of images, since the features of equal ones may be rounded otherwise.
-            copies = images.copies
-            self._check_held_out(labels, held_out_units(groups, copies), groups)
+            labels = encode_labels(y, self.class_weight)
+            self.classes_ = labels.classes
+            hold_out = HoldOut.of_images(images, groups)
+            problem = ClassifierProblem(self.head, labels, hold_out, alphas)
+            problem.check()
             features = self._learn_features(images, engine, task)
-            self.head_ = LinearPathClassifier(
-                self.head, alpha=self.alpha, class_weight=self.class_weight
-            )
             with task.subtask("fit head"):
-                fit_in_memory(
-                    lambda values, xp: self.head_._fit(
-                        values, y, xp, groups=groups, copies=copies
-                    ),
-                    features,
-                    engine,
-                )
+                fitted = fit_in_memory(problem.fit, features, engine)
+            self.head_ = self._new_head()._set_fitted(fitted, labels)
         task.end()
         return self
 
-    def _check_held_out(self, labels, units, groups):
-        """Raise before long work where the head could hold nothing out."""
-        holds_out = groups is not None or self.head != "ridge"
-        # Equal images need none: see ``fit_classifier``.
-        if holds_out and units.max() > 0:
-            held_out_folds(labels, units)
+    def _new_head(self):
+        return LinearPathClassifier(
+            self.head, alpha=self.alpha, class_weight=self.class_weight
+        )
 
-    @property
+    @fitted_property
     def temperature_(self) -> float:
         """What decisions are divided by for probabilities."""
         return self.head_.temperature_
@@ -284,6 +278,6 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             X is not as described.
         """
         (decisions,) = self._apply_head(
-            X, lambda features: (self.head_.decision_function(features),)
+            X, lambda features: (self.head_._decisions(features),)
         )
         return decisions

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
-from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
 from sklearn_ckn._common.output import PixelNamesMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
@@ -41,6 +41,9 @@ from sklearn_ckn._learning.layers import LearningOptions, learn_network
 from sklearn_ckn._network.kernels import KERNELS
 from sklearn_ckn._network.network import check_range, with_network
 from sklearn_ckn._network.parameters import resolve_layers
+
+#: Parameters of networks since version 0.1.0, from the old name to the new.
+RENAMED_PARAMETERS = {"max_iter": "kmeans_max_iter", "tol": "kmeans_tol"}
 
 
 class CKNFeatures(
@@ -91,11 +94,11 @@ class CKNFeatures(
         Added to the eigenvalues of kappa(Z Z^T); per layer.
     n_patches : int, default=100_000
         Patches sampled for the anchors of each layer.
-    max_iter : int, default=0
+    kmeans_max_iter : int, default=0
         Largest number of k-means iterations; 0 keeps the k-means++ seeds, which
         are patches, as anchors. Iterations lower ``nystrom_residual_`` but seldom
         raise the accuracy of a classifier on the features.
-    tol : float, default=1e-4
+    kmeans_tol : float, default=1e-4
         k-means stops when an iteration lowers its inertia by no more than this part.
     flip_average : bool, default=False
         Whether the features are the mean of those of the image and of its mirror
@@ -174,6 +177,7 @@ class CKNFeatures(
     (1797, 128)
     """
 
+    _renamed_attributes = RENAMED_PARAMETERS
     _parameter_constraints = {  # noqa: RUF012
         "n_anchors": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "patch_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -188,8 +192,8 @@ class CKNFeatures(
         "image_shape": ["array-like", None],
         "nystrom_reg": [Interval(Real, 0, None, closed="neither"), "array-like"],
         "n_patches": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "kmeans_max_iter": [Interval(Integral, 0, None, closed="left")],
+        "kmeans_tol": [Interval(Real, 0, None, closed="left")],
         "flip_average": ["boolean"],
         "memory": [str, PathLike, HasMethods(["cache"]), None],
         "device": [StrOptions(DEVICES)],
@@ -209,8 +213,8 @@ class CKNFeatures(
         image_shape: ImageShape = None,
         nystrom_reg: PerLayer[float] = 1e-3,
         n_patches: int = 100_000,
-        max_iter: int = 0,
-        tol: float = 1e-4,
+        kmeans_max_iter: int = 0,
+        kmeans_tol: float = 1e-4,
         flip_average: bool = False,
         memory: MemoryLike = None,
         device: Device = "cpu",
@@ -226,8 +230,8 @@ class CKNFeatures(
         self.image_shape = image_shape
         self.nystrom_reg = nystrom_reg
         self.n_patches = n_patches
-        self.max_iter = max_iter
-        self.tol = tol
+        self.kmeans_max_iter = kmeans_max_iter
+        self.kmeans_tol = kmeans_tol
         self.flip_average = flip_average
         self.memory = memory
         self.device = device
@@ -287,8 +291,8 @@ class CKNFeatures(
         )
         options = LearningOptions(
             n_patches=self.n_patches,
-            max_iter=self.max_iter,
-            tol=finite_number("tol", self.tol),
+            max_iter=self.kmeans_max_iter,
+            tol=finite_number("kmeans_tol", self.kmeans_tol),
             memory=resolve_memory(self.memory, self.random_state),
             verbose=self.verbose > 1,
         )
@@ -366,22 +370,22 @@ class CKNFeatures(
         memory = resolve_memory(self.memory, self.random_state)
         return training_features(self._encoder(images, engine), images, memory, task)
 
-    @property
+    @fitted_property
     def anchors_(self) -> list[FloatArray]:
         """Anchors of every layer, each (n_anchors, k*k*C) with unit rows."""
         return [layer.anchors for layer in self._network.layers]
 
-    @property
+    @fitted_property
     def betas_(self) -> list[float]:
         """Kernel parameter of every layer."""
         return [settings.beta for settings in self._network.settings]
 
-    @property
+    @fitted_property
     def subsampling_(self) -> list[int]:
         """Pooling stride of every layer, ``"auto"`` resolved."""
         return [settings.subsampling for settings in self._network.settings]
 
-    @property
+    @fitted_property
     def output_shape_(self) -> tuple[int, int, int]:
         """(H', W', p) of the last layer's map."""
         return self._network.output_shape

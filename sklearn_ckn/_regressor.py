@@ -2,6 +2,7 @@
 
 from typing import Literal, Self, overload
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
@@ -24,10 +25,12 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._features import CKNFeatures
-from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, resolve_alphas
+from sklearn_ckn._heads.held_out import HoldOut
+from sklearn_ckn._heads.regression import RegressionProblem
+from sklearn_ckn._heads.targets import target_columns
 from sklearn_ckn._input.images import check_images
-from sklearn_ckn._input.sample_weight import check_groups
-from sklearn_ckn._linear import ALPHA_CONSTRAINT, RidgePathRegressor
+from sklearn_ckn._ridge_path import RidgePathRegressor
 
 
 class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
@@ -41,7 +44,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
     ----------
     n_anchors : int or tuple of int, default=(64, 256)
         Number of anchors, one value per layer. This and the parameters up to
-        ``tol`` are those of :class:`CKNFeatures`, which says more.
+        ``kmeans_tol`` are those of :class:`CKNFeatures`, which says more.
     patch_size : int or tuple of int, default=3
         Side of the patches in pixels of the layer's input.
     subsampling : int, "auto" or tuple of these, default="auto"
@@ -58,9 +61,9 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         Added to the eigenvalues of the anchors' kernel matrix.
     n_patches : int, default=100_000
         Patches sampled for the anchors of each layer.
-    max_iter : int, default=0
+    kmeans_max_iter : int, default=0
         Largest number of k-means iterations after the seeding.
-    tol : float, default=1e-4
+    kmeans_tol : float, default=1e-4
         Part of the inertia that a k-means iteration must gain to go on.
     flip_average : bool, default=False
         Whether to average the features of an image and of its mirror image.
@@ -90,10 +93,11 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
-    loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out R2 of each; only without groups.
-    validation_score_ : ndarray of shape (n_alphas,)
-        R2 of each on held-out folds of groups, where there is no ``loo_score_``.
+    alpha_scores_ : ndarray of shape (n_alphas,)
+        R2 of each on images that the head was not trained on.
+    alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
+        Which images these are: each one alone, those of every fold, or those of a
+        single split.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -140,8 +144,8 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         image_shape: ImageShape = None,
         nystrom_reg: PerLayer[float] = 1e-3,
         n_patches: int = 100_000,
-        max_iter: int = 0,
-        tol: float = 1e-4,
+        kmeans_max_iter: int = 0,
+        kmeans_tol: float = 1e-4,
         flip_average: bool = False,
         memory: MemoryLike = None,
         alpha: Alpha = "auto",
@@ -158,8 +162,8 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         self.image_shape = image_shape
         self.nystrom_reg = nystrom_reg
         self.n_patches = n_patches
-        self.max_iter = max_iter
-        self.tol = tol
+        self.kmeans_max_iter = kmeans_max_iter
+        self.kmeans_tol = kmeans_tol
         self.flip_average = flip_average
         self.memory = memory
         self.alpha = alpha
@@ -198,24 +202,19 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         """
         task = start_task(self, 3, X, y)
         with keep_fitted_on_error(self):
-            resolve_alphas(self.alpha)
+            alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
-            check_groups(groups, len(y))
-            # Of images, since the features of equal ones may be rounded otherwise.
-            copies = images.copies
+            hold_out = HoldOut.of_images(images, groups)
+            weights = np.ones(len(y))
+            problem = RegressionProblem(target_columns(y), weights, hold_out, alphas)
             features = self._learn_features(images, engine, task)
             with task.subtask("fit head"):
-                head = RidgePathRegressor(self.alpha)
-                self.head_ = fit_in_memory(
-                    lambda values, xp: head._fit(
-                        values, y, xp, groups=groups, copies=copies
-                    ),
-                    features,
-                    engine,
-                )
+                fitted, posterior = fit_in_memory(problem.fit, features, engine)
+            head = RidgePathRegressor(self.alpha)
+            self.head_ = head._set_fitted(fitted, posterior, y.ndim)
         task.end()
         return self
 
@@ -260,8 +259,8 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         if return_std:
             return tuple(
                 self._apply_head(
-                    X, lambda features: self.head_.predict(features, return_std=True)
+                    X, lambda features: self.head_._predict(features, return_std=True)
                 )
             )
-        (mean,) = self._apply_head(X, lambda features: (self.head_.predict(features),))
+        (mean,) = self._apply_head(X, lambda features: (self.head_._predict(features),))
         return mean

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from copy import copy
 from dataclasses import fields
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self, TypeAlias
 
@@ -34,10 +35,10 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._heads.alphas import resolve_alphas
-from sklearn_ckn._heads.held_out import held_out_units
+from sklearn_ckn._heads.classification import ClassifierProblem
+from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.labels import encode_labels
-from sklearn_ckn._linear import LinearPathClassifier
 from sklearn_ckn._training.augment import NAMES as AUGMENTATIONS
 from sklearn_ckn._training.controller import Training, head_of_epoch, training_alpha
 from sklearn_ckn._training.data import TrainingOptions, TrainingSet
@@ -80,7 +81,7 @@ class SupervisedCKNClassifier(CKNClassifier):
     ----------
     n_anchors : int or tuple of int, default=(64, 256)
         Number of anchors, one value per layer. This and the parameters up to
-        ``tol`` are those of :class:`CKNFeatures`, which says more.
+        ``kmeans_tol`` are those of :class:`CKNFeatures`, which says more.
     patch_size : int or tuple of int, default=3
         Side of the patches in pixels of the layer's input.
     subsampling : int, "auto" or tuple of these, default="auto"
@@ -97,9 +98,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         Added to the eigenvalues of the anchors' kernel matrix.
     n_patches : int, default=100_000
         Patches sampled for the anchors of each layer at the start.
-    max_iter : int, default=0
+    kmeans_max_iter : int, default=0
         Largest number of k-means iterations after the seeding.
-    tol : float, default=1e-4
+    kmeans_tol : float, default=1e-4
         Part of the inertia that a k-means iteration must gain to go on.
     flip_average : bool, default=False
         Whether to average the features of an image and of its mirror image, in
@@ -188,17 +189,19 @@ class SupervisedCKNClassifier(CKNClassifier):
         as they are now.
     alphas_ : ndarray of shape (n_alphas,)
         Those tried, from the largest.
-    loo_score_ : ndarray of shape (n_alphas,)
-        Leave-one-out accuracy of each; only with ``head="ridge"`` and no images held
-        out. The network has seen the labels, so that it is too high.
-    validation_score_ : ndarray of shape (n_alphas,)
-        Accuracy of each on held-out images, or else folds.
+    alpha_scores_ : ndarray of shape (n_alphas,)
+        Accuracy of each on images that the head was not trained on. Without images
+        held out of the training, the network has seen their labels, so that it is too
+        high.
+    alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
+        Which images these are: each one alone, those of every fold, or those that
+        were held out.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
-        That of ``features_``.
+        Epochs that were run in this fit; fewer than ``n_epochs`` if it stopped early.
     n_features_in_ : int
         H * W * C.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -255,8 +258,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         image_shape: ImageShape = None,
         nystrom_reg: PerLayer[float] = 1e-3,
         n_patches: int = 100_000,
-        max_iter: int = 0,
-        tol: float = 1e-4,
+        kmeans_max_iter: int = 0,
+        kmeans_tol: float = 1e-4,
         flip_average: bool = False,
         memory: MemoryLike = None,
         head: Head = "ridge",
@@ -286,8 +289,8 @@ class SupervisedCKNClassifier(CKNClassifier):
             image_shape=image_shape,
             nystrom_reg=nystrom_reg,
             n_patches=n_patches,
-            max_iter=max_iter,
-            tol=tol,
+            kmeans_max_iter=kmeans_max_iter,
+            kmeans_tol=kmeans_tol,
             flip_average=flip_average,
             memory=memory,
             head=head,
@@ -307,6 +310,13 @@ class SupervisedCKNClassifier(CKNClassifier):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
+
+    @classmethod
+    def _translate_state(cls, state):
+        if "max_iter" in state and "history_" in state:
+            # Version 0.1.0 counted the rounds of k-means.
+            state = {**state, "n_iter_": state["history_"]["epoch"][-1]}
+        return super()._translate_state(state)
 
     @classmethod
     def from_preset(
@@ -387,17 +397,17 @@ class SupervisedCKNClassifier(CKNClassifier):
 
     def _fit(self, X, y, groups, task):
         """Set the fitted attributes; return an error that came after the start."""
-        resolve_alphas(self.alpha)
+        alphas = resolve_alphas(self.alpha)
         goes_on = self.warm_start and hasattr(self, "features_")
         before = vars(self).copy() if goes_on else None
         engine = get_engine(self.device, X)
         rng = check_random_state(self.random_state)
         images, y = check_images(self, X, y, reset=True)
-        self.classes_, labels, weights = encode_labels(y, self.class_weight)
-        copies = images.copies
-        units = held_out_units(groups, copies)
-        groups = None if groups is None else units
-        self._check_held_out(labels, units, groups)
+        labels = encode_labels(y, self.class_weight)
+        self.classes_ = labels.classes
+        hold_out = HoldOut.of_images(images, groups)
+        problem = ClassifierProblem(self.head, labels, hold_out, alphas)
+        problem.check()
         if goes_on:
             check_same_problem(self, before, images)
             with task.subtask("encode start"):
@@ -409,28 +419,24 @@ class SupervisedCKNClassifier(CKNClassifier):
         start_head = None
         if not goes_on:
             with task.subtask("fit head"):
-                start_head = fit_in_memory(
-                    lambda values, xp: self._new_head()._fit(
-                        values, y, xp, groups=groups, copies=copies
-                    ),
-                    features,
-                    engine,
-                )
+                fitted = fit_in_memory(problem.fit, features, engine)
+            start_head = self._new_head()._set_fitted(fitted, labels)
         rows = np.arange(len(y)), np.arange(0)
         if self.early_stopping:
             known = (before or {}).get("_split_of")
-            rows = same_split(known, labels, units)
-            rows = rows or split_rows(labels, self.validation_fraction, rng, units)
+            places, units = labels.positions, hold_out.units
+            rows = same_split(known, places, units)
+            rows = rows or split_rows(places, self.validation_fraction, rng, units)
         self._split_of = len(y), rows[1]
         array = images.array
         if engine.has_room_for(array.nbytes):
             # Every epoch takes them in another order.
             array = to_namespace(array, engine.xp)
-        data = TrainingSet.from_labels(array, labels, weights, rows, copies, groups)
+        data = TrainingSet.from_labels(array, labels, rows)
         if before is None or isinstance(self.alpha, Real):
             self.training_alpha_ = training_alpha(self.alpha, start_head)
         training = Training(
-            data, self._options(), self._new_head(), self.classes_, engine, rng
+            data, self._options(), self._new_head(), problem, engine, rng
         )
         network = TrainedNetwork.from_network(self.features_._network, engine.xp)
         if before is None:
@@ -445,8 +451,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         self._feature_scale = training.start.head.scale
         # Wide features take more memory than all that comes after.
         del features
-        for epoch in training.run(task, self._attributes):
+        self.n_iter_ = 0
+        for epoch in training.run(task, partial(self._attributes, training.start)):
             self._record(epoch)
+            self.n_iter_ = epoch.number - training.start.number
         head = training.fit_best_head()
         self.head_ = start_head if head is None else head
         self.best_epoch_ = training.best.number
@@ -463,7 +471,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         options["learning_rate"] = finite_number("learning_rate", rate)
         return TrainingOptions(**options)
 
-    def _attributes(self, epoch):
+    def _attributes(self, start, epoch):
         """Return the fitted attributes of a training that stopped after an epoch."""
         return {
             "features_": self._with_network(epoch.network),
@@ -471,6 +479,7 @@ class SupervisedCKNClassifier(CKNClassifier):
                 self._new_head(), epoch, self.training_alpha_, self.classes_
             ),
             "best_epoch_": epoch.number,
+            "n_iter_": epoch.number - start.number,
         }
 
     def _with_network(self, network):
@@ -486,8 +495,3 @@ class SupervisedCKNClassifier(CKNClassifier):
         self.history_ = extended(self.history_, epoch, self.learn_beta)
         if self.verbose:
             print(f"[SupervisedCKNClassifier] {describe(epoch)}", flush=True)
-
-    def _new_head(self):
-        return LinearPathClassifier(
-            self.head, alpha=self.alpha, class_weight=self.class_weight
-        )

@@ -43,6 +43,20 @@ def test_decision_function_is_linear_in_the_features(digits):
         assert_allclose(classifier.decision_function(images), decisions, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["coef_", "alpha_scores_", "temperature_", "other_"])
+def test_missing_attributes_name_the_class_that_the_user_holds(name, digits):
+    classifier = make()
+    message = f"'CKNClassifier' object has no attribute '{name}'"
+    assert not hasattr(classifier, name)
+    with pytest.raises(AttributeError, match=message):
+        getattr(classifier, name)
+    classifier.fit(digits[0][:60], digits[1][:60])
+    assert hasattr(classifier, name) == (name != "other_")
+    if name == "other_":
+        with pytest.raises(AttributeError, match=message):
+            classifier.other_  # noqa: B018
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_the_head_is_that_of_the_features(head, digits):
     images, labels = digits[0][:200], digits[1][:200]
@@ -50,15 +64,13 @@ def test_the_head_is_that_of_the_features(head, digits):
     features = classifier.features_.transform(images)
     alone = LinearPathClassifier(head, class_weight="balanced").fit(features, labels)
     names = ["coef_", "intercept_", "alpha_", "alphas_", "temperature_"]
-    names.append("loo_score_" if head == "ridge" else "validation_score_")
+    names += ["alpha_scores_", "alpha_scoring_"]
     for name in names:
         assert_array_equal(getattr(classifier, name), getattr(alone, name))
     for method in ("decision_function", "predict", "predict_proba"):
         assert_array_equal(
             getattr(classifier, method)(images), getattr(alone, method)(features)
         )
-    other = "validation_score_" if head == "ridge" else "loo_score_"
-    assert not hasattr(classifier, other)
 
 
 def test_two_classes_and_string_labels(digits):
@@ -139,6 +151,8 @@ def test_parameters_are_those_of_the_features_and_the_head():
     own = LinearPathClassifier().get_params()
     # The head alone takes splits of rows, in a pipeline.
     assert own.pop("cv") is None
+    # In a classifier with a network, the loss is that of its head.
+    own["head"] = own.pop("loss")
     features, classifier = CKNFeatures().get_params(), CKNClassifier().get_params()
     assert classifier == {**features, **own}
 

@@ -30,7 +30,7 @@ NETWORK = {"n_anchors": (4, 6), "n_patches": 200, "random_state": 0}
 
 ESTIMATORS = {
     "features": CKNFeatures(**NETWORK),
-    "flip_average": CKNFeatures(**NETWORK, flip_average=True, max_iter=2),
+    "flip_average": CKNFeatures(**NETWORK, flip_average=True, kmeans_max_iter=2),
     "ridge": CKNClassifier(**NETWORK),
     "linear_svm": CKNClassifier(**NETWORK, head="linear_svm"),
     "logistic": CKNClassifier(**NETWORK, head="logistic", alpha=1e-2),
@@ -226,9 +226,7 @@ def test_groups_of_images_on_a_gpu(name, cupy):
         for device in ("cpu", "cuda")
     )
     assert on_gpu.alpha_ == pytest.approx(on_cpu.alpha_)
-    assert_allclose(
-        on_gpu.validation_score_, on_cpu.validation_score_, rtol=1e-5, atol=1e-5
-    )
+    assert_allclose(on_gpu.alpha_scores_, on_cpu.alpha_scores_, rtol=1e-5, atol=1e-5)
 
 
 def test_whitening_follows_its_images(cupy):

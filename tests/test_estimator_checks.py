@@ -23,7 +23,7 @@ pytestmark = [
 
 ESTIMATORS = [
     CKNFeatures(),
-    CKNFeatures(n_anchors=10, kernel="arccos1", max_iter=10),
+    CKNFeatures(n_anchors=10, kernel="arccos1", kmeans_max_iter=10),
     CKNClassifier(),
     CKNClassifier(n_anchors=10, head="linear_svm", alpha=1e-3, random_state=0),
     CKNRegressor(),

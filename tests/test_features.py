@@ -19,7 +19,7 @@ def make(**parameters):
 
 
 def test_fitted_attributes():
-    features = make(beta=(1.5, 2.5), max_iter=4, tol=0.0).fit(IMAGES)
+    features = make(beta=(1.5, 2.5), kmeans_max_iter=4, kmeans_tol=0.0).fit(IMAGES)
     assert [anchors.shape for anchors in features.anchors_] == [(8, 18), (10, 72)]
     for anchors in features.anchors_:
         assert_allclose(np.linalg.norm(anchors, axis=1), 1, rtol=1e-12)
@@ -96,7 +96,7 @@ def test_automatic_subsampling(n_anchors, shape, parameters, expected):
         ({"nystrom_reg": 0.0}, "nystrom_reg"),
         ({"nystrom_reg": (1e-3, 0.0)}, r"nystrom_reg\[1\]"),
         ({"n_patches": 0}, "n_patches"),
-        ({"max_iter": -1}, "max_iter"),
+        ({"kmeans_max_iter": -1}, "kmeans_max_iter"),
         ({"device": "gpu"}, "device"),
     ],
 )
@@ -107,7 +107,7 @@ def test_bad_parameters(parameters, message, monkeypatch):
 
 
 def test_max_iter_0_keeps_patches():
-    features = make(n_anchors=30, max_iter=0).fit(IMAGES)
+    features = make(n_anchors=30, kmeans_max_iter=0).fit(IMAGES)
     patches = unfold(IMAGES, features._network.layers[0].settings)
     patches = patches.reshape(-1, patches.shape[-1])
     patches /= np.linalg.norm(patches, axis=1, keepdims=True)
@@ -202,7 +202,7 @@ def test_verbose(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert "layer 1: 10 anchors of 72 values" in lines[1]
-    make(verbose=2, max_iter=2, tol=0.0).fit(IMAGES)
+    make(verbose=2, kmeans_max_iter=2, kmeans_tol=0.0).fit(IMAGES)
     assert capsys.readouterr().out.count("k-means iteration ") == 4
 
 

@@ -14,7 +14,7 @@ from sklearn_ckn import (
     RidgePathRegressor,
     SupervisedCKNClassifier,
 )
-from sklearn_ckn._training.loop import TrainingLoop
+from sklearn_ckn._training.controller import Training
 
 NETWORK = {"n_anchors": (8, 24), "n_patches": 3000, "random_state": 0}
 HEADS = ["ridge", "linear_svm", "logistic"]
@@ -69,7 +69,7 @@ def test_groups_choose_alpha(head, hard_digits):
     features = grouped.features_.transform(near)
     head = LinearPathClassifier(head, alpha=alphas)
     alone = clone(head).fit(features, labels[rows], groups=rows)
-    assert_array_equal(grouped.validation_score_, alone.validation_score_)
+    assert_array_equal(grouped.alpha_scores_, alone.alpha_scores_)
     assert_array_equal(grouped.coef_, alone.coef_)
     # The same images apart are seen, and their copies taken for proof.
     apart = clone(head).fit(features, labels[rows])
@@ -85,8 +85,8 @@ def test_groups_of_real_targets(hard_digits):
     model = CKNRegressor(**NETWORK).fit(near, labels[rows], groups=rows)
     features = model.features_.transform(near)
     alone = RidgePathRegressor().fit(features, labels[rows], groups=rows)
-    assert_array_equal(model.validation_score_, alone.validation_score_)
-    assert not hasattr(model, "loo_score_")
+    assert_array_equal(model.alpha_scores_, alone.alpha_scores_)
+    assert model.alpha_scoring_ == "cross_validation"
     mean, deviation = model.predict(images[100:], return_std=True)
     # Within a factor of 1.5 of what they are for images of no group before.
     ratio = np.mean(((labels[100:] - mean) / deviation) ** 2)
@@ -104,17 +104,20 @@ def test_supervised_training_holds_copies_out_together(
         images = images + 0.01 * np.random.RandomState(1).randn(*images.shape)
         groups = np.array([f"image {row}" for row in rows])
     seen = []
-    start = TrainingLoop.start
+    begin = Training.begin
 
     def watch(self, *args, **kwargs):
-        seen.append(self._data)
-        return start(self, *args, **kwargs)
+        seen.append((self._data, self._problem.hold_out))
+        return begin(self, *args, **kwargs)
 
-    monkeypatch.setattr(TrainingLoop, "start", watch)
+    monkeypatch.setattr(Training, "begin", watch)
     model = SupervisedCKNClassifier(**NETWORK, n_epochs=1)
     model.fit(images, labels, groups=groups)
-    (data,) = seen
-    units = data.copies if groups is None else data.groups
+    ((data, hold_out),) = seen
+    units = hold_out.units
+    ((train, held_out),) = hold_out.splits
+    assert_array_equal(train, data.train)
+    assert_array_equal(held_out, data.held_out)
     assert len(data.held_out) >= 10
     assert not set(units[data.train]) & set(units[data.held_out])
     # Each image is there twice, on one side.

@@ -65,7 +65,7 @@ def test_a_regressor_of_any_unit(shape, dtype, exponent):
     plain = RidgePathRegressor().fit(features, targets)
     other = RidgePathRegressor().fit(scaled, targets)
     assert other.alpha_ == plain.alpha_
-    assert_allclose(other.loo_score_, plain.loo_score_, rtol=1e-12)
+    assert_allclose(other.alpha_scores_, plain.alpha_scores_, rtol=1e-12)
     mean, deviation = other.predict(scaled, return_std=True)
     expected, expected_deviation = plain.predict(features, return_std=True)
     assert mean.dtype == dtype
@@ -84,7 +84,7 @@ def test_targets_of_any_unit(dtype, exponents):
     plain = RidgePathRegressor().fit(features, targets)
     other = RidgePathRegressor().fit(features, scaled)
     assert other.alpha_ == plain.alpha_
-    assert_array_equal(other.loo_score_, plain.loo_score_)
+    assert_array_equal(other.alpha_scores_, plain.alpha_scores_)
     # float32 cannot hold these targets.
     mean, deviation = other.predict(features, return_std=True)
     assert mean.dtype == np.float64
@@ -254,7 +254,7 @@ def test_a_constant_target_does_not_choose_alpha(constant, steps):
     both = RidgePathRegressor().fit(features, np.column_stack([targets, column]))
     assert both.alpha_ == alone.alpha_
     # R2 of a constant that is predicted is 1, as in scikit-learn.
-    assert_allclose(both.loo_score_, (2 * alone.loo_score_ + 1) / 3, rtol=1e-12)
+    assert_allclose(both.alpha_scores_, (2 * alone.alpha_scores_ + 1) / 3, rtol=1e-12)
     assert_allclose(both.predict(features)[:, 2], column, rtol=1e-15)
     assert both.noise_variance_[2] == 0
     assert_array_equal(both.coef_[2], 0)
@@ -267,7 +267,7 @@ def test_a_target_with_a_large_mean_keeps_its_digits():
     moved = RidgePathRegressor().fit(features, targets + 2.0**40)
     assert moved.alpha_ == plain.alpha_
     # The sum rounds the targets to 2^-12, against a spread of about 0.1.
-    assert_allclose(moved.loo_score_, plain.loo_score_, atol=1e-2)
+    assert_allclose(moved.alpha_scores_, plain.alpha_scores_, atol=1e-2)
 
 
 # Below 1e-11 or so rounding decides whether a solution counts as converged.

@@ -11,9 +11,10 @@ from sklearn.svm import LinearSVC
 from sklearn_ckn import LinearPathClassifier
 from sklearn_ckn._heads import newton as _newton
 from sklearn_ckn._heads import standardize as _standardize
+from sklearn_ckn._heads.classification import ClassifierSamples
 from sklearn_ckn._heads.losses import Logistic, SquaredHinge
 from sklearn_ckn._heads.newton import Preconditioner, Products
-from sklearn_ckn._heads.path import fit_classifier, one_vs_rest
+from sklearn_ckn._heads.path import one_vs_rest
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 HEADS = ["ridge", "linear_svm", "logistic"]
@@ -29,7 +30,8 @@ def make_problem(n, d, dtype=np.float64, n_classes=3, seed=0):
 
 
 def fit(problem, head, alpha):
-    fitted = fit_classifier(*problem, head=head, alphas=np.array([alpha]))
+    samples = ClassifierSamples.prepare(*problem, loss=head, alphas=np.array([alpha]))
+    fitted = samples.fit()
     return fitted.coef, fitted.intercept
 
 
@@ -330,14 +332,15 @@ def test_given_rows_choose_alpha(head):
     labels = rng.randint(3, size=150)
     features = rng.randn(150, 12) + 0.8 * np.eye(3, 12)[labels]
     alphas = np.array([1.0, 1e-2, 1e-4])
-    fitted = fit_classifier(
+    samples = ClassifierSamples.prepare(
         features,
         labels,
         np.ones(150),
-        head=head,
+        loss=head,
         alphas=alphas,
         splits=[(np.arange(100), np.arange(100, 150))],
     )
+    fitted = samples.fit()
     scores = [
         LinearPathClassifier(head, alpha=alpha)
         .fit(features[:100], labels[:100])

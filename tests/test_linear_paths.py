@@ -9,10 +9,12 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
-from sklearn_ckn._heads import path as _path
 from sklearn_ckn._heads import standardize as _standardize
 from sklearn_ckn._heads.alphas import GRIDS
+from sklearn_ckn._heads.classification import ClassifierSamples
 from sklearn_ckn._heads.folds import MAX_FOR_ALL_FOLDS, complements, held_out_folds
+from sklearn_ckn._heads.newton_path import follow_path
+from sklearn_ckn._heads.path import one_vs_rest
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 HEADS = ["ridge", "linear_svm", "logistic"]
@@ -107,8 +109,7 @@ def test_alphas(head, blobs):
     features, labels = blobs
     classifier = LinearPathClassifier(head, alpha=[1e-5, 1e-2, 1e-2, 1]).fit(*blobs)
     assert_array_equal(classifier.alphas_, [1, 1e-2, 1e-5])
-    name = "loo_score_" if head == "ridge" else "validation_score_"
-    scores = getattr(classifier, name)
+    scores = classifier.alpha_scores_
     assert scores.shape == (3,)
     assert scores[classifier.alphas_ == classifier.alpha_] > scores.max() - 0.05
     chosen = LinearPathClassifier(head, alpha=classifier.alpha_).fit(features, labels)
@@ -119,9 +120,34 @@ def test_alphas(head, blobs):
         # The start of Newton's method differs, and it stops within 1e-4.
         atol=1e-9 if head == "ridge" else 0.05,
     )
-    chosen.set_params(head="ridge" if head != "ridge" else "logistic")
-    chosen.fit(features, labels)
-    assert not hasattr(chosen, name)
+
+
+def scoring(estimator, X, y, **fit_parameters):
+    """Return what the scores of a fit are said to be; their number must be right."""
+    fitted = estimator.fit(X, y, **fit_parameters)
+    assert fitted.alpha_scores_.shape == fitted.alphas_.shape
+    return fitted.alpha_scoring_
+
+
+@pytest.mark.parametrize("n_samples", [300, 2200])
+@pytest.mark.parametrize(
+    "estimator", [*map(LinearPathClassifier, HEADS), RidgePathRegressor()], ids=str
+)
+def test_what_the_scores_are_of(estimator, n_samples):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(n_samples, 4), np.arange(n_samples) % 2
+    estimator.set_params(alpha=[1e-1, 1e-2])
+    in_folds = "cross_validation" if n_samples <= 2000 else "held_out"
+    own = in_folds
+    if getattr(estimator, "loss", "ridge") == "ridge":
+        own = "leave_one_out"
+    assert scoring(estimator, X, y) == own
+    assert scoring(estimator, X, y, groups=np.arange(n_samples)) == in_folds
+    split = [(np.arange(10, n_samples), np.arange(10))]
+    assert scoring(estimator.set_params(cv=split), X, y) == "held_out"
+    assert scoring(estimator.set_params(cv=3), X, y) == "cross_validation"
+    # The attributes of one fit are those of the next.
+    assert scoring(estimator.set_params(cv=None), X, y) == own
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -138,17 +164,17 @@ def test_held_out_decisions_are_of_heads_that_have_not_seen_them(head, shape):
     rng = np.random.RandomState(0)
     features, labels = rng.randn(*shape), rng.randint(3, size=shape[0])
     weights, alphas = np.ones(shape[0]), np.array([1e-2])
-    targets = _path.one_vs_rest(labels, 3)
+    targets = one_vs_rest(labels, 3)
     splits = complements(held_out_folds(labels), shape[0])
     whole = StandardizedFeatures.from_values(features, weights)
-    path = _path.follow_path(whole, labels, targets, weights, head, alphas, splits)
+    path = follow_path(whole, labels, targets, weights, head, alphas, splits)
     assert_array_equal(np.sort(path.held_out), np.arange(shape[0]))
     first = 0
     for fold in held_out_folds(labels):
         rest = np.setdiff1d(np.arange(shape[0]), fold)
-        alone = _path.fit_classifier(
-            features[rest], labels[rest], weights[rest], head=head, alphas=alphas
-        )
+        alone = ClassifierSamples.prepare(
+            features[rest], labels[rest], weights[rest], loss=head, alphas=alphas
+        ).fit()
         expected = features[fold] @ alone.coef.T + alone.intercept
         # Both stop within 1e-4 of a minimum, whose curvature is at least alpha.
         assert_allclose(

@@ -249,6 +249,6 @@ def test_numbers_in_objects_and_strings(name):
 
 
 def test_large_limits_of_integers():
-    features = CKNFeatures(2, n_patches=10**30, max_iter=1, random_state=0)
-    expected = CKNFeatures(2, max_iter=1, random_state=0).fit(IMAGES)
+    features = CKNFeatures(2, n_patches=10**30, kmeans_max_iter=1, random_state=0)
+    expected = CKNFeatures(2, kmeans_max_iter=1, random_state=0).fit(IMAGES)
     assert_array_equal(features.fit(IMAGES).anchors_[0], expected.anchors_[0])

@@ -78,6 +78,54 @@ def test_parameters_that_are_new_get_their_defaults(path):
     assert models["classifier"].head_.cv is None
 
 
+@pytest.mark.parametrize("name", ["features", "classifier", "supervised"])
+def test_names_of_version_0_1_0_are_translated(name):
+    models, _ = load(Path(__file__).parent / "pickles" / "0.1.0.pkl")
+    model = models[name]
+    assert (model.kmeans_max_iter, model.kmeans_tol) == (0, 1e-4)
+    assert not {"max_iter", "tol"} & set(vars(model))
+    if name != "features":
+        head = model.head_
+        assert head.loss == model.head == "ridge"
+        assert not {"head", "loo_score_", "validation_score_"} & set(vars(head))
+        assert model.alpha_scores_.shape == model.alphas_.shape
+        assert model.alpha_scoring_ == "leave_one_out"
+    # Of the supervised model, the epochs; of the others, the rounds of k-means.
+    assert model.n_iter_ == (2 if name == "supervised" else 1)
+
+
+def test_values_of_renamed_parameters_are_kept():
+    features = CKNFeatures(kmeans_max_iter=7, kmeans_tol=0.5)
+    state = features.__getstate__()
+    state["max_iter"] = state.pop("kmeans_max_iter")
+    state["tol"] = state.pop("kmeans_tol")
+    loaded = CKNFeatures.__new__(CKNFeatures)
+    loaded.__setstate__(state)
+    assert vars(loaded) == vars(features)
+
+
+@pytest.mark.parametrize(
+    ("name", "scoring"),
+    [("loo_score_", "leave_one_out"), ("validation_score_", "held_out")],
+)
+@pytest.mark.parametrize("estimator", [LinearPathClassifier, RidgePathRegressor])
+def test_scores_of_version_0_1_0_are_translated(estimator, name, scoring):
+    fitted = estimator().fit(np.eye(6)[:, :3], np.arange(6) % 2)
+    state = fitted.__getstate__()
+    scores = state.pop("alpha_scores_")
+    del state["alpha_scoring_"]
+    loaded = estimator.__new__(estimator)
+    loaded.__setstate__({**state, name: scores})
+    assert_array_equal(loaded.alpha_scores_, scores)
+    assert loaded.alpha_scoring_ == scoring
+    assert not hasattr(loaded, name)
+
+
+def test_k_means_itself_keeps_its_names():
+    clusterer = SphericalKMeans(max_iter=7, tol=0.5)
+    assert vars(pickle.loads(pickle.dumps(clusterer))) == vars(clusterer)
+
+
 ESTIMATORS = [
     CKNClassifier,
     CKNFeatures,

@@ -19,10 +19,10 @@ from sklearn_ckn._common.progress import Task
 IMAGES = np.random.RandomState(0).randn(60, 7, 6, 2)
 LABELS = np.arange(60) % 2
 ESTIMATORS = [
-    CKNFeatures((3, 4), max_iter=3, random_state=0),
-    CKNClassifier((3, 4), max_iter=3, random_state=0),
-    CKNRegressor((3, 4), max_iter=3, random_state=0),
-    SupervisedCKNClassifier((3, 4), max_iter=3, n_epochs=4, random_state=0),
+    CKNFeatures((3, 4), kmeans_max_iter=3, random_state=0),
+    CKNClassifier((3, 4), kmeans_max_iter=3, random_state=0),
+    CKNRegressor((3, 4), kmeans_max_iter=3, random_state=0),
+    SupervisedCKNClassifier((3, 4), kmeans_max_iter=3, n_epochs=4, random_state=0),
 ]
 
 
@@ -79,6 +79,7 @@ def test_a_callback_can_stop_the_training():
     estimator = SupervisedCKNClassifier((3, 4), n_epochs=9, random_state=0)
     estimator.set_callbacks(Recorder(stop_after=2)).fit(IMAGES, LABELS)
     assert estimator.history_["epoch"] == [0, 1, 2]
+    assert estimator.n_iter_ == 2
     assert estimator.predict(IMAGES).shape == (60,)
 
 
@@ -108,6 +109,7 @@ def test_scores_of_every_epoch():
 
     estimator.set_callbacks(monitor, Fitted()).fit(IMAGES, LABELS)
     assert [name for name, *_ in seen] == ["epoch"] * 3 + ["fit"]
+    assert [fitted.n_iter_ for _, fitted, *_ in seen] == [1, 2, 3, 3]
     for _, fitted, X, y in seen:
         assert 0.5 < fitted.score(X, y) <= 1
         assert fitted.predict_proba(X).shape == (60, 2)

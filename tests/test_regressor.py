@@ -45,7 +45,8 @@ def test_the_head_is_that_of_the_features(tilts):
     regressor = make().fit(images, targets)
     features = regressor.features_.transform(images)
     alone = RidgePathRegressor().fit(features, targets)
-    for name in ("coef_", "intercept_", "alpha_", "alphas_", "loo_score_"):
+    names = ["coef_", "intercept_", "alpha_", "alphas_"]
+    for name in (*names, "alpha_scores_", "alpha_scoring_"):
         assert_array_equal(getattr(regressor, name), getattr(alone, name))
     expected = alone.predict(features, return_std=True)
     for left, right in zip(

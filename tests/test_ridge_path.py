@@ -7,7 +7,7 @@ from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
 from sklearn_ckn._heads.calibration import fit_factor
-from sklearn_ckn._heads.path import fit_classifier
+from sklearn_ckn._heads.classification import ClassifierSamples
 from sklearn_ckn._heads.regression import fit_ridge_regressor
 from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
@@ -115,7 +115,7 @@ def test_classifier_scores_equal_scikit_learn(n, d, dtype):
     # A decision within float32's rounding over alpha of another one can turn.
     tolerance = 1e-12 if dtype == "f8" else 1.01 / n
     # One alpha a time, since the peer keeps the best score only.
-    for alpha, score in zip(ALPHAS, ours.loo_score_, strict=True):
+    for alpha, score in zip(ALPHAS, ours.alpha_scores_, strict=True):
         peer = RidgeClassifierCV(
             [n * alpha * mean_square_norm(features)], scoring="accuracy"
         )
@@ -134,7 +134,7 @@ def test_regressor_equals_scikit_learn(n, d):
     assert_allclose(ours.alpha_ * unit, peer.alpha_)
     errors = peer.cv_results_.mean(axis=0)
     expected = np.mean(1 - errors / y.var(axis=0)[:, None], axis=0)
-    assert_allclose(ours.loo_score_, expected, rtol=1e-6)
+    assert_allclose(ours.alpha_scores_, expected, rtol=1e-6)
     assert_allclose(ours.coef_, peer.coef_, rtol=1e-6, atol=1e-9)
     assert_allclose(ours.predict(features), peer.predict(features), rtol=1e-6)
 
@@ -143,7 +143,9 @@ def test_regressor_equals_scikit_learn(n, d):
 def test_alpha_has_the_best_probabilities_of_the_most_accurate(noise):
     features, labels, weights = make_problem(90, 30)
     features += noise * np.random.RandomState(1).randn(90, 30)
-    fitted = fit_classifier(features, labels, weights, head="ridge", alphas=ALPHAS)
+    fitted = ClassifierSamples.prepare(
+        features, labels, weights, loss="ridge", alphas=ALPHAS
+    ).fit()
     standardized = StandardizedFeatures.from_values(features, weights)
     targets = 2.0 * (labels[:, None] == np.arange(3)) - 1
     path = RidgePath.from_features(standardized, targets, ALPHAS)
@@ -169,7 +171,7 @@ def test_float32_leave_one_out_is_that_of_float64():
         for dtype in (np.float64, np.float32)
     ]
     # A decision within 1e-6 of another could turn: at most one of 400.
-    assert_allclose(scores[0].loo_score_, scores[1].loo_score_, atol=1 / 400)
+    assert_allclose(scores[0].alpha_scores_, scores[1].alpha_scores_, atol=1 / 400)
     assert scores[1].coef_.dtype == np.float32
 
 

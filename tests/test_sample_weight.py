@@ -10,8 +10,8 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.utils import shuffle
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
-from sklearn_ckn._heads import path as _path
 from sklearn_ckn._heads.folds import complements, held_out_folds
+from sklearn_ckn._heads.newton_path import _is_at_end
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 
@@ -43,10 +43,8 @@ def assert_same_classifier(left, right, rtol=1e-8):
     assert_array_equal(left.classes_, right.classes_)
     assert_array_equal(left.alphas_, right.alphas_)
     assert left.alpha_ == right.alpha_
-    for name in ("loo_score_", "validation_score_"):
-        assert hasattr(left, name) == hasattr(right, name)
-        if hasattr(left, name):
-            assert_allclose(getattr(left, name), getattr(right, name), rtol=1e-12)
+    assert left.alpha_scoring_ == right.alpha_scoring_
+    assert_allclose(left.alpha_scores_, right.alpha_scores_, rtol=1e-12)
     # Sums in another order, which the smallest alphas make more of.
     assert_allclose(left.coef_, right.coef_, rtol=rtol, atol=1e-10)
     # The bounded search of the factor stops within its tolerance.
@@ -88,8 +86,9 @@ def test_weights_are_repetitions_for_real_targets(in_folds, blobs, repeats):
         features.repeat(repeats, axis=0), y.repeat(repeats, axis=0)
     )
     assert weighted.alpha_ == repeated.alpha_
-    name = "validation_score_" if in_folds else "loo_score_"
-    assert_allclose(getattr(weighted, name), getattr(repeated, name), rtol=1e-8)
+    scoring = "cross_validation" if in_folds else "leave_one_out"
+    assert weighted.alpha_scoring_ == repeated.alpha_scoring_ == scoring
+    assert_allclose(weighted.alpha_scores_, repeated.alpha_scores_, rtol=1e-8)
     for left, right in zip(
         weighted.predict(features, return_std=True),
         repeated.predict(features, return_std=True),
@@ -230,15 +229,13 @@ def test_groups_are_held_out_together(head, blobs):
     once = LinearPathClassifier(head).fit(*hard)
     grouped = LinearPathClassifier(head).fit(features, labels, groups=rows)
     assert_allclose(grouped.alpha_, once.alpha_, rtol=9.1)
-    held_out = grouped.validation_score_.max()
-    expected = getattr(once, "loo_score_", getattr(once, "validation_score_", None))
+    held_out = grouped.alpha_scores_.max()
     # Two ways to hold out 120 samples, of an accuracy whose standard error is
     # sqrt(0.25 / 120) = 0.046.
-    assert abs(held_out - expected.max()) < 0.1
+    assert abs(held_out - once.alpha_scores_.max()) < 0.1
     apart = LinearPathClassifier(head).fit(features, labels)
-    seen = getattr(apart, "loo_score_", getattr(apart, "validation_score_", None))
-    assert seen.max() >= held_out
-    assert not hasattr(grouped, "loo_score_")
+    assert apart.alpha_scores_.max() >= held_out
+    assert grouped.alpha_scoring_ == "cross_validation"
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -275,9 +272,7 @@ def test_cv_scores_are_those_of_heads_fitted_without(head, shape):
         scores.append(weights[held_out] @ correct)
     # Newton's method stops near the minimum: a sample may be on the edge.
     tolerance = 1e-10 if head == "ridge" else 2.1 / 120
-    assert_allclose(
-        fitted.validation_score_, sum(scores) / weights.sum(), atol=tolerance
-    )
+    assert_allclose(fitted.alpha_scores_, sum(scores) / weights.sum(), atol=tolerance)
     whole = LinearPathClassifier(head, alpha=alpha).fit(features, labels, weights)
     # Two starts of Newton's method, which stops within 1e-4 of the minimum.
     assert_allclose(
@@ -308,9 +303,7 @@ def test_cv_of_real_targets(shape):
         ratio = (deviation**2 / alone.noise_variance_)[:, :1] - 1
         growth = 1 + weights[held_out, None] / weights[train].mean() * ratio
         noise = noise + (squares / growth).sum(axis=0)
-    assert_allclose(
-        fitted.validation_score_, np.mean(1 - errors / variation), rtol=1e-9
-    )
+    assert_allclose(fitted.alpha_scores_, np.mean(1 - errors / variation), rtol=1e-9)
     assert_allclose(fitted.noise_variance_, noise / 90 / weights.mean(), rtol=1e-8)
 
 
@@ -323,7 +316,7 @@ def test_groups_of_real_targets(blobs):
     # Four copies tell no more than one about the noise: the variance from 120 samples
     # for 15 parameters has a relative standard error of sqrt(2 / 105) = 0.14.
     assert_allclose(grouped.noise_variance_, once.noise_variance_, rtol=0.3)
-    assert grouped.validation_score_.max() < apart.loo_score_.max()
+    assert grouped.alpha_scores_.max() < apart.alpha_scores_.max()
 
 
 def test_a_split_without_a_class(blobs):
@@ -362,9 +355,8 @@ def test_equal_features_with_other_labels_are_held_out_together():
     for head in HEADS:
         fitted = LinearPathClassifier(head, alpha=[1e-2, 1e-6])
         fitted.fit(features[rows], labels)
-        scores = getattr(fitted, "loo_score_", getattr(fitted, "validation_score_", 0))
         # What is predicted for a pair is right for one of its samples.
-        assert_allclose(scores, 0.5)
+        assert_allclose(fitted.alpha_scores_, 0.5)
 
 
 def test_boosting(blobs):
@@ -387,7 +379,7 @@ def test_weights_and_groups_are_routed(blobs):
         grid = {"class_weight": [None, "balanced"]}
         search = GridSearchCV(classifier, grid, cv=GroupKFold(3), error_score="raise")
         search.fit(features, labels, sample_weight=weights, groups=rows)
-    assert hasattr(search.best_estimator_, "validation_score_")
+    assert search.best_estimator_.alpha_scoring_ == "cross_validation"
     direct = LinearPathClassifier(**search.best_params_)
     assert_same_classifier(
         search.best_estimator_, direct.fit(features, labels, weights, rows)
@@ -423,4 +415,4 @@ def test_the_path_ends_where_nothing_is_left_to_gain(head):
     ],
 )
 def test_when_a_path_ends(losses, ends):
-    assert _path._is_at_end(losses, 2.0) == ends
+    assert _is_at_end(losses, 2.0) == ends

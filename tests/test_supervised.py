@@ -203,17 +203,20 @@ def test_warm_start(digits):
     images, labels = digits[0][:300], digits[1][:300]
     trained = make(warm_start=True, early_stopping=False, schedule="constant")
     trained.fit(images, labels)
+    assert trained.n_iter_ == 3
     reached = min(trained.history_["objective"])
     anchors = trained.features_.anchors_[0]
     alpha = trained.training_alpha_
     trained.set_params(n_epochs=5).fit(images, labels)
     assert trained.history_["epoch"] == list(range(9))
+    assert trained.n_iter_ == 5
     assert min(trained.history_["objective"]) < reached
     assert trained.training_alpha_ == alpha
     assert np.abs(trained.features_.anchors_[0] - anchors).max() > 0
     decisions = trained.decision_function(images)
     trained.set_params(n_epochs=0).fit(images, labels)
     assert_allclose(trained.decision_function(images), decisions, atol=1e-3)
+    assert trained.n_iter_ == 0
     for change in ({"patch_size": 2}, {"n_anchors": (6, 10, 4)}):
         other = clone(trained).set_params(**change)
         vars(other).update(
@@ -246,6 +249,7 @@ def test_a_loss_that_is_not_finite(head, digits, monkeypatch):
         estimator.fit(images, labels)
     assert estimator.best_epoch_ == 1
     assert estimator.history_["epoch"] == [0, 1]
+    assert estimator.n_iter_ == 1
     assert estimator.score(images, labels) > 0.8
 
 
@@ -325,7 +329,7 @@ def test_too_few_images_to_hold_out():
     images, labels = rng.randn(30, 5, 5), np.arange(30) % 3
     trained = make().fit(images, labels)
     assert np.isnan(trained.history_["validation_score"]).all()
-    assert not hasattr(trained, "validation_score_")
+    assert trained.alpha_scoring_ == "leave_one_out"
 
 
 def test_verbose_prints_a_line_per_epoch(digits):

@@ -33,6 +33,10 @@ assert_type(classifier.fit(images, labels), CKNClassifier)
 assert_type(classifier.predict_proba(images), Floats)
 assert_type(classifier.features_, CKNFeatures)
 assert_type(classifier.features_.anchors_, list[Floats])
+assert_type(classifier.alpha_scores_, Floats)
+assert_type(classifier.alpha_scoring_, str)
+CKNClassifier(kmeans_max_iter=3, kmeans_tol=1e-3)
+CKNClassifier(max_iter=3)  # type: ignore[call-arg]
 CKNClassifier(kernel="gauss")  # type: ignore[arg-type]
 CKNClassifier(patch_sizes=3)  # type: ignore[call-arg]
 classifier.fit(images)  # type: ignore[call-arg]
@@ -51,7 +55,8 @@ assert_type(PatchWhitening(power=0.5).fit(images).transform(images), Floats)
 rows = images.reshape(20, -1)
 assert_type(SphericalKMeans(2).fit(rows).predict(rows), NDArray[np.intp])
 assert_type(SphericalKMeans(2).fit(rows, sample_weight=range(20)).score(rows), float)
-head = LinearPathClassifier("logistic", cv=3)
+head = LinearPathClassifier(loss="logistic", cv=3)
+LinearPathClassifier(head="logistic")  # type: ignore[call-arg]
 assert_type(head.fit(rows, labels, sample_weight=range(20)), LinearPathClassifier)
 assert_type(ckn_kernel(images, n_layers=1, image_shape=(8, 8, 3)), Floats)
 ckn_kernel(images, layers=1)  # type: ignore[call-arg]

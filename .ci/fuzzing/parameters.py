@@ -72,13 +72,13 @@ def network_parameters(rng):
         "n_anchors": n_anchors,
         **per_layer_parameters(rng, n_layers),
         "n_patches": int(rng.integers(1, 400)),
-        "max_iter": int(rng.choice([0, 0, 1, 5])),
+        "kmeans_max_iter": int(rng.choice([0, 0, 1, 5])),
         "random_state": int(rng.integers(1000)),
     }
     if rng.random() < 0.5:
         parameters["nystrom_reg"] = _per_layer(rng, _reg, n_layers)
     if rng.random() < 0.2:
-        parameters["tol"] = float(rng.choice([0, 1e-2, 10]))
+        parameters["kmeans_tol"] = float(rng.choice([0, 1e-2, 10]))
     if rng.random() < 0.2:
         parameters["flip_average"] = bool(rng.random() < 0.8)
     if rng.random() < 0.2:

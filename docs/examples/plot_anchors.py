@@ -2,10 +2,10 @@
 Anchors before and after supervised training
 ============================================
 
-Anchors learned without labels represent what is frequent and strong in the images.
-That is not always what tells the classes apart. Here it is made so on purpose: every
-image is a strong smooth pattern that says nothing, and under it a weak grating whose
-direction is the class.
+Anchors that are learned without labels represent what is frequent and strong in the
+images. That is not always what tells the classes apart. This example exaggerates the
+difference: every image consists of a strong smooth pattern, which says nothing about
+the class, and a weak grating, whose direction is the class.
 """
 
 import numpy as np
@@ -28,17 +28,17 @@ images = smooth + 0.25 * waves + noise
 X_train, X_test, y_train, y_test = train_test_split(images, labels, random_state=0)
 
 # %%
-# One layer of twelve anchors, without and with labels.
+# Train a network of one layer with twelve anchors, without and with labels.
 
 settings = {"n_anchors": 12, "patch_size": 5, "random_state": 0}
 before = CKNClassifier(**settings).fit(X_train, y_train)
 after = SupervisedCKNClassifier(**settings).fit(X_train, y_train)
 print(f"anchors without labels: {100 * before.score(X_test, y_test):.1f} % accuracy")
 print(f"anchors with labels:    {100 * after.score(X_test, y_test):.1f} %")
-print(f"epoch that was kept: {after.best_epoch_}")
+print(f"best epoch: {after.best_epoch_}")
 
 # %%
-# Chance is 25 %. One image of each class:
+# Guessing would give 25 %. This is one image of each class:
 
 import matplotlib.pyplot as plt
 
@@ -51,10 +51,11 @@ for label, axis in enumerate(axes):
 plt.show()
 
 # %%
-# The anchors; each supervised one stands under the one it started from. Without labels
-# most are slopes and edges of the smooth pattern; with labels more of them are
-# gratings. The gain is extreme because the images are made so: on a few thousand digits
-# labels gain nothing, on ten thousand photographs some points.
+# The upper row shows the anchors without supervised training, the lower row the same
+# anchors after it. Without labels, most anchors are brightness gradients and edges of
+# the smooth pattern; with labels, more of them are gratings. The gain in accuracy is
+# extreme because of the way the images are made. On ten thousand photographs supervised
+# training gains some points, and on a few thousand digits nothing.
 
 figure, axes = plt.subplots(2, 12, figsize=(8, 1.8), layout="constrained")
 for row, (title, model) in zip(
@@ -67,8 +68,8 @@ for row, (title, model) in zip(
 plt.show()
 
 # %%
-# How the training went: the objective on the training images, and the accuracy on the
-# images that it held out, by which it chose the epoch.
+# The history of the training: the objective on the training images, and the accuracy on
+# the held-out images, which chooses the epoch.
 
 TrainingDisplay.from_estimator(after)
 plt.show()

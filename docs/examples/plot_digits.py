@@ -2,9 +2,9 @@
 Handwritten digits in ten lines
 ===============================
 
-A convolutional kernel network learns to read the 8 x 8 digits that ship with
-scikit-learn, prints its accuracy on digits it has not seen, and shows the anchors
-of its first layer: the patches that all others are compared with.
+A convolutional kernel network learns to classify the 8 x 8 digits that come with
+scikit-learn. The script prints the accuracy on held-out digits, and shows the anchors
+of the first layer: the patches that all patches of an image are compared with.
 """
 
 from sklearn.datasets import load_digits
@@ -20,7 +20,7 @@ classifier = CKNClassifier(random_state=0).fit(X_train, y_train)
 print(f"held-out accuracy: {100 * classifier.score(X_test, y_test):.2f} %")
 
 # %%
-# The anchors of the first layer have unit norm. Bright is positive.
+# The anchors of the first layer are patches of unit norm. Bright pixels are positive.
 
 import matplotlib.pyplot as plt
 

@@ -1,13 +1,13 @@
 """
-What the anchors leave of the exact kernel
-==========================================
+Features compared with the exact kernel
+=======================================
 
-A convolutional kernel network approximates a kernel between images, which
-``ckn_kernel`` computes exactly, at a cost that grows with the square of the number of
-images. A support vector machine with that kernel is compared with the same machine on
-the features of networks with more and more anchors: its accuracy on 400 digits that it
-has not seen, the time all of it takes, and how far the inner products of the features
-are from the kernel.
+The features of a convolutional kernel network approximate a kernel between images.
+``ckn_kernel`` computes this kernel exactly, in a time that grows with the square of the
+number of images. This example trains a support vector machine with the exact kernel,
+and others with the features of networks with more and more anchors. It compares their
+accuracy on 400 held-out digits, the total time, and how far the inner products of the
+features are from the exact kernel.
 """
 
 from time import perf_counter
@@ -32,10 +32,10 @@ X_train, X_test, y_train, y_test = train_test_split(
 
 def accuracy(K_train, K_test):
     """Return the accuracy on the test digits of a support vector machine, in %."""
-    # The unit of the images sets the unit of the kernel, and so the meaning of C.
-    unit = K_train.diagonal().mean()
-    machine = SVC(kernel="precomputed", C=10).fit(K_train / unit, y_train)
-    return 100 * machine.score(K_test / unit, y_test)
+    # C is relative to the scale of the kernel, and so to the scale of the images.
+    scale = K_train.diagonal().mean()
+    machine = SVC(kernel="precomputed", C=10).fit(K_train / scale, y_train)
+    return 100 * machine.score(K_test / scale, y_test)
 
 
 start = perf_counter()
@@ -44,8 +44,8 @@ exact_accuracy = accuracy(K_train, ckn_kernel(X_test, X_train, n_jobs=-1))
 exact_time = perf_counter() - start
 
 # %%
-# Both layers get the same number of anchors. A small ``nystrom_reg`` leaves the number
-# of anchors as the one difference from the exact kernel.
+# Both layers get the same number of anchors. With a small ``nystrom_reg``, the number
+# of anchors is the only difference from the exact kernel.
 
 numbers = [16, 64, 256, 1024]
 accuracies, times, errors = [], [], []
@@ -65,8 +65,9 @@ for row in zip(numbers, accuracies, errors, times, strict=True):
 print(f"  exact   {exact_accuracy:10.1f}   {0:14.5f}   {exact_time:7.2f}")
 
 # %%
-# The features approach the kernel and its accuracy with the number of anchors. Their
-# time grows with the number of images and not with its square.
+# With more anchors the features approximate the kernel better, and their accuracy
+# approaches that of the exact kernel. Their time grows with the number of images, not
+# with its square.
 
 import matplotlib.pyplot as plt
 

@@ -2,10 +2,12 @@
 One image through the layers
 ============================
 
-What a network makes of a photograph, layer by layer. A map has one number per position
-and anchor: how much the patch there is like the anchor, mixed by the projection that
-makes inner products approximate the kernel. Its norm at a position is, before pooling
-and up to what the anchors miss, the norm of the patch.
+This example shows the maps that a network computes of a photograph, layer by layer. A
+map has one channel per anchor. Before the projection, the value of a channel at a
+position tells how similar the patch there is to the anchor; the projection mixes the
+channels so that inner products approximate the kernel. Before pooling, the norm of the
+map at a position is the norm of the patch there, except for the part that the anchors
+miss.
 """
 
 from itertools import pairwise
@@ -27,8 +29,9 @@ whitened = PatchWhitening().fit_transform(image)
 print("image:", image.shape[1:])
 
 # %%
-# ``transform`` gives the last layer's map. A network with fewer layers and the same
-# ``random_state`` learns the same first layers, so that three fits show all three maps.
+# ``transform`` returns the map of the last layer. A network with fewer layers and the
+# same ``random_state`` learns the same first layers, so three fits give the maps of all
+# three layers.
 
 networks, maps = [], []
 for n_layers in (1, 2, 3):
@@ -45,14 +48,15 @@ for network in networks:
     print(f"map {network.output_shape_}, Nystroem residual {residual:.3f}")
 
 # %%
-# 32 anchors miss most of what whitened patches of 27 values hold: in so many dimensions
-# they point in all directions, and few are near an anchor. That need not harm what is
-# built on the features. The maps that deeper layers see vary less.
+# A patch of the whitened image has 27 values, and in so many dimensions the patches
+# point in all directions. Few patches are close to one of 32 anchors, so the Nystroem
+# residual of the first layer is large. That need not harm a classifier on the features.
+# The maps that the deeper layers take patches of vary less.
 #
-# A map has too many channels to look at. Above, its norm at every position. Below, its
-# directions, that is the map with unit vectors at every position, on its first three
-# principal components as red, green and blue: places with like content get like
-# colours.
+# A map has too many channels to show them all. The upper row shows the norm of the map
+# at every position. The lower row shows its directions: the map is divided by its
+# norms, and its first three principal components are shown as red, green and blue.
+# Places with similar content have similar colours.
 
 import matplotlib.pyplot as plt
 
@@ -76,17 +80,18 @@ for axis in axes.flat:
 plt.show()
 
 # %%
-# Single channels of the maps, one for each anchor, by
-# :class:`~sklearn_ckn.FeatureMapDisplay`:
+# :class:`~sklearn_ckn.FeatureMapDisplay` shows single channels of the maps, one for
+# each anchor:
 
 display = FeatureMapDisplay.from_estimator(networks[1], whitened[0])
 display.figure_.set_size_inches(9, 3.2)
 plt.show()
 
 # %%
-# The first layer's anchors are patches of the whitened image, for k-means++ seeds are
-# patches. Those of the second layer are patches of maps; what stands for them are the
-# parts of the image that they see, those closest to each anchor.
+# The anchors of the first layer are patches of the whitened image, because the seeds of
+# k-means++ are patches. The anchors of the second layer are patches of maps, which
+# cannot be shown as images. The display shows for each of them the part of the image
+# that the closest patch covers.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 4.5), layout="constrained")
 AnchorsDisplay.from_estimator(networks[0], ax=axes[0])

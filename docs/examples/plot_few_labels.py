@@ -1,18 +1,19 @@
 """
-Few labels: what the convolutional kernel is worth
-==================================================
+Learning from few labels
+========================
 
-Accuracy on digits not seen, against the number of labelled ones, for
+This example measures the accuracy on unseen digits for different numbers of labelled
+digits. It compares
 
-- a convolutional kernel network with its defaults;
-- the same ridge head on :class:`~sklearn.kernel_approximation.Nystroem` features of
-  whole images: the kernel trick without patches and pooling;
+- a convolutional kernel network (CKN) with default parameters;
+- :class:`~sklearn.kernel_approximation.Nystroem` features of whole images with the same
+  ridge head, that is, the kernel trick without patches and pooling;
 - a support vector machine with a Gaussian kernel on the pixels;
-- a multilayer perceptron of scikit-learn;
+- scikit-learn's multilayer perceptron;
 - logistic regression on the pixels.
 
-Each rival chooses its parameters by cross-validation among a few values; all see the
-same draws.
+The parameters of the other models are chosen by cross-validation among a few values.
+All models get the same random draws of training digits.
 """
 
 import warnings
@@ -55,7 +56,7 @@ n_draws = 5
 
 # %%
 # Fifty images are fewer than the hundred components of ``Nystroem``, and the perceptron
-# would like more iterations: the warnings that say so are left out here.
+# does not converge in 300 iterations. The script ignores the warnings about this.
 
 accuracies = {name: np.empty((len(numbers), n_draws)) for name in models}
 with warnings.catch_warnings():
@@ -76,11 +77,12 @@ for name, values in accuracies.items():
     print(name.ljust(20), *(cell.rjust(12) for cell in cells))
 
 # %%
-# Error bars are one standard deviation over the draws. With 50 labels the network is
-# right on about 91 % of the other digits and its rivals on 86 or 87; with 400 it is at
-# 99 and the support vector machine, the best of them, at 98. What patches and
-# pooling know beforehand, that neighbouring pixels belong together and that a digit
-# moved a little is the same digit, is worth most where labels are few.
+# Error bars show one standard deviation over the draws. With 50 labels, the network
+# classifies about 91 % of the other digits correctly, and the other models 86 or 87 %.
+# With 400 labels, the network reaches 99 %, and the support vector machine, the best
+# other model, 98 %. Patches and pooling build prior knowledge into the network:
+# neighbouring pixels belong together, and a digit that is moved a little is the same
+# digit. Such knowledge helps most when labels are few.
 
 import matplotlib.pyplot as plt
 
@@ -92,6 +94,6 @@ for name, values in accuracies.items():
 axis.set_xscale("log")
 axis.set_xticks(numbers, numbers)
 axis.minorticks_off()
-axis.set(xlabel="labelled digits", ylabel="accuracy on the others, %")
+axis.set(xlabel="labelled digits", ylabel="accuracy on the other digits, %")
 axis.legend()
 plt.show()

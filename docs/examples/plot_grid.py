@@ -1,11 +1,12 @@
 """
-A grid over beta and the patch size
-===================================
+Grid search over beta and the patch size
+========================================
 
-``beta`` says how quickly the similarity of two patches falls with the angle between
-them, ``patch_size`` how much of the image a patch holds. A grid search over both shows
-how much they matter on 600 digits. The folder given as ``memory`` keeps what does not
-change between candidates: the first layer's anchors do not depend on ``beta``.
+``beta`` controls how quickly the kernel between two patches falls with the angle
+between them, and ``patch_size`` how much of the image a patch covers. A grid search
+over both shows how much they matter on 600 digits. The folder ``memory`` stores what
+several candidates have in common: the anchors of the first layer do not depend on
+``beta``.
 """
 
 from tempfile import TemporaryDirectory
@@ -35,8 +36,9 @@ print(f"cross-validated accuracy: {100 * search.best_score_:.1f} %")
 print(f"held-out accuracy: {100 * search.score(X_test, y_test):.1f} %")
 
 # %%
-# Candidates come out in the order of the sorted parameter names, the last one changing
-# fastest, so that their scores are a matrix of betas by patch sizes.
+# The candidates are in the order of the sorted parameter names, and the last parameter
+# changes fastest. Their scores can therefore be reshaped to a matrix of betas by patch
+# sizes.
 
 import matplotlib.pyplot as plt
 
@@ -63,8 +65,9 @@ figure.colorbar(image, label="cross-validated accuracy, %")
 plt.show()
 
 # %%
-# Are the differences more than chance? The standard error of a cell, from the spread
-# over the folds, and the range of the scores with betas up to 4 and of all:
+# Are the differences larger than chance? The standard error of each score follows from
+# its spread over the folds. We compare it with the range of the scores for betas up to
+# 4, and of all scores:
 
 print(f"standard error: {errors.mean():.2f} points")
 upto_4 = scores[: betas.index(4.0) + 1]
@@ -72,6 +75,6 @@ print(f"betas up to 4: {upto_4.min():.1f} to {upto_4.max():.1f} %")
 print(f"all: {scores.min():.1f} to {scores.max():.1f} %")
 
 # %%
-# Up to beta 4 the scores are within a few standard errors of each other. Beyond, every
-# anchor sees only what is close to it, 32 of them no longer cover the patches, and
-# larger patches, which have more dimensions, suffer most.
+# Up to beta 4, the scores are within a few standard errors of each other. With larger
+# beta, each anchor responds only to patches close to it, and 32 anchors no longer cover
+# all patches. Larger patches, which have more dimensions, suffer most.

@@ -1,10 +1,10 @@
 """
-Saving a model and serving it
-=============================
+Saving a model and using it in a server
+=======================================
 
-A fitted estimator is a Python object of NumPy arrays: joblib writes it to a file and
-reads it in another process. On the same kind of processor the probabilities of the same
-batch are the same to the bit.
+A fitted estimator is a Python object that contains NumPy arrays. joblib writes it to a
+file, and another process can load it. On the same kind of processor, the loaded model
+gives the same probabilities for the same batch, to the bit.
 """
 
 from pathlib import Path
@@ -30,16 +30,17 @@ joblib.dump(classifier, path)
 print(f"file: {path.stat().st_size / 2**20:.2f} MB")
 
 # %%
-# The server reads it once. ``mmap_mode="r"`` leaves the arrays in the file, where
-# several processes share one copy of them; it wants a file that is not compressed.
+# The server loads the file once. With ``mmap_mode="r"`` the arrays stay in the file,
+# and several processes share one copy of them. This needs a file without compression.
 
 served = joblib.load(path, mmap_mode="r")
 expected = classifier.predict_proba(X_test)
 print("the same to the bit:", np.array_equal(served.predict_proba(X_test), expected))
 
 # %%
-# The features of an image depend neither on the rest of the batch nor on the number of
-# threads. A request can so be answered alone or together with others.
+# The features of an image depend neither on the other images of the batch nor on the
+# number of threads. A server can therefore process a request alone or together with
+# others.
 
 features = served.features_
 together = features.transform(X_test[:32])
@@ -47,8 +48,8 @@ alone = np.concatenate([features.transform(image[np.newaxis]) for image in X_tes
 print("features in a batch and alone the same:", np.array_equal(together, alone))
 
 # %%
-# Requests one at a time cost the checks of the input and the call each time; a batch
-# pays for them once. The times are those of the machine that built this page.
+# Each call checks its input, and that costs some time. A batch of images pays for it
+# once. The times below are from the machine that built this page.
 
 
 def milliseconds_per_image(batch, n_repeats):
@@ -73,8 +74,8 @@ axis.set(xlabel="images in a request", ylabel="ms an image")
 plt.show()
 
 # %%
-# A server should refuse what it cannot read. Images of another shape, missing values
-# and text raise ``ValueError`` before anything is computed:
+# A server should reject input that it cannot process. Images of another shape, missing
+# values and text raise ``ValueError`` before anything is computed:
 
 for broken in (X_test[:1, :7], np.full((1, 8, 8), np.nan)):
     try:
@@ -83,22 +84,22 @@ for broken in (X_test[:1, :7], np.full((1, 8, 8), np.nan)):
         print(str(error).splitlines()[0])
 
 # %%
-# And it should know when not to answer. The probabilities are calibrated on images left
-# out of the head's training, so that a threshold on them means something:
+# A server should also know when a prediction is uncertain. The probabilities are
+# calibrated on predictions for held-out images, so a threshold on them is meaningful:
 
 predicted = served.classes_[expected.argmax(axis=1)]
 sure = expected.max(axis=1) >= 0.9
-print(f"sure of {100 * sure.mean():.1f} % of the test digits")
-print(f"of these right: {100 * np.mean(predicted[sure] == y_test[sure]):.2f} %")
+print(f"probability of at least 0.9: {100 * sure.mean():.1f} % of the test digits")
+print(f"accuracy on these: {100 * np.mean(predicted[sure] == y_test[sure]):.2f} %")
 if not sure.all():
     right = predicted[~sure] == y_test[~sure]
-    print(f"of the others right: {100 * right.mean():.0f} %")
+    print(f"accuracy on the others: {100 * right.mean():.0f} %")
 
 # %%
-# Two cautions. A pickle runs code when it is read: load files from those you trust.
-# And it says which version of sklearn-ckn wrote it; another version warns with
-# :class:`~sklearn_ckn.InconsistentVersionWarning`, and so does scikit-learn about its
-# own estimators. Keep with a file what is needed to fit it again, which with a
-# ``random_state`` gives the same anchors.
+# Two warnings. Loading a pickle can run any code: load files only from people whom you
+# trust. And a pickle records the version of sklearn-ckn that wrote it. Another version
+# warns with :class:`~sklearn_ckn.InconsistentVersionWarning`, and scikit-learn warns in
+# the same way for its own estimators. Keep the data and the code to fit the model
+# again; with a ``random_state`` the new fit gives the same anchors.
 
 folder.cleanup()

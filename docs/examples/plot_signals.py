@@ -1,11 +1,11 @@
 """
-Signals are images of one row
-=============================
+Classification of signals
+=========================
 
-A time series of length T is an image of shape (1, T). The classes here are made up:
-the same two events, a short rise and a short oscillation, in one order or the other, or
-one of them twice, at random times, with random sizes and noise. Which class a
-signal belongs to is a matter of local shapes and their order, not of single values.
+A time series of length T is an image with one row, of shape (1, T). The signals of this
+example are generated. Each contains two events at random times, with random sizes and
+noise: a short rise and a short oscillation in one order or the other, or two rises. The
+class of a signal depends on local shapes and their order, not on single values.
 """
 
 import numpy as np
@@ -42,9 +42,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 
 # %%
-# Patches are squares, so that the rows above and below the signal are padding: a patch
-# of side 7 holds seven values of the signal and 42 zeros. They cost time and change
-# nothing.
+# The rows of ``signals`` are images with ``image_shape=(1, length)``. Along an axis of
+# length 1 patches have side 1, so patches of the first layer are 7 values of the
+# signal.
 
 network = CKNClassifier(
     (32, 64), patch_size=(7, 3), image_shape=(1, length), random_state=0
@@ -62,11 +62,11 @@ for name, model in models.items():
 print("map of the last layer:", network.features_.output_shape_)
 
 # %%
-# Sixty labelled signals are few for machines that compare values at fixed times; the
+# Sixty labelled signals are few for models that compare values at fixed times. The
 # network compares shapes wherever they are.
 #
-# The last map has three positions, so that the linear head can tell early from late.
-# One signal of each class:
+# The last map has three positions, so the linear head can tell early events from late
+# ones. This is one signal of each class:
 
 import matplotlib.pyplot as plt
 
@@ -80,11 +80,10 @@ axes[-1].set_xlabel("time")
 plt.show()
 
 # %%
-# The anchors of the first layer, which are pieces of signals:
+# The anchors of the first layer are pieces of signals:
 
 figure, axes = plt.subplots(2, 16, figsize=(8, 1.6), sharey=True, layout="constrained")
-anchors = network.features_.anchors_[0].reshape(-1, 7, 7)[:, 3]
-for axis, anchor in zip(axes.flat, anchors, strict=True):
+for axis, anchor in zip(axes.flat, network.features_.anchors_[0], strict=True):
     axis.plot(anchor)
     axis.set(xticks=[], yticks=[])
 plt.show()

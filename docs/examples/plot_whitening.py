@@ -2,11 +2,11 @@
 Whitening colour images
 =======================
 
-Neighbouring pixels of a photograph, and its three colours, are much alike, so that most
-of what a patch holds is its brightness. :class:`~sklearn_ckn.PatchWhitening` takes the
-mean out of every patch and lifts what is rare: fine detail and differences in colour.
-Here it is fitted on tiles of the two photographs that come with scikit-learn, and helps
-in one task and harms in another.
+Neighbouring pixels of a photograph are similar, and so are its three colour channels,
+so a patch holds little more than its brightness. :class:`~sklearn_ckn.PatchWhitening`
+subtracts the mean of every patch and amplifies what is rare: fine detail and
+differences in colour. In this example it is fitted on tiles of the two photographs that
+come with scikit-learn. It helps in one task and harms in another.
 """
 
 import numpy as np
@@ -28,9 +28,9 @@ def tiles(photograph):
 
 
 # %%
-# How much of the second moments of centred patches each direction holds. Whitening with
-# power 1/2 would make all equal, and noise as loud as edges; the default of 1/4 goes
-# half the way.
+# How much does each direction of the centred patches contribute to their second
+# moments? Whitening with power 1/2 would make all directions equal, and noise as strong
+# as edges. The default power of 1/4 goes half of the way.
 
 grids = [tiles(photograph) for photograph in photographs]
 everything = np.concatenate([grid.reshape(-1, side, side, 3) for grid in grids])
@@ -41,14 +41,14 @@ print(f"first three: {100 * share[:3].sum():.0f} % of the second moments")
 print(f"last twelve: {100 * share[-12:].sum():.1f} %")
 
 # %%
-# The directions themselves, as patches, from the strongest to the weakest. The strong
-# ones are slopes of brightness, the weak ones fine patterns in colour.
+# The directions as patches, from the strongest to the weakest. The strong ones are
+# brightness gradients, the weak ones are fine patterns in colour.
 
 import matplotlib.pyplot as plt
 
 
 def displayed(values):
-    """Scale values symmetric about zero to between 0 and 1, grey in the middle."""
+    """Scale values around zero to the range from 0 to 1, with 0 as grey."""
     return np.clip(0.5 + values / (6 * values.std()), 0, 1)
 
 
@@ -59,7 +59,8 @@ for axis, component in zip(axes.flat, whitening.components_, strict=True):
 plt.show()
 
 # %%
-# A photograph before and after, the whitened one scaled for display.
+# One of the photographs before and after whitening. The whitened one is scaled for
+# display.
 
 whitened = whitening.transform(everything[: len(everything) // 2])
 height, width = grids[0].shape[:2]
@@ -74,15 +75,15 @@ for axis, title in zip(axes, ["photograph", "whitened in tiles"], strict=True):
 plt.show()
 
 # %%
-# Does it help? Every tile gets a faint weave in one of three directions, six grey
-# levels of 255 strong, which is the class. The network learns from the left half of
-# both photographs and is tested on the right half.
+# Does whitening help? Every tile gets a faint grating of one of three directions, with
+# an amplitude of 6 of 255 grey levels. The direction is the class. The network is
+# trained on the left half of both photographs and tested on the right half.
 
 rng = np.random.RandomState(0)
 rows, columns = np.mgrid[:side, :side]
 
 
-def weave(label):
+def grating(label):
     """Return a grating of random phase in the direction of a class."""
     angle, phase = np.pi * label / 3, rng.uniform(0, 2 * np.pi)
     wave = np.cos(2 * (np.cos(angle) * columns + np.sin(angle) * rows) + phase)
@@ -90,19 +91,19 @@ def weave(label):
 
 
 def half(part):
-    """Return tiles of some columns with a weave, its classes, and the photographs."""
+    """Return tiles of some columns with gratings, their classes and photographs."""
     parts = [grid[:, part].reshape(-1, side, side, 3) for grid in grids]
     plain = np.concatenate(parts)
     labels = rng.randint(3, size=len(plain))
-    woven = plain + np.array([weave(label) for label in labels])
+    images = plain + np.array([grating(label) for label in labels])
     origins = np.repeat([0, 1], [len(each) for each in parts])
-    return woven.astype(np.float32), labels, origins
+    return images.astype(np.float32), labels, origins
 
 
 n_columns = grids[0].shape[1]
 X_train, *targets_train = half(slice(0, n_columns // 2))
 X_test, *targets_test = half(slice(n_columns // 2, n_columns))
-tasks = ["which weave", "which photograph"]
+tasks = ["which grating", "which photograph"]
 for task, y_train, y_test in zip(tasks, targets_train, targets_test, strict=True):
     for name, steps in {"raw": [], "whitened": [PatchWhitening()]}.items():
         accuracies = [
@@ -114,9 +115,9 @@ for task, y_train, y_test in zip(tasks, targets_train, targets_test, strict=True
         print(f"{task}, {name}: {100 * np.mean(accuracies):.1f} %")
 
 # %%
-# Fine detail comes out where brightness drowned it. The other task has the same tiles
-# and asks which of the two photographs each is from: there the colour of a whole tile
-# tells most, and whitening has taken it away. Put the whitening into the pipeline and
-# let cross-validation decide.
+# Whitening makes the fine detail visible that was hidden by brightness. The second task
+# uses the same tiles and asks which photograph each tile is from. In that task the
+# colour of the whole tile says most, and whitening removes it. Therefore put the
+# whitening into the pipeline, and let cross-validation decide.
 
 # sphinx_gallery_thumbnail_number = 2

@@ -1,7 +1,9 @@
 """Pickled estimators carry the version of the package that wrote them."""
 
 import warnings
+from collections.abc import Mapping
 from inspect import signature
+from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
@@ -60,6 +62,9 @@ class VersionedEstimator(BaseEstimator):
     scikit-learn's BaseEstimator does so for its own estimators alone.
     """
 
+    #: Attributes that were renamed since version 0.1.0, from the old name to the new.
+    _renamed_attributes: ClassVar[Mapping[str, str]] = {}
+
     def __getstate__(self):
         return {**super().__getstate__(), VERSION_KEY: __version__}
 
@@ -74,7 +79,13 @@ class VersionedEstimator(BaseEstimator):
                     original_version=version,
                 )
             )
+        state = self._translate_state(state)
         super().__setstate__({**self._new_parameters(state), **state})
+
+    @classmethod
+    def _translate_state(cls, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the state with the names and meanings that attributes have now."""
+        return {cls._renamed_attributes.get(name, name): state[name] for name in state}
 
     @classmethod
     def _new_parameters(cls, state):

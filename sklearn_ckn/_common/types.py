@@ -24,7 +24,9 @@ ClassWeight: TypeAlias = Mapping[Any, float] | Literal["balanced"] | None
 CrossValidation: TypeAlias = Any
 Device: TypeAlias = Literal["cpu", "cuda", "auto"]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
-Head: TypeAlias = Literal["ridge", "linear_svm", "logistic"]
+Loss: TypeAlias = Literal["ridge", "linear_svm", "logistic"]
+#: A head is named by its loss.
+Head: TypeAlias = Loss
 ImageShape: TypeAlias = tuple[int, int] | tuple[int, int, int] | Sequence[int] | None
 Kernel: TypeAlias = Literal["exp", "poly", "arccos1"]
 MemoryLike: TypeAlias = str | PathLike[str] | Memory | None

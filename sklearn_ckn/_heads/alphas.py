@@ -1,10 +1,18 @@
-"""The parameter ``alpha``: a number, candidates, or the grid of a head."""
+"""The parameter ``alpha``, and the attributes that tell which one was chosen."""
 
 from numbers import Real
 
 import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_ckn._common.parameters import plain_value
+from sklearn_ckn._common.types import FloatArray
+
+ALPHA_CONSTRAINT = [
+    Interval(Real, 0, None, closed="neither"),
+    StrOptions({"auto"}),
+    "array-like",
+]
 
 #: What ``alpha="auto"`` chooses from, by head. Ridge takes one decomposition for all;
 #: the others take a solution for each, and stop beyond the best.
@@ -51,3 +59,31 @@ def resolve_alphas(alpha):
             f"{SMALLEST_ALPHA} and {LARGEST_ALPHA}, got {alpha!r}."
         )
     return np.unique(np.asarray(values, dtype=np.float64))[::-1]
+
+
+class AlphaPathMixin:
+    """The attributes of estimators that choose one of several alphas."""
+
+    alpha_: float
+    alphas_: FloatArray
+    alpha_scores_: FloatArray
+    alpha_scoring_: str
+
+    def _set_alphas(self, fitted):
+        """Set them from a FittedHead."""
+        self.alphas_ = fitted.alphas
+        self.alpha_ = float(fitted.alphas[fitted.best])
+        self.alpha_scores_ = fitted.scores
+        self.alpha_scoring_ = fitted.scoring
+
+    @classmethod
+    def _translate_state(cls, state):
+        # Version 0.1.0 named the scores by what was held out, and did not keep the
+        # number of splits.
+        scorings = {"loo_score_": "leave_one_out", "validation_score_": "held_out"}
+        state = dict(state)
+        for name, scoring in scorings.items():
+            if name in state:
+                state["alpha_scores_"] = state.pop(name)
+                state["alpha_scoring_"] = scoring
+        return super()._translate_state(state)

@@ -54,9 +54,9 @@ def held_out_folds(labels, units=None):
     folds = [rows for rows in folds if len(rows)]
     if not folds:
         raise ValueError(
-            'The heads "linear_svm" and "logistic" hold samples out, as all heads do '
+            'Samples are held out for "linear_svm" and "logistic", and for "ridge" '
             "with groups, and y has no class of two samples, or groups, or more, where "
-            'equal samples count as one. The head "ridge" needs none without groups.'
+            'equal samples count as one. Without groups, "ridge" needs none.'
         )
     return folds[:1] if len(strata) > MAX_FOR_ALL_FOLDS else folds
 
@@ -137,6 +137,19 @@ def group_folds(units):
     splitter = GroupKFold(min(N_FOLDS, n_units))
     folds = [held_out for _, held_out in splitter.split(units, groups=units)]
     return folds[:1] if n_units > MAX_FOR_ALL_FOLDS else folds
+
+
+def scoring_of(splits):
+    """Return the public name of how alphas are scored; see ``alpha_scoring_``.
+
+    Parameters
+    ----------
+    splits : list of tuple, or None
+        None stands for samples that are left out one by one.
+    """
+    if splits is None:
+        return "leave_one_out"
+    return "held_out" if len(splits) == 1 else "cross_validation"
 
 
 def complements(folds, n):

@@ -1,6 +1,6 @@
-"""Samples for a head, with what ``cv`` and ``groups`` say is held out together."""
+"""Which samples are held out, and which of them together, to choose alpha."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.model_selection import check_cv
@@ -11,89 +11,128 @@ from sklearn_ckn._heads.samples import Samples
 from sklearn_ckn._input.sample_weight import check_groups
 
 
-def held_out_units(groups, copies):
-    """Return numbers, counted from 0, that are equal for what is held out together.
+@dataclass(frozen=True)
+class HoldOut:
+    """How n samples are held out to choose alpha.
 
-    Parameters
+    Attributes
     ----------
-    groups : array-like of shape (n,) or None
-        As users give them; None stands for equal rows.
-    copies : ndarray of shape (n,)
-        See ``first_copies``.
-
-    Returns
-    -------
-    units : ndarray of shape (n,), intp
-
-    Raises
-    ------
-    ValueError
-        See ``check_groups``.
+    splits : list of tuple of ndarray, or None
+        Rows that train and rows held out; None leaves the choice to the head.
+    groups : ndarray of shape (n,), intp, or None
+        Samples of one group are held out together. None stands for samples of equal
+        features.
+    copies : ndarray of shape (n,), intp, or None
+        See ``first_copies``; None looks for equal rows of features.
     """
-    groups = check_groups(groups, len(copies))
-    if groups is not None:
-        return groups
-    return np.unique(copies, return_inverse=True)[1]
 
+    splits: list | None = None
+    groups: np.ndarray | None = None
+    copies: np.ndarray | None = None
 
-def prepare_samples(X, y, labels, weights, *, cv=None, groups=None, copies=None):
-    """Merge equal rows and settle what is held out.
+    @classmethod
+    def of_images(cls, images, groups):
+        """Check the groups that a user gave, and find images that are equal.
 
-    Parameters
-    ----------
-    X : array of shape (n, d)
-    y : ndarray of shape (n,) or (n, m)
-        Labels, or real targets.
-    labels : ndarray of shape (n,) or None
-        Positions of the classes; None for real targets.
-    weights : ndarray of shape (n,)
-        0 leaves a row out.
-    cv : int, splitter, iterable or None
-    groups : array-like of shape (n,) or None
-    copies : ndarray of shape (n,) or None
-        See ``first_copies``; None looks for equal rows of X.
+        Of images, since the features of equal ones may be rounded differently.
 
-    Returns
-    -------
-    samples : Samples
+        Parameters
+        ----------
+        images : Images
+        groups : array-like of shape (n,) or None
 
-    Raises
-    ------
-    ValueError
-        The groups are not as described; nothing can be held out, or what remains
-        lacks a class.
-    """
-    codes = check_groups(groups, len(y))
-    splits = None
-    if cv is not None:
+        Raises
+        ------
+        ValueError
+            See ``check_groups``.
+        """
+        groups = check_groups(groups, len(images))
+        return cls(groups=groups, copies=images.copies)
+
+    @classmethod
+    def of_rows(cls, X, y, cv, groups, *, classifier):
+        """Check the groups that a user gave, and take the splits of ``cv``.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+        y : ndarray of shape (n,) or (n, n_targets)
+        cv : int, cross-validation splitter, iterable or None
+        groups : array-like of shape (n,) or None
+        classifier : bool
+            Whether a number of folds stands for stratified ones.
+
+        Raises
+        ------
+        ValueError
+            See ``check_groups``; ``cv`` gives no splits.
+        """
+        codes = check_groups(groups, len(y))
+        if cv is None:
+            return cls(groups=codes)
         rows = X if namespace(X) is np else np.zeros((len(y), 1))
         try:
-            splitter = check_cv(cv, y, classifier=labels is not None)
             splits = [
                 (_positions(train), _positions(held_out))
-                for train, held_out in splitter.split(rows, y, groups)
+                for train, held_out in check_cv(cv, y, classifier=classifier).split(
+                    rows, y, groups
+                )
             ]
         except (TypeError, ValueError) as error:
             raise ValueError(f"cv={cv!r} gives no splits of X: {error}") from error
         if not splits:
             raise ValueError(f"cv={cv!r} gives no splits of X.")
-    samples = Samples.merge(
-        X,
-        y if labels is None else labels,
-        weights,
-        copies=copies,
-        groups=codes,
-        splits=splits,
-    )
-    if cv is None and groups is not None:
-        if labels is None:
-            folds = group_folds(samples.units)
-        else:
-            folds = held_out_folds(samples.answers, samples.units)
-        splits = complements(folds, len(samples.weights))
-        samples = replace(samples, splits=splits)
-    _check_splits(samples, None if labels is None else labels.max() + 1)
-    return samples
+        return cls(splits, codes)
+
+    @property
+    def units(self):
+        """Numbers, from 0, that are equal for what is held out together, (n,).
+
+        Of groups, or else of copies.
+        """
+        if self.groups is not None:
+            return self.groups
+        return np.unique(self.copies, return_inverse=True)[1]
+
+    def merge(self, features, answers, weights, n_classes=None):
+        """Merge equal samples and settle the splits.
+
+        Parameters
+        ----------
+        features : array of shape (n, d)
+        answers : ndarray of shape (n,) or (n, n_targets)
+            Positions of the classes, or real targets.
+        weights : ndarray of shape (n,)
+            0 leaves a sample out.
+        n_classes : int or None, default=None
+            None for real targets.
+
+        Returns
+        -------
+        samples : Samples
+
+        Raises
+        ------
+        ValueError
+            Nothing can be held out, or what remains lacks a class.
+        """
+        samples = Samples.merge(
+            features,
+            answers,
+            weights,
+            copies=self.copies,
+            groups=self.groups,
+            splits=self.splits,
+        )
+        if self.splits is None and self.groups is not None:
+            if n_classes is None:
+                folds = group_folds(samples.units)
+            else:
+                folds = held_out_folds(samples.answers, samples.units)
+            splits = complements(folds, len(samples.weights))
+            samples = replace(samples, splits=splits)
+        _check_splits(samples, n_classes)
+        return samples
 
 
 def _positions(rows):

@@ -72,3 +72,7 @@ class Logistic:
         """Return the second derivative in each decision, (n, m)."""
         weights, probabilities = curvature
         return weights * probabilities * (1 - probabilities)
+
+
+#: Losses that are minimised by Newton's method.
+LOSSES = {"linear_svm": SquaredHinge(), "logistic": Logistic()}

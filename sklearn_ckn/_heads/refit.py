@@ -6,9 +6,8 @@ from math import ldexp
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
-from sklearn_ckn._heads.losses import SquaredError
+from sklearn_ckn._heads.losses import LOSSES, SquaredError
 from sklearn_ckn._heads.newton import Products, minimize_loss
-from sklearn_ckn._heads.path import LOSSES
 from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 

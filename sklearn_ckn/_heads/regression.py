@@ -1,16 +1,69 @@
 """Ridge on real targets: the choice of alpha and the noise's variance."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._heads.alphas import GRIDS
+from sklearn_ckn._heads.folds import scoring_of
+from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._heads.path import FittedHead, training_weights
 from sklearn_ckn._heads.posterior import Posterior
 from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 from sklearn_ckn._heads.targets import CentredTargets
+
+
+@dataclass(frozen=True)
+class RegressionProblem:
+    """All that the fit of a ridge regression takes but the features.
+
+    Attributes
+    ----------
+    targets : ndarray of shape (n, m), float32 or float64
+    weights : ndarray of shape (n,), float64
+        0 leaves a sample out.
+    hold_out : HoldOut
+    alphas : ndarray of shape (A,) or None
+        Positive, from the largest; None is a grid.
+    """
+
+    targets: np.ndarray
+    weights: np.ndarray
+    hold_out: HoldOut
+    alphas: np.ndarray | None
+
+    def fit(self, features, xp):
+        """Choose alpha and fit.
+
+        Parameters
+        ----------
+        features : array of shape (n, d), float32 or float64
+            Finite. Of the namespace ``xp``, or NumPy's.
+        xp : module
+            The namespace to compute with, ``numpy`` or ``cupy``.
+
+        Returns
+        -------
+        fitted : FittedHead
+        posterior : Posterior
+
+        Raises
+        ------
+        ValueError
+            Nothing can be held out; the weights are beyond the range of float64.
+        """
+        samples = self.hold_out.merge(features, self.targets, self.weights)
+        return fit_ridge_regressor(
+            samples.values,
+            samples.answers,
+            self.alphas,
+            xp=xp,
+            weights=samples.weights,
+            units=samples.units,
+            splits=samples.splits,
+        )
 
 
 def fit_ridge_regressor(
@@ -27,7 +80,7 @@ def fit_ridge_regressor(
     xp : module, default=numpy
         The namespace to compute with, ``numpy`` or ``cupy``.
     weights, units, splits
-        See ``fit_classifier``; without weights all samples have the same.
+        See ``ClassifierSamples``; without weights all samples have the same.
 
     Returns
     -------
@@ -55,7 +108,7 @@ def fit_ridge_regressor(
         )
         scores, best = _choose_by_errors(errors, variation)
         path = RidgePath.from_features(features, targets, alphas[best : best + 1])
-        return _fitted_regressor(path, 0, scores, noise[best], alphas, centred)
+        return _fitted_regressor(path, 0, scores, noise[best], alphas, centred, splits)
     path = RidgePath.from_features(features, targets, alphas, units)
 
     def statistic(rows, predictions):
@@ -70,7 +123,7 @@ def fit_ridge_regressor(
     return _fitted_regressor(path, best, scores, noise, alphas, centred)
 
 
-def _fitted_regressor(path, index, scores, noise, alphas, targets):
+def _fitted_regressor(path, index, scores, noise, alphas, targets, splits=None):
     """Return a path's solution at one of its alphas, the best of all that were tried.
 
     The path's targets are the values of ``targets``, and the noise is theirs.
@@ -78,7 +131,14 @@ def _fitted_regressor(path, index, scores, noise, alphas, targets):
     coef, intercept = path.spectrum.features.original_units(
         path.solve(index), path.intercept + targets.mean, targets.exponents
     )
-    fitted = FittedHead(coef, intercept, alphas, scores, int(scores.argmax()))
+    fitted = FittedHead(
+        alphas=alphas,
+        scores=scores,
+        best=int(scores.argmax()),
+        scoring=scoring_of(splits),
+        coef=coef,
+        intercept=intercept,
+    )
     posterior = Posterior.from_path(path, index, noise)
     return fitted, replace(posterior, target_exponents=to_numpy(targets.exponents))
 

@@ -1,4 +1,4 @@
-"""Real targets, centred in a unit of their own."""
+"""Real targets: one column each, centred in a unit of their own."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,13 @@ import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._heads.rounding import is_constant, smallest_spread
+
+
+def target_columns(y):
+    """Return targets (n,) or (n, m) as (n, m), in float32 if they are, or float64."""
+    columns = y.reshape(len(y), -1)
+    dtype = np.float32 if y.dtype == np.float32 else np.float64
+    return columns.astype(dtype, copy=False)
 
 
 @dataclass(frozen=True)

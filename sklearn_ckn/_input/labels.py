@@ -1,8 +1,13 @@
 """Class labels and targets, checked before any long work."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.utils import compute_class_weight
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
+
+CLASS_WEIGHT_CONSTRAINT = [dict, StrOptions({"balanced"}), None]
 
 
 def _is_missing(value):
@@ -64,8 +69,28 @@ def refuse_targets(y, *, numeric):
             ) from error
 
 
+@dataclass(frozen=True)
+class Labels:
+    """The classes of n samples, and the weights of the samples.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        In ascending order; two or more.
+    positions : ndarray of shape (n,), intp
+        The class of each sample, as its position in ``classes``; 0 for samples of
+        weight 0.
+    weights : ndarray of shape (n,), float64
+        The weights of the samples, over the largest, times those of their classes.
+    """
+
+    classes: np.ndarray
+    positions: np.ndarray
+    weights: np.ndarray
+
+
 def encode_labels(y, class_weight, sample_weight=None):
-    """Turn labels into positions of classes and sample weights.
+    """Check labels and turn them into positions of classes and weights.
 
     Parameters
     ----------
@@ -76,11 +101,7 @@ def encode_labels(y, class_weight, sample_weight=None):
 
     Returns
     -------
-    classes : ndarray of shape (n_classes,)
-    labels : ndarray of shape (n,), int
-        Positions in ``classes``; 0 for samples of weight 0.
-    weights : ndarray of shape (n,), float64
-        The weights of the samples, over the largest, times those of their classes.
+    labels : Labels
 
     Raises
     ------
@@ -101,8 +122,8 @@ def encode_labels(y, class_weight, sample_weight=None):
             f"y has one class only{left}; a classifier needs samples of two classes or "
             "more."
         )
-    labels = np.zeros(len(y), dtype=np.intp)
-    labels[is_there] = own
+    positions = np.zeros(len(y), dtype=np.intp)
+    positions[is_there] = own
     if isinstance(class_weight, str):
         totals = np.bincount(own, weights[is_there])
         class_weights = totals.sum() / (len(classes) * totals)
@@ -116,4 +137,4 @@ def encode_labels(y, class_weight, sample_weight=None):
             f"{class_weight!r}. Leave the samples of a class out of X and y to give "
             "them none."
         )
-    return classes, labels, weights * class_weights[labels]
+    return Labels(classes, positions, weights * class_weights[positions])

@@ -1,5 +1,6 @@
 """A training as a whole: its start, its epochs, the best of them and its head."""
 
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 
@@ -9,8 +10,6 @@ from sklearn.base import clone
 from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.threads import single_threaded_blas
-from sklearn_ckn._heads.alphas import resolve_alphas
-from sklearn_ckn._heads.standardize import StandardizedFeatures
 from sklearn_ckn._training.loop import TrainingLoop
 
 # A network that learns from labels fits noise that fixed features leave alone, so its
@@ -45,7 +44,8 @@ class Training:
     options : TrainingOptions
     head : LinearPathClassifier
         Not fitted; its alpha may be a number, candidates or ``"auto"``.
-    classes : ndarray
+    problem : ClassifierProblem
+        Of the head on all images; the rows held out of the training become its split.
     engine : CPUEngine or ArrayEngine
     rng : RandomState
 
@@ -56,11 +56,15 @@ class Training:
         What ended the training.
     """
 
-    def __init__(self, data, options, head, classes, engine, rng):
+    def __init__(self, data, options, head, problem, engine, rng):
         self._data = data
         self._options = options
         self._head = head
-        self._classes = classes
+        if len(data.held_out):
+            splits = [(data.train, data.held_out)]
+            hold_out = replace(problem.hold_out, splits=splits)
+            problem = replace(problem, hold_out=hold_out)
+        self._problem = problem
         self._engine = engine
         self._loop = TrainingLoop(data, options, engine, rng)
         self._start_score = None
@@ -73,7 +77,7 @@ class Training:
         """
         self.start = self.best = self._loop.start(network, features, number, scale)
         if len(self._data.held_out):
-            self._start_score = _chosen_score(self._fit_head(features))
+            self._start_score = self._on(features, self._problem.choose).score
 
     def run(self, task, result_of):
         """Train, and yield every epoch when it is there.
@@ -112,10 +116,10 @@ class Training:
     def _seen_images(self):
         """Return what callbacks are told that the network is trained on."""
         data = self._data
-        images = data.images
+        images, classes = data.images, self._problem.labels.classes
         if len(data.held_out):
             images = images[namespace(images).asarray(data.train)]
-        return {"X": images, "y": self._classes[data.labels[data.train]]}
+        return {"X": images, "y": classes[data.labels[data.train]]}
 
     def _is_better(self, epoch):
         """Whether an epoch is to be kept rather than the best so far."""
@@ -129,12 +133,11 @@ class Training:
         """Return the head on the features of the best epoch; None to keep the start."""
         if self.best is self.start:
             return None
-        features = [self._loop.encode(self.best.network)]
-        head = self.fit_learned_head(features)
-        if self._start_score is not None and _chosen_score(head) <= self._start_score:
+        fitted = self._fit_learned([self._loop.encode(self.best.network)])
+        if self._start_score is not None and fitted.score <= self._start_score:
             self.best = self.start
             return None
-        return head
+        return self._as_estimator(fitted)
 
     def fit_learned_head(self, features):
         """Return a head on features that have seen the labels.
@@ -142,39 +145,23 @@ class Training:
         Held-out images choose one of the candidates for alpha. Without any, alpha is
         that of the training, in the unit that features have now.
         """
-        data, scale = self._data, self.start.head.scale
-        if not isinstance(self._head.alpha, Real) and len(data.held_out):
-            return self._fit_head(features)
+        return self._as_estimator(self._fit_learned(features))
 
-        def alphas_for(values, xp):
-            weights = xp.asarray(data.weights)
-            seen = StandardizedFeatures.from_values(values, weights)
-            ratio = scale / seen.original_scale
-            return np.array([self._options.alpha * ratio**2])
+    def _fit_learned(self, features):
+        """Return the FittedHead of ``fit_learned_head``."""
+        problem = self._problem
+        if isinstance(self._head.alpha, Real) or not len(self._data.held_out):
+            alphas, scale = np.array([self._options.alpha]), self.start.head.scale
+            problem = replace(problem, alphas=alphas, unit=scale)
+        return self._on(features, problem.fit)
 
-        return self._fit_head(features, alphas_for)
+    def _on(self, features, method):
+        """Call a method of a ClassifierProblem on features, which are in a list."""
+        with single_threaded_blas():
+            return fit_in_memory(method, features, self._engine)
 
-    def _fit_head(self, features, alphas_for=None):
-        data = self._data
-        cv = [(data.train, data.held_out)] if len(data.held_out) else None
-
-        def fit(values, xp):
-            if alphas_for is None:
-                alphas = resolve_alphas(self._head.alpha)
-            else:
-                alphas = alphas_for(values, xp)
-            with single_threaded_blas():
-                return clone(self._head)._fit_features(
-                    values,
-                    self._classes[data.labels],
-                    alphas,
-                    xp,
-                    cv=cv,
-                    groups=data.groups,
-                    copies=data.copies,
-                )
-
-        return fit_in_memory(fit, features, self._engine)
+    def _as_estimator(self, fitted):
+        return clone(self._head)._set_fitted(fitted, self._problem.labels)
 
 
 def head_of_epoch(head, epoch, alpha, classes):
@@ -184,10 +171,7 @@ def head_of_epoch(head, epoch, alpha, classes):
     head.coef_, head.intercept_ = map(to_numpy, epoch.head.in_original_units())
     head.n_features_in_ = head.coef_.shape[1]
     head.alphas_, head.alpha_ = np.array([alpha]), alpha
+    head.alpha_scores_ = np.array([epoch.validation_score])
+    head.alpha_scoring_ = "held_out"
     head.temperature_ = 1.0
     return head
-
-
-def _chosen_score(head):
-    """Return the held-out accuracy of the alpha that a head has chosen."""
-    return head.validation_score_[np.flatnonzero(head.alphas_ == head.alpha_)[0]]

@@ -23,10 +23,6 @@ class TrainingSet:
         Of mean 1 over the training part.
     train, held_out : ndarray
         Rows, in ascending order.
-    copies : ndarray of shape (n,)
-        See ``first_copies``.
-    groups : ndarray of shape (n,) or None
-        As the user gave them.
     """
 
     images: np.ndarray
@@ -35,22 +31,26 @@ class TrainingSet:
     weights: np.ndarray
     train: np.ndarray
     held_out: np.ndarray
-    copies: np.ndarray
-    groups: np.ndarray | None
 
     @classmethod
-    def from_labels(cls, images, labels, weights, rows, copies, groups):
-        """Make targets and weights; ``rows`` are a pair, those that train first."""
+    def from_labels(cls, images, labels, rows):
+        """Make targets and weights.
+
+        Parameters
+        ----------
+        images : array of shape (n, H, W, C)
+        labels : Labels
+        rows : tuple of ndarray
+            Rows that train and rows held out.
+        """
         train, held_out = rows
         return cls(
             images,
-            labels,
-            one_vs_rest(labels, labels.max() + 1),
-            weights / weights[train].mean(),
+            labels.positions,
+            one_vs_rest(labels.positions, len(labels.classes)),
+            labels.weights / labels.weights[train].mean(),
             train,
             held_out,
-            copies,
-            groups,
         )
 
     @property

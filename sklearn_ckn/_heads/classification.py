@@ -1,0 +1,314 @@
+"""Linear heads for classes: the choice of alpha and the fit at that alpha."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._heads.alphas import GRIDS
+from sklearn_ckn._heads.folds import complements, held_out_folds, scoring_of
+from sklearn_ckn._heads.held_out import HoldOut
+from sklearn_ckn._heads.newton_path import NewtonSolver
+from sklearn_ckn._heads.path import (
+    AlphaChoice,
+    FittedHead,
+    choose_alpha,
+    is_correct,
+    one_vs_rest,
+    training_weights,
+)
+from sklearn_ckn._heads.ridge import RidgePath
+from sklearn_ckn._heads.standardize import StandardizedFeatures
+from sklearn_ckn._input.labels import Labels
+
+# Features of fewer values are worked on by one thread: several wait for each other
+# longer than the many small products take.
+SMALL_VALUES = 2**22
+
+
+@dataclass(frozen=True)
+class ClassifierProblem:
+    """All that the fit of a linear classifier takes but the features.
+
+    Attributes
+    ----------
+    loss : {"ridge", "linear_svm", "logistic"}
+    labels : Labels
+        Of n samples.
+    hold_out : HoldOut
+        Of the same samples.
+    alphas : ndarray of shape (A,) or None
+        Positive, from the largest; None is a grid of the loss's own.
+    unit : float or None, default=None
+        The scale of features to which the alphas belong. None is the scale of the
+        features of the fit, their root mean square norm once centred.
+    """
+
+    loss: str
+    labels: Labels
+    hold_out: HoldOut
+    alphas: np.ndarray | None
+    unit: float | None = None
+
+    def check(self):
+        """Raise, before long work, where no sample could be held out.
+
+        Raises
+        ------
+        ValueError
+            See ``held_out_folds``.
+        """
+        units = self.hold_out.units
+        holds_out = self.hold_out.groups is not None or self.loss != "ridge"
+        # Equal samples need none: see ``ClassifierSamples.prepare``.
+        if holds_out and units.max() > 0:
+            held_out_folds(self.labels.positions, units)
+
+    def fit(self, features, xp):
+        """Choose alpha and fit.
+
+        Parameters
+        ----------
+        features : array of shape (n, d), float32 or float64
+            Finite. Not changed, and not copied as a whole unless rows are equal or of
+            weight 0. Of the namespace ``xp``, or NumPy's.
+        xp : module
+            The namespace to compute with, ``numpy`` or ``cupy``.
+
+        Returns
+        -------
+        fitted : FittedHead
+
+        Raises
+        ------
+        ValueError
+            Nothing can be held out, or what remains lacks a class; the weights are
+            beyond the range of float64.
+        """
+        return self._samples(features, xp).fit()
+
+    def choose(self, features, xp):
+        """Choose alpha only; see ``fit``.
+
+        Returns
+        -------
+        choice : AlphaChoice
+        """
+        return self._samples(features, xp).choose()
+
+    def _samples(self, features, xp):
+        labels = self.labels
+        samples = self.hold_out.merge(
+            features, labels.positions, labels.weights, len(labels.classes)
+        )
+        return ClassifierSamples.prepare(
+            samples.values,
+            samples.answers,
+            samples.weights,
+            loss=self.loss,
+            xp=xp,
+            alphas=self._alphas_for(samples, xp),
+            units=samples.units,
+            splits=samples.splits,
+        )
+
+    def _alphas_for(self, samples, xp):
+        """Return the alphas in the unit of the features of the samples."""
+        if self.unit is None:
+            return self.alphas
+        weights = xp.asarray(samples.weights)
+        own = StandardizedFeatures.from_values(samples.values, weights)
+        return self.alphas * (self.unit / own.original_scale) ** 2
+
+
+@dataclass(frozen=True)
+class ClassifierSamples:
+    """Distinct samples that a linear classifier is fitted on, where it is computed.
+
+    Attributes
+    ----------
+    values : array of shape (n, d), float32 or float64
+        Features, of the namespace of the other arrays, or NumPy's.
+    labels : array of shape (n,)
+        Positions of the classes.
+    targets : array of shape (n, m)
+        +1 and -1.
+    weights : array of shape (n,), float64
+        Of sum 1.
+    loss : str
+    alphas : ndarray of shape (A,) or None
+    units : array of shape (n,)
+        Samples with the same number, counted from 0, are held out together.
+    splits : list of tuple of array, or None
+        Rows that train and rows held out; None leaves out one unit after the other.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    loss: str
+    alphas: np.ndarray | None
+    units: np.ndarray
+    splits: list | None
+
+    @classmethod
+    def prepare(
+        cls,
+        features,
+        labels,
+        weights,
+        *,
+        loss,
+        xp=np,
+        alphas=None,
+        units=None,
+        splits=None,
+    ):
+        """Make targets and folds, and move all but the features to ``xp``.
+
+        Parameters
+        ----------
+        features : array of shape (n, d), float32 or float64
+        labels : ndarray of shape (n,)
+            Positions of the classes, of which there are two or more.
+        weights : ndarray of shape (n,), float64
+            Positive; their scale is divided out.
+        loss : {"ridge", "linear_svm", "logistic"}
+        xp : module, default=numpy
+        alphas : ndarray of shape (A,) or None
+        units : ndarray of shape (n,) or None, default=None
+            With ``"ridge"`` and no splits, samples of one unit must have the same
+            features. None takes every sample as one.
+        splits : list of tuple of ndarray, or None, default=None
+            None leaves the choice to the loss: one unit after the other, or folds.
+        """
+        targets = one_vs_rest(labels, labels.max() + 1)
+        weights = weights / weights.sum()
+        units = np.arange(len(labels)) if units is None else units
+        if splits is None and loss != "ridge":
+            if units.max() == 0:
+                # Equal features tell a head nothing but how frequent the classes are,
+                # so that none of the samples need be held out from it.
+                splits = [(np.arange(len(labels)),) * 2]
+            else:
+                splits = complements(held_out_folds(labels, units), len(labels))
+        labels, targets, weights, units = map(
+            xp.asarray, (labels, targets, weights, units)
+        )
+        if splits is not None:
+            splits = [tuple(map(xp.asarray, split)) for split in splits]
+        return cls(features, labels, targets, weights, loss, alphas, units, splits)
+
+    def choose(self):
+        """Return the AlphaChoice."""
+        with self._threads():
+            return self._solver().choose()
+
+    def fit(self):
+        """Return the FittedHead."""
+        with self._threads():
+            solver = self._solver()
+            choice = solver.choose()
+            return FittedHead.from_choice(choice, *solver.solve(choice))
+
+    def _threads(self):
+        small = self.values.size < SMALL_VALUES
+        return single_threaded_blas() if small else nullcontext()
+
+    def _solver(self):
+        return RidgeSolver(self) if self.loss == "ridge" else NewtonSolver(self)
+
+
+class RidgeSolver:
+    """Chooses alpha by samples left out one by one or by splits, then fits all.
+
+    Parameters
+    ----------
+    samples : ClassifierSamples
+    """
+
+    def __init__(self, samples):
+        self._samples = samples
+        self._alphas = GRIDS["ridge"] if samples.alphas is None else samples.alphas
+        self._features = StandardizedFeatures.from_values(
+            samples.values, samples.weights
+        )
+
+    @cached_property
+    def _path(self):
+        """The solutions for all samples and alphas."""
+        samples = self._samples
+        return RidgePath.from_features(
+            self._features, samples.targets, self._alphas, samples.units
+        )
+
+    def choose(self):
+        """Return the AlphaChoice."""
+        splits = self._samples.splits
+        choose = self._leave_one_out if splits is None else self._choose_by_splits
+        scores, best, factor = choose()
+        return AlphaChoice(
+            alphas=self._alphas,
+            scores=to_numpy(scores),
+            best=best,
+            scoring=scoring_of(splits),
+            factor=factor,
+        )
+
+    def solve(self, choice):
+        """Return coef (m, d) and intercept (m,) of the alpha that was chosen."""
+        features, samples, best = self._features, self._samples, choice.best
+        if samples.splits is None:
+            path, index = self._path, best
+        else:
+            alphas = self._alphas[best : best + 1]
+            path = RidgePath.from_features(features, samples.targets, alphas)
+            index = 0
+        return features.original_units(path.solve(index), path.intercept)
+
+    def _leave_one_out(self):
+        """Return accuracies, the best alpha and the factor; see ``choose_alpha``."""
+        labels, weights = self._samples.labels, self._samples.weights
+
+        def accuracy(rows, predictions):
+            correct = is_correct(predictions, labels[rows, np.newaxis])
+            return weights[rows] @ correct.astype(np.float64)
+
+        accuracies, leverages = self._path.summarize(accuracy)
+        best, factor = choose_alpha(
+            accuracies,
+            lambda i: self._path.leave_one_out_of(i, leverages),
+            labels,
+            weights,
+            self._samples.units,
+        )
+        return accuracies, best, factor
+
+    def _choose_by_splits(self):
+        """Do the same with the held-out rows of splits."""
+        samples, decisions = self._samples, []
+        for train, held_out in samples.splits:
+            training = training_weights(samples.weights, train)
+            path = RidgePath.from_features(
+                self._features.weighted(training), samples.targets, self._alphas
+            )
+            decisions.append(path.predict(held_out))
+        xp = namespace(samples.weights)
+        decisions = xp.concatenate(decisions)
+        held_out = xp.concatenate([rows for _, rows in samples.splits])
+        labels, weights = samples.labels[held_out], samples.weights[held_out]
+        weights = weights / weights.sum()
+        correct = is_correct(decisions, labels[:, np.newaxis])
+        accuracies = weights @ correct.astype(np.float64)
+        best, factor = choose_alpha(
+            accuracies,
+            lambda i: decisions[:, i],
+            labels,
+            weights,
+            samples.units[held_out],
+        )
+        return accuracies, best, factor
