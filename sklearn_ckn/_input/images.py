@@ -52,7 +52,8 @@ class Images:
         """Return some of the images; a copy of them unless ``rows`` is a slice."""
         if not isinstance(rows, slice):
             rows = to_namespace(rows, namespace(self.array))
-        return Images(self.array[rows])
+        array = self.array[rows]
+        return Images(array, largest_magnitude(array))
 
     @property
     def shape(self):
