@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sklearn_ckn._base import NetworkPredictor
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.progress import start_task
@@ -95,7 +96,10 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
     device : {"cpu", "cuda", "auto"}, default="cpu"
-        Where features and head are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU.
+        Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
+        ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
+        own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
+        arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
         1 prints a line per layer, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -225,7 +229,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. NumPy's, or an array of CuPy.
+            float32, everything else in float64. An array of NumPy or CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -248,11 +252,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             X, y, a weight, a group or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
-        TypeError
-            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, 3, X, y)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, problem, _ = self._read_input(X, y, sample_weight, groups, alphas)
@@ -298,6 +300,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         """What decisions are divided by for probabilities."""
         return self.head_.temperature_
 
+    @computed_where_x_is
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores of the classes.
 
@@ -309,7 +312,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         -------
         decisions : array of shape (n, n_classes), or (n,) for two classes
             In the dtype of the features: float64 for float64 images, else float32.
-            An array of CuPy if X is one.
+            An array of CuPy on the GPU of X if X is one, else of NumPy.
 
         Raises
         ------

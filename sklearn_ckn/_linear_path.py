@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import (
@@ -163,7 +164,9 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            float32 stays float32. The head is fitted where an array of CuPy is.
+            float32 stays float32. An array of CuPy is computed on its own GPU,
+            whichever is current, a NumPy array on the CPU, and results follow X:
+            NumPy arrays for NumPy, arrays of CuPy on the same GPU for CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -189,7 +192,7 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         ConvergenceWarning
             A minimum was not reached, with ``"linear_svm"`` or ``"logistic"``.
         """
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_rows(self, X, y, reset=True)
             weights = check_sample_weight(sample_weight, len(y))
@@ -208,6 +211,7 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         self.temperature_ = 1 / fitted.factor
         return self
 
+    @computed_where_x_is
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores of the classes.
 
@@ -218,7 +222,8 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         Returns
         -------
         decisions : array of shape (n, n_classes), or (n,) for two classes
-            In the dtype of X: float32 or else float64. An array of CuPy if X is one.
+            In the dtype of X: float32 or else float64. An array of CuPy on the GPU of X
+            if X is one, else of NumPy.
         """
         check_is_fitted(self)
         return self._decisions(validate_rows(self, X, reset=False))

@@ -4,10 +4,11 @@ from typing import Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.base import MultiOutputMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import Alpha, CrossValidation, FloatArray, fit_context
@@ -15,13 +16,14 @@ from sklearn_ckn._heads.affine import affine
 from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, AlphaPathMixin, resolve_alphas
 from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._heads.regression import RegressionProblem
+from sklearn_ckn._heads.scores import R2ScoreMixin
 from sklearn_ckn._heads.targets import target_columns
 from sklearn_ckn._input.rows import validate_rows
 from sklearn_ckn._input.sample_weight import check_sample_weight
 
 
 class RidgePathRegressor(
-    RegressorMixin, MultiOutputMixin, AlphaPathMixin, VersionedEstimator
+    R2ScoreMixin, MultiOutputMixin, AlphaPathMixin, VersionedEstimator
 ):
     """Ridge regression on wide features that chooses its regularization.
 
@@ -115,7 +117,9 @@ class RidgePathRegressor(
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            float32 stays float32. The regression is fitted where an array of CuPy is.
+            float32 stays float32. An array of CuPy is computed on its own GPU,
+            whichever is current, a NumPy array on the CPU, and results follow X:
+            NumPy arrays for NumPy, arrays of CuPy on the same GPU for CuPy.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -132,7 +136,7 @@ class RidgePathRegressor(
         ValueError
             X, y or a parameter is not as described.
         """
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             X, y = validate_rows(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
@@ -170,6 +174,7 @@ class RidgePathRegressor(
         self, X: ArrayLike, return_std: bool
     ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
 
+    @computed_where_x_is
     def predict(
         self, X: ArrayLike, return_std: bool = False
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
@@ -183,10 +188,10 @@ class RidgePathRegressor(
 
         Returns
         -------
-        mean : ndarray of shape (n,) or (n, n_targets)
+        mean : array of shape (n,) or (n, n_targets)
             float32 if X is and can hold numbers like the y of the fit, or else
-            float64. NumPy's, whatever X is.
-        deviation : ndarray of the shape of ``mean``, float64
+            float64. An array of CuPy on the GPU of X if X is one, else of NumPy.
+        deviation : array of the shape of ``mean``, float64
             Standard deviation of a new target, noise included: that of the Gaussian
             process whose mean ridge is (Rasmussen and Williams, Gaussian Processes
             for Machine Learning, 2006, eq. 2.9), with ``noise_variance_`` and a prior
@@ -199,7 +204,7 @@ class RidgePathRegressor(
         """Predict targets of validated features."""
         coef, intercept = np.atleast_2d(self.coef_), np.atleast_1d(self.intercept_)
         dtype = X.dtype if self._posterior.targets_fit(X.dtype) else np.float64
-        mean = to_numpy(affine(X, coef, intercept, dtype))
+        mean = affine(X, coef, intercept, dtype)
         if self.coef_.ndim == 1:
             mean = mean[:, 0]
         if not return_std:

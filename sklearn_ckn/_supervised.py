@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_ckn._classifier import CKNClassifier
 from sklearn_ckn._common.arrays import to_namespace
+from sklearn_ckn._common.devices import device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.parameters import finite_number
@@ -49,9 +50,6 @@ Augmentation: TypeAlias = (
     | Callable[[FloatArray, np.random.RandomState], FloatArray]
     | None
 )
-
-#: What ``learning_rate="auto"`` stands for, in radians.
-LEARNING_RATE = 0.05
 
 
 class SupervisedCKNClassifier(CKNClassifier):
@@ -121,11 +119,11 @@ class SupervisedCKNClassifier(CKNClassifier):
         Passes over the training images; 0 keeps the start.
     batch_size : int, default=64
         Images of a step.
-    learning_rate : float or "auto", default="auto"
+    learning_rate : float, default=0.05
         Angle, in radians, by which an anchor turns at most in a step while its
-        gradients agree; ``"auto"`` is 0.05. Steps have no other scale, so that
-        neither the unit of the images nor the loss matters. It rises over the first
-        100 steps, or a quarter of all if they are fewer than 400.
+        gradients agree. Steps have no other scale, so that neither the unit of the
+        images nor the loss matters. It rises over the first 100 steps, or a quarter
+        of all if they are fewer than 400.
     schedule : {"cosine", "step", "constant"}, default="cosine"
         How the rate changes over the epochs: falls to 0 as half a period of the
         cosine, or is divided by 10 after 4/7, 17/21 and 20/21 of them, or stays.
@@ -148,9 +146,12 @@ class SupervisedCKNClassifier(CKNClassifier):
     warm_start : bool, default=False
         Whether a second ``fit`` goes on from the network of the first one.
     device : {"cpu", "cuda", "auto"}, default="cpu"
-        Where features, gradients and head are computed; ``"cuda"`` needs CuPy and an
-        NVIDIA GPU. Sums are rounded otherwise there, so that a training does not
-        repeat the epochs of another device.
+        Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
+        ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
+        own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
+        arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
+        Sums are rounded otherwise on a GPU, so that a training does not repeat the
+        epochs of another device.
     verbose : int, default=0
         1 prints a line per layer and per epoch, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -230,10 +231,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         "learn_beta": ["boolean"],
         "n_epochs": [Interval(Integral, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [
-            Interval(Real, 0, None, closed="neither"),
-            StrOptions({"auto"}),
-        ],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"cosine", "step", "constant"})],
         "augment": [StrOptions(set(AUGMENTATIONS)), callable, None],
         "early_stopping": ["boolean"],
@@ -264,7 +262,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         learn_beta: bool = False,
         n_epochs: int = 30,
         batch_size: int = 64,
-        learning_rate: float | Literal["auto"] = "auto",
+        learning_rate: float = 0.05,
         schedule: Literal["cosine", "step", "constant"] = "cosine",
         augment: Augmentation = None,
         early_stopping: bool = True,
@@ -312,6 +310,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         if "max_iter" in state and "history_" in state:
             # Version 0.1.0 counted the rounds of k-means.
             state = {**state, "n_iter_": state["history_"]["epoch"][-1]}
+        if state.get("learning_rate") == "auto":
+            # It stood for this number and nothing else.
+            state = {**state, "learning_rate": 0.05}
         return super()._translate_state(state)
 
     @classmethod
@@ -359,7 +360,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. NumPy's, or an array of CuPy.
+            float32, everything else in float64. An array of NumPy or CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -386,11 +387,9 @@ class SupervisedCKNClassifier(CKNClassifier):
             epoch before.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
-        TypeError
-            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, self.n_epochs + 3, X, y)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             failure = self._fit(X, y, sample_weight, groups, task)
         if failure is not None:
             raise FloatingPointError(
@@ -470,9 +469,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         options = {
             field.name: getattr(self, field.name) for field in fields(TrainingOptions)
         }
-        rate = LEARNING_RATE if self.learning_rate == "auto" else self.learning_rate
         options["alpha"] = self.training_alpha_
-        options["learning_rate"] = finite_number("learning_rate", rate)
+        options["learning_rate"] = finite_number("learning_rate", self.learning_rate)
         return TrainingOptions(**options)
 
     def _attributes(self, start, epoch):

@@ -382,3 +382,10 @@ def test_presets():
     images = np.random.RandomState(0).rand(40, 12, 12, 3)
     five.set_params(n_anchors=(4,) * 5, random_state=0).fit(images, np.arange(40) % 2)
     assert five.features_.output_shape_ == (1, 1, 4)
+
+
+def test_the_learning_rate_is_a_number(digits):
+    images, labels = digits
+    assert SupervisedCKNClassifier().learning_rate == 0.05
+    with pytest.raises(ValueError, match="'learning_rate' parameter"):
+        SupervisedCKNClassifier(learning_rate="auto").fit(images[:40], labels[:40])

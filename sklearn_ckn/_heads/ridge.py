@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.cache_blocks import product_blocks
 from sklearn_ckn._heads.spectrum import Spectrum
-from sklearn_ckn._heads.standardize import blocks
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class RidgePath:
     def _standardized(self, chosen):
         """Yield blocks of some rows of the features, standardized."""
         features = self.spectrum.features
-        for part in blocks(len(chosen), features.shape[1]):
+        for part in product_blocks(len(chosen), features.shape[1]):
             yield features.standardize(features.rows(chosen[part]))
 
     def solve(self, index):

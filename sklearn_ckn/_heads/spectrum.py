@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._common.arrays import eigh, matmul
-from sklearn_ckn._heads.standardize import StandardizedFeatures, blocks
+from sklearn_ckn._common.cache_blocks import product_blocks
+from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 
 def _rounding(eigenvalues, size):
@@ -75,7 +76,7 @@ class Spectrum:
             for rows, block in self.features.row_blocks():
                 yield rows, matmul(block, vectors)
         else:
-            for rows in blocks(*self.features.shape):
+            for rows in product_blocks(*self.features.shape):
                 block = self.vectors[rows] * self._dual_scales
                 block /= self.features.root_weights[rows]
                 yield rows, block

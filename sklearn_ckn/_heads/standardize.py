@@ -5,7 +5,6 @@ from functools import cached_property
 from math import frexp, ldexp
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from sklearn_ckn._common.arrays import (
     lower_gram,
@@ -14,16 +13,9 @@ from sklearn_ckn._common.arrays import (
     to_namespace,
     to_numpy,
 )
+from sklearn_ckn._common.cache_blocks import product_blocks
 from sklearn_ckn._heads.affine import stored_affine
 from sklearn_ckn._heads.rounding import is_constant, smallest_spread
-
-# Values in a block of features: 32 MB of float32.
-BLOCK_VALUES = 2**23
-
-
-def blocks(length, row_values):
-    """Return slices of rows, or columns, of ``row_values`` values each."""
-    return gen_batches(length, max(1, BLOCK_VALUES // max(1, row_values)))
 
 
 def unit_exponent(values):
@@ -115,7 +107,7 @@ class StandardizedFeatures:
         weights = weights / weights.mean()
         xp = namespace(weights)
         mean = xp.zeros(d)
-        for rows in blocks(n, d):
+        for rows in product_blocks(n, d):
             mean += weights[rows] @ xp.asarray(values[rows])
         mean /= n
         everything = xp.ones(d, dtype=bool)
@@ -181,14 +173,16 @@ class StandardizedFeatures:
         """Return the values, not standardized, times ``right`` (d, m)."""
         if namespace(self.values) is self.xp:
             return self.values @ right
-        parts = [self.rows(rows) @ right for rows in blocks(*self.shape)]
+        parts = [self.rows(rows) @ right for rows in product_blocks(*self.shape)]
         return self.xp.concatenate(parts)
 
     def raw_transposed_product(self, right):
         """Return the transposed values, not standardized, times ``right`` (n, m)."""
         if namespace(self.values) is self.xp:
             return self.values.T @ right
-        parts = (self.rows(rows).T @ right[rows] for rows in blocks(*self.shape))
+        parts = (
+            self.rows(rows).T @ right[rows] for rows in product_blocks(*self.shape)
+        )
         return sum(parts)
 
     def standardize(self, values, columns=slice(None)):
@@ -212,7 +206,7 @@ class StandardizedFeatures:
 
     def row_blocks(self):
         """Yield slices of rows and these rows, standardized."""
-        for rows in blocks(*self.shape):
+        for rows in product_blocks(*self.shape):
             yield rows, self.standardize(self.rows(rows))
 
     def gram(self):
@@ -239,7 +233,7 @@ class StandardizedFeatures:
         """
         n, d = self.shape
         total = self.xp.zeros((n, n))
-        for columns in blocks(d, n):
+        for columns in product_blocks(d, n):
             block = self.xp.asarray(self.values[:, columns]).astype(np.float64)
             block = self.standardize(block, columns)
             total += matmul(block, block.T)
@@ -255,7 +249,7 @@ class StandardizedFeatures:
         that.
         """
         total = self.xp.zeros((self.shape[1], right.shape[1]))
-        for rows in blocks(*self.shape):
+        for rows in product_blocks(*self.shape):
             block = self.standardize(self.rows(rows).astype(np.float64))
             total += block.T @ right[rows]
         return total

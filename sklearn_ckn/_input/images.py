@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from numbers import Integral
@@ -21,7 +21,13 @@ from sklearn_ckn._input.hints import (
     explain_mismatch,
     warn_of_channels,
 )
-from sklearn_ckn._input.rows import IMAGE_DTYPES, NOT_GIVEN, validate_rows
+from sklearn_ckn._input.rows import (
+    IMAGE_DTYPES,
+    NOT_GIVEN,
+    largest_magnitude,
+    needs_no_conversion,
+    validate_rows,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +38,12 @@ class Images:
     ----------
     array : array of shape (n, H, W, C); real numbers of up to 64 bits
         A view of what the user gave where its layout allows, on a GPU where that is.
+    largest : float
+        The largest absolute value of a pixel.
     """
 
     array: np.ndarray
+    largest: float
 
     def __len__(self):
         return len(self.array)
@@ -68,7 +77,7 @@ class Images:
     def to_numpy(self):
         """Return the images in the memory of the CPU."""
         array = to_numpy(self.array)
-        return self if array is self.array else Images(array)
+        return self if array is self.array else replace(self, array=array)
 
 
 def _stated_shape(image_shape):
@@ -236,9 +245,19 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         _check_stated(shape, estimator.image_shape)
     else:
         _check_fitted(X, shape, estimator, name)
+    largest = None
+    if needs_no_conversion(X, IMAGE_DTYPES, allow_nd=True):
+        largest = largest_magnitude(X)
     try:
         validated = validate_rows(
-            estimator, X, y, reset=reset, dtypes=IMAGE_DTYPES, **y_options
+            estimator,
+            X,
+            y,
+            reset=reset,
+            dtypes=IMAGE_DTYPES,
+            allow_nd=True,
+            largest=largest,
+            **y_options,
         )
     except ValueError as error:
         remedy = describe_image_columns(X)
@@ -251,7 +270,8 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         shape = estimator.image_shape_
     elif shape is None:
         shape = _row_shape(estimator.image_shape, array.shape[1], name)
-    images = Images(_to_images(array, shape, estimator.image_shape, "X"))
+    array = _to_images(array, shape, estimator.image_shape, "X")
+    images = Images(array, largest_magnitude(array) if largest is None else largest)
     if reset and estimator.image_shape is None:
         warn_of_channels(images.array, stacklevel=5)
     return (images, y) if given_y else images
