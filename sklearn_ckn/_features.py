@@ -17,8 +17,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
-from sklearn_ckn._common.output import PixelNamesMixin
+from sklearn_ckn._common.output import PixelNamesMixin, RowOutputMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.progress import CallbackSupportMixin, start_task
@@ -49,6 +50,7 @@ RENAMED_PARAMETERS = {"max_iter": "kmeans_max_iter", "tol": "kmeans_tol"}
 class CKNFeatures(
     CallbackSupportMixin,
     PixelNamesMixin,
+    RowOutputMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     VersionedEstimator,
@@ -115,9 +117,10 @@ class CKNFeatures(
         damaged there is computed again, with a warning. Unused while ``random_state``
         is None.
     device : {"cpu", "cuda", "auto"}, default="cpu"
-        ``"cuda"`` needs CuPy and an NVIDIA GPU; ``"auto"`` takes a GPU where CuPy
-        sees one. Arrays of CuPy are computed where they are, and what comes of them is
-        there too; fitted attributes are NumPy arrays, whatever the device.
+        Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
+        ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
+        own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
+        arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
         1 prints a line per layer, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -246,7 +249,7 @@ class CKNFeatures(
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. NumPy's, or an array of CuPy; lists,
+            float32, everything else in float64. An array of NumPy or CuPy; lists,
             series and a data frame with one column may hold the images or rows.
         y : None
             Ignored.
@@ -261,11 +264,9 @@ class CKNFeatures(
             X or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
-        TypeError
-            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, None, X, y)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             engine = get_engine(self.device, X)
             images = check_images(self, X, reset=True)
             self._learn(images, engine, task)
@@ -284,7 +285,7 @@ class CKNFeatures(
         """Learn from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape
         all_settings = resolve_layers(self.get_params(deep=False), images.shape)
-        check_range(images.array, all_settings)
+        check_range(images, all_settings)
         # Drawn for all layers at once: no layer's seeds depend on what others do.
         seeds = check_random_state(self.random_state).randint(
             np.iinfo(np.int32).max, size=(len(all_settings), 2)
@@ -323,6 +324,7 @@ class CKNFeatures(
                 f"iterations, Nystroem residual {learned.residual:.4f}"
             )
 
+    @computed_where_x_is
     def transform(self, X: ArrayLike) -> FloatArray:
         """Map images to their features.
 
@@ -340,14 +342,12 @@ class CKNFeatures(
         features : array of shape (n, H' * W' * p)
             The maps of the last layer, flattened in the order of
             ``output_shape_``; float32 for uint8 and float32 images, float64 for
-            others. An array of CuPy if X is one.
+            others. An array of CuPy on the GPU of X if X is one, else of NumPy.
 
         Raises
         ------
         ValueError
             X is not as described, or so large that features may be infinite.
-        TypeError
-            X is an array of CuPy, and ``device="cpu"``.
 
         Warns
         -----
@@ -362,7 +362,7 @@ class CKNFeatures(
 
     def _encoder(self, images, engine):
         """Return the encoder of the fitted network for validated images."""
-        check_range(images.array, self._network.settings)
+        check_range(images, self._network.settings)
         return engine.bind(self._network, images.dtype)
 
     def _training_features(self, images, engine, task):
@@ -394,8 +394,9 @@ class CKNFeatures(
     def _n_features_out(self):
         return self._network.n_features
 
-    def __setstate__(self, state):
-        super().__setstate__(with_network(state))
+    @classmethod
+    def _translate_state(cls, state):
+        return super()._translate_state(with_network(state))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -96,5 +96,5 @@ def test_patches_of_many_blocks(monkeypatch):
     patches[::5] = 2
     kept = np.setdiff1d(np.arange(500), np.r_[0:500:7, 0:500:5])
     expected = patches[kept] / np.linalg.norm(patches[kept], axis=1, keepdims=True)
-    monkeypatch.setattr(cache_blocks, "BLOCK_VALUES", 100)
+    monkeypatch.setattr(cache_blocks, "CACHE_BLOCK_VALUES", 100)
     assert_allclose(unit_patches(patches, 3), expected)

@@ -25,7 +25,7 @@ def namespace(*arrays):
 
 
 def to_numpy(array):
-    """Return an array in the memory of the CPU; what is there stays as it is."""
+    """Return an array of CuPy as one of NumPy, and anything else as it is."""
     return array if namespace(array) is np else array.get()
 
 
@@ -39,16 +39,25 @@ def special_functions(xp):
     return import_module("scipy.special" if xp is np else "cupyx.scipy.special")
 
 
-def check_current_device(array):
-    """Raise a ValueError if an array is on another GPU than CuPy's current one."""
-    cupy = namespace(array)
-    if cupy is np or array.device.id == cupy.cuda.Device().id:
-        return
-    raise ValueError(
-        f"X is on GPU {array.device.id}, and CuPy computes on GPU "
-        f"{cupy.cuda.Device().id}: compute where X is, within "
-        f'"with cupy.cuda.Device({array.device.id}):".'
-    )
+def take_labels(labels, positions):
+    """Return labels at positions, where the positions are if CuPy has their dtype.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_classes,)
+    positions : array of shape (n,), int or bool
+
+    Returns
+    -------
+    taken : array of shape (n,), dtype of ``labels``
+        NumPy's for strings and other objects, wherever the positions are.
+    """
+    xp = namespace(positions)
+    # CuPy has numbers of up to 64 bits, in the byte order of the machine.
+    dtype = labels.dtype.newbyteorder("=")
+    if xp is np or dtype.kind not in "buif" or dtype.itemsize > 8:
+        return labels[to_numpy(positions).astype(np.intp)]
+    return xp.asarray(labels.astype(dtype))[positions.astype(np.intp)]
 
 
 def _raising_errors():

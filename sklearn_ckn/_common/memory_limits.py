@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn import get_config
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
 
@@ -31,6 +32,11 @@ def is_out_of_memory(error):
     return any(message in text for message in CUDA_MESSAGES)
 
 
+def working_memory_bytes():
+    """Return scikit-learn's ``working_memory``, which is in MiB, in bytes."""
+    return int(get_config()["working_memory"] * 2**20)
+
+
 @dataclass
 class Budget:
     """Memory for rows that are computed together.
@@ -47,7 +53,7 @@ class Budget:
         """Return how many rows of ``row_bytes`` each fit, at least one."""
         return max(1, int(self.n_bytes // max(1, row_bytes)))
 
-    def in_parts(self, n_rows, row_bytes, compute, engine, *, at_most=None):
+    def in_parts(self, n_rows, row_bytes, compute, engine=None, *, at_most=None):
         """Yield slices of rows and their results.
 
         When memory runs out, the rows that have no result yet are tried again, half as
@@ -60,8 +66,8 @@ class Budget:
             What one more row takes while it is computed.
         compute : callable
             From a list of slices to an iterator of as many results.
-        engine : CPUEngine or ArrayEngine
-            Whose memory is given back before the next try.
+        engine : Engine or None, default=None
+            Its memory is given back before the next try; None if there is no engine.
         at_most : int or None, default=None
             Rows of a part, for other reasons than memory.
 
@@ -94,7 +100,8 @@ class Budget:
                     raise MemoryError(str(error)) from error
             # Only here are the arrays gone that the error's traceback holds.
             result = None
-            engine.release_memory()
+            if engine is not None:
+                engine.release_memory()
             self.n_bytes = -(-step // 2) * row_bytes
 
 

@@ -5,7 +5,11 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any, ClassVar
 
+import sklearn
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import (
+    InconsistentVersionWarning as SklearnInconsistentVersionWarning,
+)
 
 from sklearn_ckn._version import __version__
 
@@ -13,19 +17,21 @@ from sklearn_ckn._version import __version__
 VERSION_KEY = "_sklearn_ckn_version"
 
 
-class InconsistentVersionWarning(UserWarning):
-    """An estimator was unpickled that another version of sklearn-ckn has pickled.
+class InconsistentVersionWarning(SklearnInconsistentVersionWarning):
+    """Warns of an estimator that another version of sklearn-ckn pickled.
 
-    Its twin :class:`sklearn.exceptions.InconsistentVersionWarning` speaks of
-    scikit-learn's own estimators.
+    A subclass of :class:`sklearn.exceptions.InconsistentVersionWarning`, which warns
+    of scikit-learn's own estimators: a filter on that class catches both. Its
+    ``original_sklearn_version`` is ``"unknown"``, since the pickles of sklearn-ckn
+    hold the version of sklearn-ckn alone.
 
     Parameters
     ----------
     estimator_name : str
     current_version : str
-        The version that unpickles.
+        The version of sklearn-ckn that unpickles.
     original_version : str
-        The version that pickled.
+        The version of sklearn-ckn that pickled.
 
     Examples
     --------
@@ -43,7 +49,11 @@ class InconsistentVersionWarning(UserWarning):
     def __init__(
         self, *, estimator_name: str, current_version: str, original_version: str
     ) -> None:
-        self.estimator_name = estimator_name
+        super().__init__(
+            estimator_name=estimator_name,
+            current_sklearn_version=sklearn.__version__,
+            original_sklearn_version="unknown",
+        )
         self.current_version = current_version
         self.original_version = original_version
 

@@ -11,7 +11,6 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import validate_params
 
 Value = TypeVar("Value")
-Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: One value for all layers or one for each.

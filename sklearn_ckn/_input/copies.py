@@ -4,17 +4,16 @@ from hashlib import blake2b
 from math import prod
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._common.cache_blocks import cache_rows
 
 # Values of each row that are looked at first, which tells most rows apart.
 FEW_VALUES = 16
 
 # Two unequal rows of a million have the same digest with a probability of 1e-27.
 DIGEST_BYTES = 16
-
-# Values that are copied at a time.
-BLOCK_VALUES = 2**20
 
 
 def first_copies(rows):
@@ -65,6 +64,30 @@ def merge_copies(first, weights):
     return positive[index], np.bincount(inverse, weights[positive])
 
 
+def distinct_rows(rows, weights):
+    """Return the positions of the distinct rows, and the sums of equal rows' weights.
+
+    The positions are in the order of the rows if all these sums are equal, and
+    otherwise in an order that depends only on the values of the rows.
+
+    Parameters
+    ----------
+    rows : array of shape (n, ...)
+    weights : ndarray of shape (n,)
+        Rows of weight 0 are left out.
+
+    Returns
+    -------
+    kept : ndarray of shape (k,), intp
+    weights : ndarray of shape (k,), float64
+    """
+    kept, weights = merge_copies(first_copies(rows), weights)
+    if (weights != weights[0]).any():
+        order = np.argsort(list(row_digests(rows, kept)), kind="stable")
+        kept, weights = kept[order], weights[order]
+    return kept, weights
+
+
 def _alike(rows):
     """Return the positions of rows that agree with another one in a few values."""
     shape = rows.shape[1:]
@@ -99,11 +122,11 @@ def row_digests(rows, chosen):
     ------
     digest : bytes
     """
-    length = prod(rows.shape[1:])
-    step = max(1, BLOCK_VALUES // max(1, length))
-    for start in range(0, len(chosen), step):
-        batch = to_namespace(chosen[start : start + step], namespace(rows))
-        block = rows[batch]
+    if len(chosen) == 0:
+        return
+    xp, length = namespace(rows), prod(rows.shape[1:])
+    for part in gen_batches(len(chosen), cache_rows(length, xp)):
+        block = rows[to_namespace(chosen[part], xp)]
         block = np.ascontiguousarray(to_numpy(block).reshape(-1, length)) + 0
         for row in block:
             yield blake2b(row, digest_size=DIGEST_BYTES).digest()

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from numbers import Integral
@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from sklearn_ckn._common.arrays import to_numpy
+from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.parameters import plain_value
 from sklearn_ckn._input.containers import as_rows, read_images, stated_by
 from sklearn_ckn._input.copies import first_copies
@@ -21,7 +21,13 @@ from sklearn_ckn._input.hints import (
     explain_mismatch,
     warn_of_channels,
 )
-from sklearn_ckn._input.rows import IMAGE_DTYPES, NOT_GIVEN, validate_rows
+from sklearn_ckn._input.rows import (
+    IMAGE_DTYPES,
+    NOT_GIVEN,
+    largest_magnitude,
+    needs_no_conversion,
+    validate_rows,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +38,21 @@ class Images:
     ----------
     array : array of shape (n, H, W, C); real numbers of up to 64 bits
         A view of what the user gave where its layout allows, on a GPU where that is.
+    largest : float
+        The largest absolute value of a pixel.
     """
 
     array: np.ndarray
+    largest: float
 
     def __len__(self):
         return len(self.array)
+
+    def __getitem__(self, rows):
+        """Return some of the images; a copy of them unless ``rows`` is a slice."""
+        if not isinstance(rows, slice):
+            rows = to_namespace(rows, namespace(self.array))
+        return Images(self.array[rows])
 
     @property
     def shape(self):
@@ -62,7 +77,7 @@ class Images:
     def to_numpy(self):
         """Return the images in the memory of the CPU."""
         array = to_numpy(self.array)
-        return self if array is self.array else Images(array)
+        return self if array is self.array else replace(self, array=array)
 
 
 def _stated_shape(image_shape):
@@ -230,9 +245,19 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         _check_stated(shape, estimator.image_shape)
     else:
         _check_fitted(X, shape, estimator, name)
+    largest = None
+    if needs_no_conversion(X, IMAGE_DTYPES, allow_nd=True):
+        largest = largest_magnitude(X)
     try:
         validated = validate_rows(
-            estimator, X, y, reset=reset, dtypes=IMAGE_DTYPES, **y_options
+            estimator,
+            X,
+            y,
+            reset=reset,
+            dtypes=IMAGE_DTYPES,
+            allow_nd=True,
+            largest=largest,
+            **y_options,
         )
     except ValueError as error:
         remedy = describe_image_columns(X)
@@ -245,7 +270,8 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         shape = estimator.image_shape_
     elif shape is None:
         shape = _row_shape(estimator.image_shape, array.shape[1], name)
-    images = Images(_to_images(array, shape, estimator.image_shape, "X"))
+    array = _to_images(array, shape, estimator.image_shape, "X")
+    images = Images(array, largest_magnitude(array) if largest is None else largest)
     if reset and estimator.image_shape is None:
         warn_of_channels(images.array, stacklevel=5)
     return (images, y) if given_y else images
