@@ -8,23 +8,24 @@ from libc.string cimport memcpy, memset
 
 cdef void copy_patch(
     const floating* image,   # IN (height, width, n_channels)
-    floating* patch,         # OUT (patch_size, patch_size, n_channels)
+    floating* patch,         # OUT (patch_height, patch_width, n_channels)
     Py_ssize_t height,
     Py_ssize_t width,
     Py_ssize_t n_channels,
-    Py_ssize_t patch_size,
+    Py_ssize_t patch_height,
+    Py_ssize_t patch_width,
     Py_ssize_t top,
     Py_ssize_t left,
 ) noexcept nogil:
     """Copy the patch whose first pixel is (top, left); zeros outside the image."""
-    cdef Py_ssize_t row_length = patch_size * n_channels
+    cdef Py_ssize_t row_length = patch_width * n_channels
     cdef Py_ssize_t first = max(0, -left)
-    cdef Py_ssize_t last = min(patch_size, width - left)
+    cdef Py_ssize_t last = min(patch_width, width - left)
     cdef Py_ssize_t row
-    memset(patch, 0, patch_size * row_length * sizeof(floating))
+    memset(patch, 0, patch_height * row_length * sizeof(floating))
     if last <= first:
         return
-    for row in range(max(0, -top), min(patch_size, height - top)):
+    for row in range(max(0, -top), min(patch_height, height - top)):
         memcpy(
             patch + row * row_length + first * n_channels,
             image + ((top + row) * width + left + first) * n_channels,
@@ -38,11 +39,12 @@ def gather_patches(
     const Py_ssize_t[::1] tops,            # IN (n_patches,) its first row
     const Py_ssize_t[::1] lefts,           # IN (n_patches,) its first column
     floating[:, ::1] patches,              # OUT (n_patches, patch_length)
-    Py_ssize_t patch_size,
+    patch_shape,                           # (height, width)
     int n_threads,
 ):
     """Copy patches as rows; what lies outside an image is zero."""
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, patch_height, patch_width
+    patch_height, patch_width = patch_shape
     for i in prange(
         indices.shape[0], nogil=True, schedule="static", num_threads=n_threads
     ):
@@ -52,7 +54,8 @@ def gather_patches(
             images.shape[1],
             images.shape[2],
             images.shape[3],
-            patch_size,
+            patch_height,
+            patch_width,
             tops[i],
             lefts[i],
         )
