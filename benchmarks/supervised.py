@@ -54,7 +54,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--augment", nargs="+", default=["none", "flip"])
     parser.add_argument("--learn-beta", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--learning-rate", type=float, default=None)
+    parser.add_argument("--learning-rate", type=float, default=0.05)
     parser.add_argument("--batch-size", type=int, default=64)
     arguments = parser.parse_args()
     X, y, X_validation, y_validation = load(arguments)
@@ -84,7 +84,7 @@ def main():
                         n_epochs=n_epochs,
                         batch_size=arguments.batch_size,
                         schedule=arguments.schedule,
-                        learning_rate=arguments.learning_rate or "auto",
+                        learning_rate=arguments.learning_rate,
                         augment=None if augment == "none" else augment,
                         learn_beta=bool(learn_beta),
                         random_state=seed,

@@ -3,7 +3,7 @@
 from sklearn_ckn._classifier import CKNClassifier
 from sklearn_ckn._common.pickles import InconsistentVersionWarning
 from sklearn_ckn._displays import AnchorsDisplay, FeatureMapDisplay, TrainingDisplay
-from sklearn_ckn._exact import ckn_kernel
+from sklearn_ckn._exact_kernel import ckn_kernel
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._linear_path import LinearPathClassifier
 from sklearn_ckn._regressor import CKNRegressor

@@ -1,24 +1,20 @@
 """CKNFeatures: images to convolutional kernel features, anchors from k-means."""
 
-import warnings
 from dataclasses import replace
-from numbers import Integral, Real
-from os import PathLike
 from typing import Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
-from sklearn_ckn._common.output import PixelNamesMixin
+from sklearn_ckn._common.output import PixelNamesMixin, RowOutputMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.progress import CallbackSupportMixin, start_task
@@ -34,11 +30,11 @@ from sklearn_ckn._common.types import (
     Subsampling,
     fit_context,
 )
-from sklearn_ckn._engine.choice import DEVICES, get_engine, get_prediction_engine
+from sklearn_ckn._engine.choice import get_engine, get_prediction_engine
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._learning.cache import resolve_memory, training_features
 from sklearn_ckn._learning.layers import LearningOptions, learn_network
-from sklearn_ckn._network.kernels import KERNELS
+from sklearn_ckn._network.constraints import NETWORK_CONSTRAINTS
 from sklearn_ckn._network.network import check_range, with_network
 from sklearn_ckn._network.parameters import resolve_layers
 
@@ -49,6 +45,7 @@ RENAMED_PARAMETERS = {"max_iter": "kmeans_max_iter", "tol": "kmeans_tol"}
 class CKNFeatures(
     CallbackSupportMixin,
     PixelNamesMixin,
+    RowOutputMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     VersionedEstimator,
@@ -115,9 +112,10 @@ class CKNFeatures(
         damaged there is computed again, with a warning. Unused while ``random_state``
         is None.
     device : {"cpu", "cuda", "auto"}, default="cpu"
-        ``"cuda"`` needs CuPy and an NVIDIA GPU; ``"auto"`` takes a GPU where CuPy
-        sees one. Arrays of CuPy are computed where they are, and what comes of them is
-        there too; fitted attributes are NumPy arrays, whatever the device.
+        Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
+        ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
+        own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
+        arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
         1 prints a line per layer, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -178,28 +176,7 @@ class CKNFeatures(
     """
 
     _renamed_attributes = RENAMED_PARAMETERS
-    _parameter_constraints = {  # noqa: RUF012
-        "n_anchors": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "patch_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "subsampling": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-            "array-like",
-        ],
-        "kernel": [StrOptions(set(KERNELS)), "array-like"],
-        "beta": [Interval(Real, 0, None, closed="neither"), "array-like"],
-        "padding": [StrOptions({"same", "valid"}), "array-like"],
-        "image_shape": ["array-like", None],
-        "nystrom_reg": [Interval(Real, 0, None, closed="neither"), "array-like"],
-        "n_patches": [Interval(Integral, 1, None, closed="left")],
-        "kmeans_max_iter": [Interval(Integral, 0, None, closed="left")],
-        "kmeans_tol": [Interval(Real, 0, None, closed="left")],
-        "flip_average": ["boolean"],
-        "memory": [str, PathLike, HasMethods(["cache"]), None],
-        "device": [StrOptions(DEVICES)],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = NETWORK_CONSTRAINTS
 
     def __init__(
         self,
@@ -246,7 +223,7 @@ class CKNFeatures(
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. NumPy's, or an array of CuPy; lists,
+            float32, everything else in float64. An array of NumPy or CuPy; lists,
             series and a data frame with one column may hold the images or rows.
         y : None
             Ignored.
@@ -261,11 +238,9 @@ class CKNFeatures(
             X or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
-        TypeError
-            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, None, X, y)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             engine = get_engine(self.device, X)
             images = check_images(self, X, reset=True)
             self._learn(images, engine, task)
@@ -284,20 +259,17 @@ class CKNFeatures(
         """Learn from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape
         all_settings = resolve_layers(self.get_params(deep=False), images.shape)
-        check_range(images.array, all_settings)
-        # Drawn for all layers at once: no layer's seeds depend on what others do.
-        seeds = check_random_state(self.random_state).randint(
-            np.iinfo(np.int32).max, size=(len(all_settings), 2)
-        )
+        check_range(images, all_settings)
         options = LearningOptions(
             n_patches=self.n_patches,
             max_iter=self.kmeans_max_iter,
             tol=finite_number("kmeans_tol", self.kmeans_tol),
             memory=resolve_memory(self.memory, self.random_state),
-            verbose=self.verbose > 1,
+            verbose=self.verbose,
         )
+        random_state = check_random_state(self.random_state)
         network, learned = learn_network(
-            images, all_settings, options, seeds, engine, task, self._report
+            images, all_settings, options, random_state, engine, task
         )
         self.inertia_ = [each.inertia for each in learned]
         self.nystrom_residual_ = [each.residual for each in learned]
@@ -305,24 +277,7 @@ class CKNFeatures(
         self.n_iter_ = max(self.n_iter_per_layer_)
         self._network = replace(network, flip_average=self.flip_average)
 
-    def _report(self, position, settings, learned):
-        """Warn of missing anchors and print the line of a layer."""
-        n_anchors, length = learned.layer.anchors.shape
-        if n_anchors < settings.n_anchors:
-            warnings.warn(
-                f"Layer {position} has {n_anchors} distinct patches among those "
-                f"sampled, fewer than the n_anchors={settings.n_anchors} asked for: it "
-                "gets as many anchors as patches.",
-                UserWarning,
-                stacklevel=6,
-            )
-        if self.verbose:
-            print(
-                f"[CKNFeatures] layer {position}: {n_anchors} anchors of {length} "
-                f"values from {learned.n_points} patches, {learned.n_iter} k-means "
-                f"iterations, Nystroem residual {learned.residual:.4f}"
-            )
-
+    @computed_where_x_is
     def transform(self, X: ArrayLike) -> FloatArray:
         """Map images to their features.
 
@@ -340,14 +295,12 @@ class CKNFeatures(
         features : array of shape (n, H' * W' * p)
             The maps of the last layer, flattened in the order of
             ``output_shape_``; float32 for uint8 and float32 images, float64 for
-            others. An array of CuPy if X is one.
+            others. An array of CuPy on the GPU of X if X is one, else of NumPy.
 
         Raises
         ------
         ValueError
             X is not as described, or so large that features may be infinite.
-        TypeError
-            X is an array of CuPy, and ``device="cpu"``.
 
         Warns
         -----
@@ -362,7 +315,7 @@ class CKNFeatures(
 
     def _encoder(self, images, engine):
         """Return the encoder of the fitted network for validated images."""
-        check_range(images.array, self._network.settings)
+        check_range(images, self._network.settings)
         return engine.bind(self._network, images.dtype)
 
     def _training_features(self, images, engine, task):
@@ -394,8 +347,9 @@ class CKNFeatures(
     def _n_features_out(self):
         return self._network.n_features
 
-    def __setstate__(self, state):
-        super().__setstate__(with_network(state))
+    @classmethod
+    def _translate_state(cls, state):
+        return super()._translate_state(with_network(state))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

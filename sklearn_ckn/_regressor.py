@@ -2,11 +2,11 @@
 
 from typing import Literal, Self, overload
 
-import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.base import MultiOutputMixin
 
 from sklearn_ckn._base import NetworkPredictor
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.progress import start_task
@@ -28,12 +28,18 @@ from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._heads.alphas import ALPHA_CONSTRAINT, resolve_alphas
 from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._heads.regression import RegressionProblem
+from sklearn_ckn._heads.scores import R2ScoreMixin
 from sklearn_ckn._heads.targets import target_columns
 from sklearn_ckn._input.images import check_images
+from sklearn_ckn._input.sample_weight import (
+    check_groups,
+    check_sample_weight,
+    positive_rows,
+)
 from sklearn_ckn._ridge_path import RidgePathRegressor
 
 
-class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
+class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     """Convolutional kernel network with unsupervised anchors and ridge regression.
 
     The images' features, those of :class:`CKNFeatures`, go into
@@ -74,7 +80,10 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
     alpha : float, "auto" or array-like of float, default="auto"
         Regularization, or candidates for it: see :class:`RidgePathRegressor`.
     device : {"cpu", "cuda", "auto"}, default="cpu"
-        Where features and head are computed; ``"cuda"`` needs CuPy and an NVIDIA GPU.
+        Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
+        ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
+        own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
+        arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
         1 prints a line per layer, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -92,12 +101,12 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
     alpha_ : float
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
-        R2 of each on images that the head was not trained on.
+        R2 for each of ``alphas_``, on images that the head was not trained on.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
-        Which images these are: each one alone, those of every fold, or those of a
-        single split.
+        How ``alpha_scores_`` was computed: each image left out on its own, images held
+        out in several splits, or images held out in one split.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -114,7 +123,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
 
     Notes
     -----
-    There are no sample weights, for the reason that :class:`CKNClassifier` gives.
+    ``sample_weight`` in ``fit`` is for the regression: see :class:`CKNClassifier`.
 
     Examples
     --------
@@ -172,16 +181,25 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         self.random_state = random_state
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn the network and the head.
 
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. NumPy's, or an array of CuPy.
+            float32, everything else in float64. An array of NumPy or CuPy.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the images in the regression, which are not negative; 0 leaves
+            an image out altogether. See :meth:`CKNClassifier.fit`.
         groups : array-like of shape (n,) or None, default=None
             Numbers or strings: images of one group, such as shifted copies of one
             image or pictures of one object, are held out together, in folds. None
@@ -194,22 +212,24 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         Raises
         ------
         ValueError
-            X, y, the groups or a parameter is not as described.
+            X, y, a weight, a group or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
-        TypeError
-            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, 3, X, y)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
+            weights = check_sample_weight(sample_weight, len(y))
+            groups = check_groups(groups, len(y))
+            kept = positive_rows(weights)
+            images, targets = images[kept], target_columns(y[kept])
+            groups = None if groups is None else groups[kept]
             hold_out = HoldOut.of_images(images, groups)
-            weights = np.ones(len(y))
-            problem = RegressionProblem(target_columns(y), weights, hold_out, alphas)
+            problem = RegressionProblem(targets, weights[kept], hold_out, alphas)
             features = self._learn_features(images, engine, task)
             with task.subtask("fit head"):
                 fitted, posterior = fit_in_memory(problem.fit, features, engine)
@@ -231,6 +251,7 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
         self, X: ArrayLike, return_std: bool
     ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
 
+    @computed_where_x_is
     def predict(
         self, X: ArrayLike, return_std: bool = False
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
@@ -244,10 +265,11 @@ class CKNRegressor(RegressorMixin, MultiOutputMixin, NetworkPredictor):
 
         Returns
         -------
-        mean : ndarray of shape (n,) or (n, n_targets)
+        mean : array of shape (n,) or (n, n_targets)
             float64 for float64 images, or where float32 cannot hold numbers like the y
-            of the fit, else float32.
-        deviation : ndarray of the shape of ``mean``, float64
+            of the fit, else float32. An array of CuPy on the GPU of X if X is one, else
+            of NumPy.
+        deviation : array of the shape of ``mean``, float64
             Standard deviation of a new target, noise included: see
             :class:`RidgePathRegressor`. Only if ``return_std``.
 

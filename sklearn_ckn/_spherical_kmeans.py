@@ -1,6 +1,7 @@
-"""SphericalKMeans: the clustering behind the anchors as a clusterer of its own."""
+"""SphericalKMeans: k-means by cosine similarity, which also learns the anchors."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import Self
 
@@ -16,87 +17,88 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._common.output import RowOutputMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
-from sklearn_ckn._common.types import (
-    Device,
-    FloatArray,
-    RandomState,
-    fit_context,
-)
+from sklearn_ckn._common.types import Device, FloatArray, RandomState, fit_context
 from sklearn_ckn._engine.choice import DEVICES, get_engine, get_prediction_engine
-from sklearn_ckn._input.copies import first_copies, merge_copies, row_digests
+from sklearn_ckn._input.copies import distinct_rows
 from sklearn_ckn._input.rows import validate_rows
 from sklearn_ckn._input.sample_weight import check_sample_weight
 from sklearn_ckn._learning.k_means import spherical_k_means, sum_distances
 
 
-def _distinct_rows(X, weights):
-    """Return the positions of distinct rows and their joint weights.
-
-    In the order of X where the weights are equal, or else in one that depends on the
-    values of the rows alone.
-    """
-    kept, weights = merge_copies(first_copies(X), weights)
-    if (weights != weights[0]).any():
-        order = np.argsort(list(row_digests(X, kept)), kind="stable")
-        kept, weights = kept[order], weights[order]
-    return kept, weights
+def _nearest_centers(engine, points, centers):
+    """Return the label of each point, its similarity, and whether it is not zero."""
+    return *engine.nearest_anchors(points, centers), points.any(axis=1)
 
 
 class SphericalKMeans(
-    ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, VersionedEstimator
+    RowOutputMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    VersionedEstimator,
 ):
-    """K-means on the unit sphere: clusters of directions.
+    """K-means on the unit sphere, which clusters directions.
 
-    Rows are divided by their norms and clustered by cosine similarity with
-    unit-norm centers; k-means++ seeding, and empty clusters are re-seeded from the
-    worst-represented row (Dhillon and Modha, Machine Learning 42, 2001).
+    Rows are divided by their norms and assigned to the center of unit norm with the
+    largest cosine similarity (Dhillon and Modha, Machine Learning 42, 2001). The first
+    centers are chosen by k-means++. A cluster that becomes empty gets the row with the
+    smallest similarity to its center as its new center.
 
     Parameters
     ----------
     n_clusters : int, default=8
+        Number of clusters.
     n_init : int, default=1
-        Number of runs from other seeds, of which the one of the lowest inertia stays.
+        Number of runs with different first centers. The run with the lowest inertia is
+        kept.
     max_iter : int, default=100
-        Largest number of iterations; 0 keeps the seeds as centers.
+        Maximum number of iterations of a run. With 0 the rows chosen by k-means++ are
+        the centers.
     tol : float, default=1e-4
-        Stop when an iteration lowers the inertia by no more than this part of it.
+        Relative tolerance: a run ends when an iteration decreases the inertia by no
+        more than this fraction of it.
     device : {"cpu", "cuda", "auto"}, default="cpu"
-        ``"cuda"`` needs CuPy and an NVIDIA GPU; ``"auto"`` takes a GPU where CuPy
-        sees one.
+        Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
+        ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
+        own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
+        arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
         1 prints the inertia of every iteration.
     random_state : int, RandomState instance or None, default=None
-        Seeds the drawing of the first centers.
+        Seeds the choice of the first centers.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features), dtype of the data
-        Unit rows. Fewer, with a warning, where the data have fewer distinct
-        directions.
+        Centers as rows of unit norm. There are fewer, with a warning, if the data have
+        fewer distinct directions.
     labels_ : ndarray of shape (n_samples,), intp
-        Center of each row; rows of zeros, which have no direction, get 0.
+        Center of each row; 0 for rows of zeros, which have no direction.
     inertia_ : float
-        Sum of 1 - cosine between each non-zero row and its center, times the weights.
+        Weighted sum of 1 - cosine between each non-zero row and its center.
     n_iter_ : int
-        Iterations of the run that stays.
+        Number of iterations of the run that was kept.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if the data had string column names.
 
     See Also
     --------
-    CKNFeatures : Learns its anchors with this algorithm.
+    CKNFeatures : Learns the anchors of its layers with this algorithm.
 
     Notes
     -----
-    Weights mean repetitions: rows that are equal are clustered as one row of their
-    joint weight. Where weights differ, seeds are drawn from the rows in an order that
-    depends on their values alone, so that neither the order of X nor whether a row is
-    repeated or weighted changes the clusters.
+    A weight of w means w repetitions of a row: equal rows are clustered as one row with
+    the sum of their weights. If these weights differ, the first centers are drawn from
+    the rows in an order that depends only on their values. The clusters then depend
+    neither on the order of X nor on whether a row is repeated or weighted.
 
     Examples
     --------
@@ -145,12 +147,12 @@ class SphericalKMeans(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 stays float32; other types become float64. An array of CuPy is
-            clustered where it is.
+            float32 is computed in float32, everything else in float64. An array of
+            NumPy or CuPy.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the rows, which are not negative; 0 leaves a row out.
+            Non-negative weights of the rows. A row of weight 0 is ignored.
 
         Returns
         -------
@@ -159,10 +161,10 @@ class SphericalKMeans(
         Raises
         ------
         ValueError
-            X is not a finite matrix, or has fewer rows of positive weight than
-            ``n_clusters``; a weight is not as described.
+            X is not a matrix of finite numbers, or has fewer rows of positive weight
+            than ``n_clusters``; a weight is not as described.
         """
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             engine = get_engine(self.device, X)
             X = engine.xp.asarray(validate_rows(self, X, reset=True))
             weights = check_sample_weight(sample_weight, len(X))
@@ -177,14 +179,12 @@ class SphericalKMeans(
                 raise ValueError(
                     "All rows of X are zero, so they have no directions to cluster."
                 )
-            # Sums of the largest weights could be beyond the range of float64.
+            # The sum of the weights themselves could exceed the range of float64.
             unit = float(weights.max())
-            kept, weights = _distinct_rows(X, weights / unit * directed)
+            kept, weights = distinct_rows(X, weights / unit * directed)
             is_whole = np.array_equal(kept, np.arange(len(X)))
             own = points if is_whole else points[engine.xp.asarray(kept)]
-            centers, labels, inertia, self.n_iter_ = self._best_run(
-                own, weights, engine
-            )
+            centers, labels, inertia, n_iter = self._best_run(own, weights, engine)
             if len(centers) < self.n_clusters:
                 warnings.warn(
                     f"X has {len(centers)} distinct directions, fewer than n_clusters="
@@ -193,7 +193,7 @@ class SphericalKMeans(
                     stacklevel=3,
                 )
             self.cluster_centers_ = to_numpy(centers)
-            self.inertia_ = inertia * unit
+            self.inertia_, self.n_iter_ = inertia * unit, n_iter
             self.labels_ = np.zeros(len(X), dtype=np.intp)
             self.labels_[kept] = to_numpy(labels)
             directed[kept] = False
@@ -204,7 +204,7 @@ class SphericalKMeans(
         return self
 
     def _best_run(self, points, weights, engine):
-        """Return what ``spherical_k_means`` does for the best of the runs."""
+        """Return the result of ``spherical_k_means`` with the lowest inertia."""
         alike = bool((weights == weights[0]).all())
         random_state = check_random_state(self.random_state)
         runs = (
@@ -223,10 +223,11 @@ class SphericalKMeans(
         centers, labels, inertia, n_iter = min(runs, key=lambda run: run[2])
         return centers, labels, inertia * float(weights[0] if alike else 1), n_iter
 
+    @computed_where_x_is
     def fit_predict(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> NDArray[np.intp]:
-        """Find the centers and return the one of each row.
+        """Find the centers and return the label of each row.
 
         Parameters
         ----------
@@ -238,15 +239,17 @@ class SphericalKMeans(
 
         Returns
         -------
-        labels : ndarray of shape (n_samples,), intp
-            ``labels_``.
+        labels : array of shape (n_samples,), intp
+            ``labels_``. An array of CuPy on the GPU of X if X is one, else of NumPy.
         """
-        return self.fit(X, sample_weight=sample_weight).labels_
+        labels = self.fit(X, sample_weight=sample_weight).labels_
+        return to_namespace(labels, namespace(X))
 
+    @computed_where_x_is
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return the inertia of rows and their nearest centers, negated.
+        """Return minus the inertia of the rows and their nearest centers.
 
         Parameters
         ----------
@@ -254,25 +257,22 @@ class SphericalKMeans(
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the rows, which are not negative.
+            Non-negative weights of the rows.
 
         Returns
         -------
         score : float
-            Minus the sum of 1 - cosine between each non-zero row and its nearest
-            center, times the weights: the larger, the better.
+            Minus the weighted sum of 1 - cosine between each non-zero row and its
+            nearest center. Larger is better.
         """
-        check_is_fitted(self)
-        engine = get_prediction_engine(self.device, X)
-        points = unit_rows(engine.xp.asarray(validate_rows(self, X, reset=False)))
-        weights = check_sample_weight(sample_weight, len(points))
-        weights = engine.xp.asarray(weights) * points.any(axis=1)
-        centers = self.cluster_centers_.astype(points.dtype, copy=False)
-        _, similarity = engine.nearest_anchors(points, centers)
+        _, similarity, is_directed = self._compute_blocks(X, _nearest_centers)
+        weights = check_sample_weight(sample_weight, len(similarity))
+        weights = to_namespace(weights, namespace(similarity)) * is_directed
         return -sum_distances(similarity, weights)
 
+    @computed_where_x_is
     def predict(self, X: ArrayLike) -> NDArray[np.intp]:
-        """Return the nearest center of each row.
+        """Return the label of the nearest center of each row.
 
         Parameters
         ----------
@@ -280,15 +280,13 @@ class SphericalKMeans(
 
         Returns
         -------
-        labels : ndarray of shape (n_samples,), intp
-            0 for rows of zeros.
+        labels : array of shape (n_samples,), intp
+            0 for rows of zeros. An array of CuPy on the GPU of X if X is one, else of
+            NumPy.
         """
-        check_is_fitted(self)
-        engine = get_prediction_engine(self.device, X)
-        points = unit_rows(engine.xp.asarray(validate_rows(self, X, reset=False)))
-        centers = self.cluster_centers_.astype(points.dtype, copy=False)
-        return to_numpy(engine.nearest_anchors(points, centers)[0])
+        return self._compute_blocks(X, _nearest_centers)[0]
 
+    @computed_where_x_is
     def transform(self, X: ArrayLike) -> FloatArray:
         """Return the cosine similarity of each row to each center.
 
@@ -299,15 +297,46 @@ class SphericalKMeans(
         Returns
         -------
         similarities : array of shape (n_samples, n_clusters), dtype of X
-            Between -1 and 1; 0 for rows of zeros. An array of CuPy if X is one.
+            Between -1 and 1; 0 for rows of zeros. An array of CuPy on the GPU of X if X
+            is one, else of NumPy.
+        """
+        return self._compute_blocks(
+            X, lambda engine, points, centers: [points @ centers.T]
+        )[0]
+
+    def _compute_blocks(self, X, function):
+        """Apply a function to rows of unit norm, block by block.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        function : callable
+            Of an engine, unit rows and the centers, all where the engine computes;
+            returns arrays with as many rows.
+
+        Returns
+        -------
+        results : list of array
+            Arrays of CuPy on the GPU of X if X is one, else of NumPy.
         """
         check_is_fitted(self)
         engine = get_prediction_engine(self.device, X)
-        rows = validate_rows(self, X, reset=False)
-        points = unit_rows(engine.xp.asarray(rows))
-        centers = self.cluster_centers_.astype(points.dtype, copy=False)
-        similarities = points @ namespace(points).asarray(centers).T
-        return to_namespace(similarities, namespace(rows))
+        X = validate_rows(self, X, reset=False)
+        xp = namespace(X)
+        centers = engine.xp.asarray(self.cluster_centers_.astype(X.dtype, copy=False))
+
+        def compute(part):
+            points = unit_rows(engine.xp.asarray(X[part]))
+            results = function(engine, points, centers)
+            return [to_namespace(result, xp) for result in results]
+
+        # The rows on the engine, scaled and divided by their norms, and the results.
+        row_bytes = X.dtype.itemsize * (3 * X.shape[1] + 2 * len(centers))
+        parts = Budget(engine.block_bytes).in_parts(
+            len(X), row_bytes, partial(map, compute), engine
+        )
+        blocks = zip(*(results for _, results in parts), strict=True)
+        return [xp.concatenate(arrays) for arrays in blocks]
 
     @property
     def _n_features_out(self):

@@ -1,28 +1,18 @@
 """SupervisedCKNClassifier: anchors, betas and head learned together."""
 
-from collections.abc import Callable
-from copy import copy
-from dataclasses import fields
-from functools import partial
-from numbers import Integral, Real
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self
 
-import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_ckn._classifier import CKNClassifier
-from sklearn_ckn._common.arrays import to_namespace
+from sklearn_ckn._common.devices import device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
-from sklearn_ckn._common.memory_limits import fit_in_memory
-from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.progress import start_task
 from sklearn_ckn._common.types import (
     Alpha,
+    Augmentation,
     ClassWeight,
     Device,
-    FloatArray,
     Head,
     ImageShape,
     Kernel,
@@ -33,29 +23,9 @@ from sklearn_ckn._common.types import (
     Subsampling,
     fit_context,
 )
-from sklearn_ckn._engine.choice import get_engine
-from sklearn_ckn._heads.alphas import resolve_alphas
-from sklearn_ckn._heads.classification import ClassifierProblem
-from sklearn_ckn._heads.held_out import HoldOut
-from sklearn_ckn._input.images import check_images
-from sklearn_ckn._input.labels import encode_labels
-from sklearn_ckn._training.augment import NAMES as AUGMENTATIONS
-from sklearn_ckn._training.controller import Training, head_of_epoch, training_alpha
-from sklearn_ckn._training.data import TrainingOptions, TrainingSet
-from sklearn_ckn._training.history import describe, extended
-from sklearn_ckn._training.network import TrainedNetwork
+from sklearn_ckn._training.constraints import TRAINING_CONSTRAINTS
+from sklearn_ckn._training.fit import fit_supervised
 from sklearn_ckn._training.presets import PRESETS
-from sklearn_ckn._training.split import split_rows
-from sklearn_ckn._training.warm_start import check_same_problem, same_split
-
-Augmentation: TypeAlias = (
-    Literal["flip", "shift", "flip+shift"]
-    | Callable[[FloatArray, np.random.RandomState], FloatArray]
-    | None
-)
-
-#: What ``learning_rate="auto"`` stands for, in radians.
-LEARNING_RATE = 0.05
 
 
 class SupervisedCKNClassifier(CKNClassifier):
@@ -125,11 +95,11 @@ class SupervisedCKNClassifier(CKNClassifier):
         Passes over the training images; 0 keeps the start.
     batch_size : int, default=64
         Images of a step.
-    learning_rate : float or "auto", default="auto"
+    learning_rate : float, default=0.05
         Angle, in radians, by which an anchor turns at most in a step while its
-        gradients agree; ``"auto"`` is 0.05. Steps have no other scale, so that
-        neither the unit of the images nor the loss matters. It rises over the first
-        100 steps, or a quarter of all if they are fewer than 400.
+        gradients agree. Steps have no other scale, so that neither the unit of the
+        images nor the loss matters. It rises over the first 100 steps, or a quarter
+        of all if they are fewer than 400.
     schedule : {"cosine", "step", "constant"}, default="cosine"
         How the rate changes over the epochs: falls to 0 as half a period of the
         cosine, or is divided by 10 after 4/7, 17/21 and 20/21 of them, or stays.
@@ -152,9 +122,12 @@ class SupervisedCKNClassifier(CKNClassifier):
     warm_start : bool, default=False
         Whether a second ``fit`` goes on from the network of the first one.
     device : {"cpu", "cuda", "auto"}, default="cpu"
-        Where features, gradients and head are computed; ``"cuda"`` needs CuPy and an
-        NVIDIA GPU. Sums are rounded otherwise there, so that a training does not
-        repeat the epochs of another device.
+        Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
+        ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
+        own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
+        arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
+        Sums are rounded otherwise on a GPU, so that a training does not repeat the
+        epochs of another device.
     verbose : int, default=0
         1 prints a line per layer and per epoch, 2 one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
@@ -188,14 +161,14 @@ class SupervisedCKNClassifier(CKNClassifier):
         The alpha of the head, in the unit of the root mean square norm of the features
         as they are now.
     alphas_ : ndarray of shape (n_alphas,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
-        Accuracy of each on images that the head was not trained on. Without images
-        held out of the training, the network has seen their labels, so that it is too
-        high.
+        Accuracy for each of ``alphas_``, on images that the head was not trained on. It
+        is too high where no images were held out of the training, since the network has
+        then been trained on the labels of all images.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
-        Which images these are: each one alone, those of every fold, or those that
-        were held out.
+        How ``alpha_scores_`` was computed: each image left out on its own, images held
+        out in several splits, or the images held out of the training.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int
@@ -231,19 +204,7 @@ class SupervisedCKNClassifier(CKNClassifier):
 
     _parameter_constraints = {  # noqa: RUF012
         **CKNClassifier._parameter_constraints,
-        "learn_beta": ["boolean"],
-        "n_epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [
-            Interval(Real, 0, None, closed="neither"),
-            StrOptions({"auto"}),
-        ],
-        "schedule": [StrOptions({"cosine", "step", "constant"})],
-        "augment": [StrOptions(set(AUGMENTATIONS)), callable, None],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "warm_start": ["boolean"],
+        **TRAINING_CONSTRAINTS,
     }
 
     def __init__(
@@ -268,7 +229,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         learn_beta: bool = False,
         n_epochs: int = 30,
         batch_size: int = 64,
-        learning_rate: float | Literal["auto"] = "auto",
+        learning_rate: float = 0.05,
         schedule: Literal["cosine", "step", "constant"] = "cosine",
         augment: Augmentation = None,
         early_stopping: bool = True,
@@ -316,6 +277,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         if "max_iter" in state and "history_" in state:
             # Version 0.1.0 counted the rounds of k-means.
             state = {**state, "n_iter_": state["history_"]["epoch"][-1]}
+        if state.get("learning_rate") == "auto":
+            # It stood for this number and nothing else.
+            state = {**state, "learning_rate": 0.05}
         return super()._translate_state(state)
 
     @classmethod
@@ -350,16 +314,27 @@ class SupervisedCKNClassifier(CKNClassifier):
         return cls(**{**PRESETS[name], **parameters})
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn the start, then train network and head.
 
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. NumPy's, or an array of CuPy.
+            float32, everything else in float64. An array of NumPy or CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the images in the objective, the heads and the accuracy on
+            held-out images, which are not negative; 0 leaves an image out altogether.
+            Which images are held out, and in what order the others train, does not
+            depend on them. See :meth:`CKNClassifier.fit`.
         groups : array-like of shape (n,) or None, default=None
             Numbers or strings: images of one group are held out together, by
             ``early_stopping`` too. None stands for images that are equal.
@@ -371,20 +346,18 @@ class SupervisedCKNClassifier(CKNClassifier):
         Raises
         ------
         ValueError
-            X, y or a parameter is not as described; ``augment`` returned something
-            else than images; with ``warm_start``, the images, the classes or the layers
-            are not those of the first fit.
+            X, y, a weight, a group or a parameter is not as described; ``augment``
+            returned something else than images; with ``warm_start``, the images, the
+            classes or the layers are not those of the first fit.
         FloatingPointError
             A loss was not finite. The estimator is fitted nevertheless, with the best
             epoch before.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
-        TypeError
-            X is an array of CuPy, and ``device="cpu"``.
         """
         task = start_task(self, self.n_epochs + 3, X, y)
-        with keep_fitted_on_error(self):
-            failure = self._fit(X, y, groups, task)
+        with keep_fitted_on_error(self), device_of(X):
+            failure = fit_supervised(self, X, y, sample_weight, groups, task)
         if failure is not None:
             raise FloatingPointError(
                 f"Training stopped in epoch {self.history_['epoch'][-1] + 1}: "
@@ -394,104 +367,3 @@ class SupervisedCKNClassifier(CKNClassifier):
             ) from failure
         task.end()
         return self
-
-    def _fit(self, X, y, groups, task):
-        """Set the fitted attributes; return an error that came after the start."""
-        alphas = resolve_alphas(self.alpha)
-        goes_on = self.warm_start and hasattr(self, "features_")
-        before = vars(self).copy() if goes_on else None
-        engine = get_engine(self.device, X)
-        rng = check_random_state(self.random_state)
-        images, y = check_images(self, X, y, reset=True)
-        labels = encode_labels(y, self.class_weight)
-        self.classes_ = labels.classes
-        hold_out = HoldOut.of_images(images, groups)
-        problem = ClassifierProblem(self.head, labels, hold_out, alphas)
-        problem.check()
-        if goes_on:
-            check_same_problem(self, before, images)
-            with task.subtask("encode start"):
-                features = [
-                    self.features_._encoder(images, engine).features(images.array)
-                ]
-        else:
-            features = self._learn_features(images, engine, task)
-        start_head = None
-        if not goes_on:
-            with task.subtask("fit head"):
-                fitted = fit_in_memory(problem.fit, features, engine)
-            start_head = self._new_head()._set_fitted(fitted, labels)
-        rows = np.arange(len(y)), np.arange(0)
-        if self.early_stopping:
-            known = (before or {}).get("_split_of")
-            places, units = labels.positions, hold_out.units
-            rows = same_split(known, places, units)
-            rows = rows or split_rows(places, self.validation_fraction, rng, units)
-        self._split_of = len(y), rows[1]
-        array = images.array
-        if engine.has_room_for(array.nbytes):
-            # Every epoch takes them in another order.
-            array = to_namespace(array, engine.xp)
-        data = TrainingSet.from_labels(array, labels, rows)
-        if before is None or isinstance(self.alpha, Real):
-            self.training_alpha_ = training_alpha(self.alpha, start_head)
-        training = Training(
-            data, self._options(), self._new_head(), problem, engine, rng
-        )
-        network = TrainedNetwork.from_network(self.features_._network, engine.xp)
-        if before is None:
-            self.history_ = {}
-            training.begin(network, features, 0, None)
-            self._record(training.start)
-        else:
-            number = before["history_"]["epoch"][-1]
-            training.begin(network, features, number, before["_feature_scale"])
-            # Its features have seen the labels, and their head chooses accordingly.
-            start_head = training.fit_learned_head(features)
-        self._feature_scale = training.start.head.scale
-        # Wide features take more memory than all that comes after.
-        del features
-        self.n_iter_ = 0
-        for epoch in training.run(task, partial(self._attributes, training.start)):
-            self._record(epoch)
-            self.n_iter_ = epoch.number - training.start.number
-        head = training.fit_best_head()
-        self.head_ = start_head if head is None else head
-        self.best_epoch_ = training.best.number
-        if head is not None:
-            self.features_ = self._with_network(training.best.network)
-        return training.failure
-
-    def _options(self):
-        options = {
-            field.name: getattr(self, field.name) for field in fields(TrainingOptions)
-        }
-        rate = LEARNING_RATE if self.learning_rate == "auto" else self.learning_rate
-        options["alpha"] = self.training_alpha_
-        options["learning_rate"] = finite_number("learning_rate", rate)
-        return TrainingOptions(**options)
-
-    def _attributes(self, start, epoch):
-        """Return the fitted attributes of a training that stopped after an epoch."""
-        return {
-            "features_": self._with_network(epoch.network),
-            "head_": head_of_epoch(
-                self._new_head(), epoch, self.training_alpha_, self.classes_
-            ),
-            "best_epoch_": epoch.number,
-            "n_iter_": epoch.number - start.number,
-        }
-
-    def _with_network(self, network):
-        """Return ``features_`` with the layers of a trained network."""
-        # A copy, so that a fit that fails later leaves the network of an earlier one.
-        features = copy(self.features_)
-        dtype = self.features_._network.layers[0].anchors.dtype
-        features._network = network.stored(dtype)
-        return features
-
-    def _record(self, epoch):
-        """Add an epoch to the history and print its line."""
-        self.history_ = extended(self.history_, epoch, self.learn_beta)
-        if self.verbose:
-            print(f"[SupervisedCKNClassifier] {describe(epoch)}", flush=True)

@@ -1,4 +1,4 @@
-"""PatchWhitening: images to images whose patches are centred and whitened."""
+"""PatchWhitening: a transformer that centres and whitens the patches of images."""
 
 from numbers import Integral, Real
 from typing import Self
@@ -14,58 +14,65 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
-from sklearn_ckn._common.output import PixelNamesMixin, wrap_rows_only
+from sklearn_ckn._common.output import PixelNamesMixin, RowOutputMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._common.types import FloatArray, ImageShape, fit_context
+from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._input.containers import read_images
 from sklearn_ckn._input.dtypes import compute_dtype
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._network.patch_arrays import (
     add_patches,
-    blocks_of_planes,
     centred_basis,
+    compute_planes,
     gather_patches,
     patches_per_pixel,
     second_moments,
 )
 
 
-@wrap_rows_only
 class PatchWhitening(
-    PixelNamesMixin, OneToOneFeatureMixin, TransformerMixin, VersionedEstimator
+    PixelNamesMixin,
+    RowOutputMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    VersionedEstimator,
 ):
-    """Centre and whiten the patches of images, and put the images together again.
+    """Centre and whiten the patches of images and average them where they overlap.
 
-    Each patch loses the mean of each of its channels and is multiplied by
+    The mean of each channel is subtracted from each patch, and the patch is multiplied
+    by
 
     U (diag(e) + reg mean(e) I)^(-power) U^T,
 
     where e and U are the eigenvalues and eigenvectors of the second moments of the
-    training images' centred patches; the patches are then averaged where they
-    overlap. Brightness so falls away, and fine detail and differences in colour, of
-    which natural images have little, gain weight. The images keep their layout and
-    shape and can go on to :class:`CKNFeatures`. The map is linear, and flat parts of
-    an image become exactly zero.
+    centred patches of the training images. An image is then put together again: each of
+    its pixels is the average of the values that the patches around it give. This
+    removes brightness, and gives more weight to fine detail and differences in colour,
+    of which natural images have little. The images keep their layout and shape and are
+    meant as input of :class:`CKNFeatures`. The map is linear, and constant parts of an
+    image become exactly zero.
 
     Parameters
     ----------
     patch_size : int, default=3
-        Side of the patches in pixels. All patches inside the image are taken,
-        without padding; an axis shorter than the patch is covered by one. One-pixel
-        patches, for which centring would leave nothing, are not centred: their
-        channels are whitened.
+        Side of the patches in pixels. All patches inside the image are taken, without
+        padding; along an axis that is shorter than ``patch_size``, patches are as long
+        as the axis. Patches of one pixel are not centred, since centring would leave
+        nothing; their channels are whitened.
     power : float, default=0.25
-        From 0, centring alone, to 0.5, ZCA whitening, after which patches have unit
-        second moments in every direction.
+        From 0, which only centres, to 0.5, which is ZCA whitening: the patches then
+        have unit second moments in every direction.
     reg : float, default=1e-2
-        Added to the eigenvalues as a part of their mean, so that the unit of the
-        images does not matter: images c times as large give c^(1 - 2 power) times
-        as large an output. It limits how much directions that are almost absent
-        from the training images, often noise, are amplified; larger powers need
-        more of it.
+        Added to the eigenvalues, as a fraction of their mean, so that it is independent
+        of the unit of the images: multiplying the images by c multiplies the output by
+        c^(1 - 2 power). It limits the amplification of directions that are almost
+        absent from the training images, and often are noise; larger powers need a
+        larger ``reg``.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of images given as rows. With
         None, a row is one pixel with ``n_features`` channels, with a warning.
@@ -75,15 +82,15 @@ class PatchWhitening(
     patch_shape_ : tuple of int
         (kh, kw, C), no larger than the image.
     eigenvalues_ : ndarray of shape (n_components,), float64
-        Second moments of centred patches along the components, in falling order, 0 or
-        the largest number where they leave the range of float64;
-        n_components is (kh * kw - 1) * C, the dimensions that centring leaves, or C
-        for one-pixel patches.
+        Second moments of centred patches along the components, in descending order; 0
+        or the largest number where they leave the range of float64. n_components is
+        (kh * kw - 1) * C, the number of dimensions that centring leaves, or C for
+        patches of one pixel.
     components_ : ndarray of shape (n_components, kh * kw * C), float64
         Eigenvectors as rows, in (row, column, channel) order.
     whitening_ : ndarray of shape (kh * kw * C, kh * kw * C), float64
-        The symmetric matrix that centres and whitens a patch. Where e is zero,
-        because the training images are constant, it only centres.
+        The symmetric matrix that centres and whitens a patch. If the training images
+        are constant, so that e is zero, it only centres.
     image_shape_ : tuple of int
         (H, W, C).
     n_features_in_ : int
@@ -93,17 +100,18 @@ class PatchWhitening(
 
     See Also
     --------
-    CKNFeatures : The kernel features that these images are meant for.
+    CKNFeatures : Learns kernel features of the whitened images.
 
     Notes
     -----
     Networks of this kind reach their published accuracy on CIFAR-10 (Mairal, NIPS
-    2016) with images whitened beforehand. Where other implementations take the
-    moments from each image alone, these are the training images', and the same map
-    holds for all.
+    2016) on whitened images. Some implementations compute the moments for each image
+    separately; here they are those of all training images, and all images go through
+    the same map.
 
-    Features of whitened images want an ``alpha`` some ten times larger in a linear
-    head than those of raw images; the default of :class:`CKNClassifier` finds it.
+    The best ``alpha`` of a linear head is about ten times larger for features of
+    whitened images than for those of the original ones. :class:`CKNClassifier` finds it
+    with its default ``alpha="auto"``.
 
     References
     ----------
@@ -149,7 +157,9 @@ class PatchWhitening(
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images, or rows with ``image_shape``.
+            Images, or rows with ``image_shape``. An array of CuPy is computed on its
+            own GPU, whichever is current, a NumPy array on the CPU, and results follow
+            X: NumPy arrays for NumPy, arrays of CuPy on the same GPU for CuPy.
         y : None
             Ignored.
 
@@ -164,7 +174,7 @@ class PatchWhitening(
             float64.
         """
         reg = finite_number("reg", self.reg)
-        with keep_fitted_on_error(self):
+        with keep_fitted_on_error(self), device_of(X):
             images = check_images(self, X, reset=True).array
             self.image_shape_ = images.shape[1:]
             height, width, n_channels = self.image_shape_
@@ -174,12 +184,14 @@ class PatchWhitening(
                 n_channels,
             )
             basis = centred_basis(self.patch_shape_)
-            # On one thread the moments are the same to the bit on every machine
-            # size; and the products are too small for threads to gain anything.
+            # With one thread the moments are the same bits whatever the number of
+            # cores, and the products are too small for threads to make them faster.
             with single_threaded_blas():
-                moments, exponent = second_moments(images, self.patch_shape_)
-                # The coordinates of a patch are those of its differences from the
-                # first pixel, to which the columns of that pixel do not matter.
+                moments, exponent = second_moments(
+                    images, self.patch_shape_, get_engine("cpu", X)
+                )
+                # The coordinates of a patch in the basis are those of its differences
+                # from the first pixel, which do not need the columns of that pixel.
                 from_differences = basis[:, -len(moments) :]
                 eigenvalues, vectors = eigh(
                     from_differences @ moments @ from_differences.T
@@ -193,9 +205,9 @@ class PatchWhitening(
         return self
 
     def _whitening_matrix(self, eigenvalues, exponent, reg):
-        """Return U (e + reg mean(e))^(-power) U^T of eigenvalues e over 4^exponent.
+        """Return U (e + reg mean(e))^(-power) U^T for eigenvalues e over 4^exponent.
 
-        Without (...)^(-power) where all of e is zero.
+        If all eigenvalues are zero, the result is U U^T.
         """
         mean = eigenvalues.mean()
         if mean == 0:
@@ -203,7 +215,7 @@ class PatchWhitening(
         # Divided first: reg times a tiny mean could underflow to zero.
         multipliers = (eigenvalues / mean + reg) ** -self.power
         multipliers *= mean**-self.power
-        # 4^(-power exponent), most of it a power of two, which is exact.
+        # The factor 4^(-power exponent): most of it is a power of two, which is exact.
         unit = -2 * self.power * exponent
         multipliers *= 2 ** (unit - round(unit))
         half = self.components_.T * np.sqrt(multipliers)
@@ -219,12 +231,13 @@ class PatchWhitening(
             )
         return matrix
 
+    @computed_where_x_is
     def transform(self, X: ArrayLike) -> FloatArray:
         """Whiten images.
 
-        An image's result does not depend, to the bit, on the others in X. Memory
-        stays at the output and the patches of a few images, which follow
-        scikit-learn's ``working_memory``.
+        The result for an image does not depend on the other images in X, not even in
+        the last bit. Besides the output, the patches of a few images at a time are in
+        memory, as many as scikit-learn's ``working_memory`` allows.
 
         Parameters
         ----------
@@ -235,8 +248,10 @@ class PatchWhitening(
         -------
         whitened : array of the shape of X
             float32 for uint8 and float32 images, float64 for others. An array of
-            CuPy if X is one, computed where X is. Rows come in the container that
-            ``set_output`` asks for; images, which no data frame holds, as an array.
+            CuPy on the GPU of X if X is one, else of NumPy. ``set_output`` applies to
+            rows in arrays of NumPy. Images stay an array, since they have more than the
+            two axes of a data frame; but if X is a frame or a series of pandas that
+            holds images, ``"pandas"`` returns a frame with one column of images.
 
         Raises
         ------
@@ -248,53 +263,34 @@ class PatchWhitening(
         images = check_images(self, X, reset=False).array
         dtype = compute_dtype(images.dtype)
         xp = namespace(images)
-        # Over a power of two as the images are: each product is then of about 1.
+        # Divided by a power of two, as the images are: products are then about 1.
         exponent = np.frexp(abs(self.whitening_).max())[1]
         matrix = np.ldexp(self.whitening_, -exponent)
         matrix = xp.asarray(matrix.astype(dtype))
         counts = patches_per_pixel(self.image_shape_, self.patch_shape_)
         counts = xp.asarray(counts.astype(dtype))
+
+        def whiten(planes):
+            patches = gather_patches(planes.values, self.patch_shape_)
+            # The matrix maps flat patches to zero: differences from the first pixel,
+            # without the columns of that pixel, give the same as the patches.
+            products = matrix[:, -patches.shape[1] :] @ patches
+            sums = add_patches(products, planes.values.shape, self.patch_shape_)
+            sums /= counts
+            return xp.ldexp(sums, planes.exponents + exponent)
+
         whitened = xp.empty(images.shape, dtype=dtype)
         with single_threaded_blas(), np.errstate(over="ignore", under="ignore"):
-            for part, planes, exponents in blocks_of_planes(
-                images, self.patch_shape_, dtype
+            for part, planes in compute_planes(
+                whiten, images, self.patch_shape_, dtype, get_engine("cpu", X)
             ):
-                patches = gather_patches(planes, self.patch_shape_)
-                # The matrix maps flat patches to zero: differences from the first
-                # pixel, without its columns, give what patches would.
-                products = matrix[:, -patches.shape[1] :] @ patches
-                sums = add_patches(products, planes.shape, self.patch_shape_)
-                sums /= counts
-                sums = xp.ldexp(sums, exponents + exponent)
-                if not bool(xp.isfinite(sums).all()):
+                if not bool(xp.isfinite(planes).all()):
                     raise ValueError(
                         "X holds values so large that whitened ones leave the range "
                         f"of {dtype}: divide X by a constant."
                     )
-                whitened[part] = sums.transpose(0, 2, 3, 1)
+                whitened[part] = planes.transpose(0, 2, 3, 1)
         return whitened.reshape(X.shape)
-
-    def fit_transform(self, X: ArrayLike, y: object = None) -> FloatArray:
-        """Learn the second moments and whiten the images that they are of.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images, or rows with ``image_shape``.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        whitened : array of the shape of X
-            See ``transform``.
-
-        Raises
-        ------
-        ValueError
-            See ``fit`` and ``transform``.
-        """
-        return self.fit(X, y).transform(X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,11 +1,12 @@
 """A stand-in for CuPy that is as strict as CuPy, on the CPU.
 
-Its arrays do not mix with NumPy's and do not turn into them by themselves; new arrays
-hold rubbish; kernels are the CUDA source itself, run by ``cuda_on_cpu``. Copies on a
-stream of their own happen as late as events and synchronisation allow, and one that
-does not wait for the work before it is an error. Where the real CuPy is installed,
-calls must also fit the signatures of its functions. Memory is counted, and runs out
-above ``Memory.limit``; failures of decompositions are as silent as cuSOLVER's.
+Its arrays do not mix with NumPy's and do not turn into them by themselves; those of one
+GPU are not used while another is current; new arrays hold rubbish; kernels are the CUDA
+source itself, run by ``cuda_on_cpu``. Copies on a stream of their own happen as late as
+events and synchronisation allow, and one that does not wait for the work before it is
+an error. Where the real CuPy is installed, calls must also fit the signatures of its
+functions. Memory is counted, and runs out above ``Memory.limit``; failures of
+decompositions are as silent as cuSOLVER's.
 """
 
 import inspect
@@ -18,6 +19,16 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 from cuda_on_cpu import Kernel, kernel_parameters, load
+from fake_cupy_arrays import (
+    CUDARuntimeError,
+    Device,
+    Memory,
+    OutOfMemoryError,
+    ndarray,
+    unwrap,
+    wrap,
+)
+from fake_cupy_streams import CurrentStream, Event, Stream
 
 try:
     import cupy as real_cupy
@@ -32,147 +43,7 @@ FROM_NUMPY = {"asarray", "array", "ascontiguousarray"}
 RUBBISH = {"f": np.nan, "i": -(2**20), "u": 201, "b": True}
 
 
-class Clock:
-    """Counts the operations on arrays, which the default stream does at once."""
-
-    now = 0
-
-
-class Memory:
-    """What an array and its views hold: when it was used last, and how many bytes."""
-
-    limit = sys.maxsize
-    in_use = 0
-    peak = 0
-
-    def __init__(self, n_bytes):
-        self.n_bytes = 0
-        if Memory.in_use + n_bytes > Memory.limit:
-            raise OutOfMemoryError(f"Out of memory allocating {n_bytes} bytes")
-        self.n_bytes = n_bytes
-        Memory.in_use += n_bytes
-        Memory.peak = max(Memory.peak, Memory.in_use)
-        self.last_used = Clock.now
-        self.device = Device()
-
-    def __del__(self):
-        Memory.in_use -= self.n_bytes
-
-
-class OutOfMemoryError(MemoryError):
-    """As CuPy's."""
-
-
-class CUDARuntimeError(RuntimeError):
-    """As CuPy's."""
-
-
-class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
-    """An array of the stand-in; ``_host`` is what it holds."""
-
-    __array_priority__ = 100
-
-    def __init__(self, host, memory=None):
-        self._host = host
-        # Shared by all views.
-        self._memory = Memory(host.nbytes) if memory is None else memory
-
-    @property
-    def device(self):
-        return self._memory.device
-
-    def __array__(self, *args, **kwargs):
-        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
-
-    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **kwargs):
-        if out:
-            kwargs["out"] = tuple(unwrap(each) for each in out)
-        result = getattr(ufunc, method)(*map(unwrap, inputs), **kwargs)
-        return out[0] if out else wrap(result)
-
-    def __array_function__(self, function, kinds, args, kwargs):
-        raise TypeError(f"numpy.{function.__name__} got an array of CuPy.")
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        value = getattr(self._host, name)
-        if callable(value):
-            return lambda *args, **kwargs: self._view(
-                value(*map(unwrap, args), **{k: unwrap(v) for k, v in kwargs.items()})
-            )
-        return self._view(value) if isinstance(value, np.ndarray) else value
-
-    def _view(self, value):
-        if not isinstance(value, (np.ndarray, np.generic)):
-            return value
-        shares = isinstance(value, np.ndarray) and np.may_share_memory(
-            value, self._host
-        )
-        return ndarray(np.asarray(value), self._memory if shares else None)
-
-    def __getitem__(self, index):
-        return self._view(np.asarray(self._host[unwrap(index)]))
-
-    def __setitem__(self, index, value):
-        self._host[unwrap(index)] = unwrap(value)
-
-    def __len__(self):
-        return len(self._host)
-
-    def __iter__(self):
-        return (self[i] for i in range(len(self)))
-
-    def __bool__(self):
-        return bool(self._host)
-
-    def __float__(self):
-        return float(self._host)
-
-    def __int__(self):
-        return int(self._host)
-
-    def __index__(self):
-        return self._host.__index__()
-
-    def get(self, stream=None, out=None, blocking=True):
-        """Copy to the CPU."""
-        Clock.now += 1
-        if out is None:
-            return self._host.copy()
-        assert isinstance(out, np.ndarray)
-        assert out.dtype == self.dtype
-        assert out.shape == self.shape
-        stream.read(self, out)
-        return out
-
-    def set(self, array, stream):
-        """Copy from the CPU."""
-        assert array.dtype == self.dtype
-        assert array.shape == self.shape
-        stream.write(self, array)
-
-
-def unwrap(value):
-    """Return what an argument holds, and count its use."""
-    if isinstance(value, ndarray):
-        Clock.now += 1
-        value._memory.last_used = Clock.now
-        return value._host
-    if isinstance(value, np.ndarray):
-        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(unwrap, value))
-    return value
-
-
-def wrap(value):
-    """Return results as arrays of the stand-in."""
-    if isinstance(value, (tuple, list)):
-        return tuple(map(wrap, value))
-    if isinstance(value, (np.ndarray, np.generic)):
-        return ndarray(np.asarray(value))
-    return value
+__all__ = ["Memory", "OutOfMemoryError", "install", "make_cupy", "ndarray"]
 
 
 def check_signature(real, name, args, kwargs):
@@ -214,24 +85,6 @@ class Namespace(types.ModuleType):
         return call
 
 
-class Device:
-    """A GPU by its number; the current one without a number."""
-
-    current = 0
-    compute_capability = "90"
-
-    def __init__(self, device=None):
-        self.id = Device.current if device is None else device
-        self._before = []
-
-    def __enter__(self):
-        self._before.append(Device.current)
-        Device.current = self.id
-
-    def __exit__(self, *error):
-        Device.current = self._before.pop()
-
-
 class Linalg(Namespace):
     """Decompositions, which return rubbish where NumPy's would raise."""
 
@@ -259,86 +112,6 @@ class Linalg(Namespace):
             yield
         finally:
             Linalg.is_raising = before
-
-
-class Event:
-    """The work that a stream had been given when the event was recorded."""
-
-    def __init__(self, disable_timing=False):
-        self._stream, self._position, self._clock = None, 0, 0
-
-    def record(self, stream):
-        self._stream = stream
-        self._position = len(stream.work) if isinstance(stream, Stream) else 0
-        Clock.now += 1
-        self._clock = Clock.now
-
-    def run(self):
-        """Do the work, for another stream that waits: the CPU does not."""
-        if isinstance(self._stream, Stream):
-            self._stream.run(self._position)
-
-    def synchronize(self):
-        if isinstance(self._stream, Stream):
-            self._stream.run(self._position)
-            self._stream.check_sources(self._position)
-
-
-class CurrentStream:
-    """The default stream, which does everything at once."""
-
-    def wait_event(self, event):
-        event.run()
-
-    def synchronize(self):
-        """Wait for nothing."""
-
-
-class Stream:
-    """A stream of copies, each done as late as possible."""
-
-    def __init__(self, non_blocking=False):
-        self.work = []
-        self._n_done = 0
-        self._seen = 0
-        # Arrays of the CPU that copies may still be reading, and what they held.
-        self._sources = []
-
-    def wait_event(self, event):
-        event.run()
-        self._seen = max(self._seen, event._clock)
-
-    def _check(self, array):
-        is_waited_for = array._memory.last_used <= self._seen
-        assert is_waited_for, "a copy does not wait for work before it"
-
-    def read(self, array, out):
-        self._check(array)
-        # later work may reuse the memory only if the array is not kept
-        self.work.append(lambda: out.__setitem__(..., array._host))
-
-    def write(self, array, source):
-        self._check(array)
-        self.work.append(lambda: array._host.__setitem__(..., source))
-        self._sources.append((len(self.work), source, source.copy()))
-
-    def check_sources(self, position):
-        """Raise if what is copied was changed before the CPU knew of the end."""
-        for end, source, held in self._sources:
-            if end <= position:
-                np.testing.assert_array_equal(source, held)
-        self._sources = [each for each in self._sources if each[0] > position]
-
-    def run(self, position):
-        for i in range(self._n_done, position):
-            self.work[i]()
-            # What is done holds no array.
-            self.work[i] = None
-        self._n_done = max(self._n_done, position)
-
-    def synchronize(self):
-        self.run(len(self.work))
-        self.check_sources(len(self.work))
 
 
 class RawModule:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from sklearn_ckn._common import cache_blocks
 from sklearn_ckn._heads.folds import (
     MAX_FOR_ALL_FOLDS,
     group_folds,
@@ -24,7 +25,7 @@ def slow_first_copies(rows):
 @pytest.mark.parametrize("dtype", ["u1", "f4", "f8"])
 @pytest.mark.parametrize("shape", [(1,), (5,), (40,), (4, 3, 2)])
 def test_first_copies_are_those_of_all_pairs(dtype, shape, monkeypatch):
-    monkeypatch.setattr(_copies, "BLOCK_VALUES", 50)
+    monkeypatch.setattr(cache_blocks, "CACHE_BLOCK_VALUES", 50)
     rng = np.random.RandomState(0)
     distinct = rng.randint(4, size=(30, *shape)).astype(dtype)
     # Rows that differ in a single value, wherever it is.

@@ -71,10 +71,27 @@ LEFT_OUT = [
 ]
 
 
+# Patches are drawn at random, and the draw depends on the number of images: a weight of
+# 2 stands for a repetition in the head, but not in what the network learns from. Where
+# there are so few patches that all of them become anchors, only the rounding differs,
+# but it decides between alphas that fit the few samples of this check equally well.
+# tests/test_image_weights.py tests the head.
+DRAWS_BY_NUMBER = pytest.mark.skip(
+    reason="The random draw of patches depends on the number of images."
+)
+
+
+def marks_of(estimator, check):
+    """Return marks of a check that an estimator does not pass by design."""
+    name = "check_sample_weight_equivalence_on_dense_data"
+    draws = isinstance(estimator, CKNClassifier)
+    return [DRAWS_BY_NUMBER] if draws and check.func.__name__ == name else []
+
+
 # A list: to some versions of pytest the generator that scikit-learn's own decorator
 # passes is a warning, so here an error.
 CHECKS = [
-    pytest.param(*pair, id=f"{pair[0]}-{pair[1].func.__name__}")
+    pytest.param(*pair, id=f"{pair[0]}-{pair[1].func.__name__}", marks=marks_of(*pair))
     for estimator in ESTIMATORS
     for pair in estimator_checks_generator(estimator)
 ]

@@ -18,7 +18,6 @@ from test_cuda_kernels import (  # noqa: F401
 )
 from test_device import (  # noqa: F401
     test_a_model_from_the_cpu_predicts_on_a_gpu,
-    test_an_array_on_the_gpu_and_device_cpu,
     test_arrays_stay_on_the_gpu,
     test_auto_takes_a_gpu,
     test_bad_arrays_on_the_gpu,
@@ -44,6 +43,11 @@ from test_gpu_limits import (  # noqa: F401
 from test_gpu_memory import (  # noqa: F401
     test_a_loop_that_is_left_early,
     test_blocks_go_to_the_gpu_and_back,
+)
+from test_where_results_live import (  # noqa: F401
+    test_labels_that_cupy_cannot_hold,
+    test_results_follow_x,
+    test_targets_and_weights_anywhere,
 )
 
 from sklearn_ckn import CKNClassifier

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import LinearSVC
 
 from sklearn_ckn import LinearPathClassifier
+from sklearn_ckn._common import cache_blocks
 from sklearn_ckn._heads import newton as _newton
-from sklearn_ckn._heads import standardize as _standardize
 from sklearn_ckn._heads.classification import ClassifierSamples
 from sklearn_ckn._heads.losses import Logistic, SquaredHinge
 from sklearn_ckn._heads.newton import Preconditioner, Products
@@ -249,7 +249,7 @@ def test_weights_are_repetitions(head):
 def test_blocks_give_the_same_as_the_whole(shape, head, monkeypatch):
     problem = make_problem(*shape)
     whole = fit(problem, head, 1e-3)
-    monkeypatch.setattr(_standardize, "BLOCK_VALUES", 130)
+    monkeypatch.setattr(cache_blocks, "PRODUCT_BLOCK_VALUES", 130)
     for left, right in zip(whole, fit(problem, head, 1e-3), strict=True):
         assert_allclose(left, right, rtol=1e-6, atol=1e-8)
 

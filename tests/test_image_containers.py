@@ -7,12 +7,16 @@ import pytest
 import sklearn
 from numpy.testing import assert_array_equal
 from sklearn.compose import ColumnTransformer
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_ckn import (
     CKNClassifier,
     CKNFeatures,
+    LinearPathClassifier,
     PatchWhitening,
+    SupervisedCKNClassifier,
     ckn_kernel,
 )
 
@@ -137,6 +141,76 @@ def test_whitened_images_pass_through_pipelines(container, images):
         predicted = classifier.fit(images, LABELS).predict(images)
     classifier = make_pipeline(PatchWhitening(), make(CKNClassifier))
     assert_array_equal(predicted, classifier.fit(images, LABELS).predict(images))
+
+
+@pytest.mark.parametrize("container", ["default", "pandas", "polars"])
+@pytest.mark.parametrize("estimator", [CKNClassifier, SupervisedCKNClassifier])
+def test_the_container_changes_no_prediction(container, estimator):
+    """Neither in a search or a cross-validation, nor behind other steps."""
+    epochs = {"n_epochs": 1} if estimator is SupervisedCKNClassifier else {}
+    whole = make_pipeline(PatchWhitening(), make(estimator, alpha=1e-2, **epochs))
+    features = make_pipeline(
+        PatchWhitening(), make(), StandardScaler(), LinearPathClassifier(alpha=1e-2)
+    )
+    for pipeline in (whole, features):
+        power = {"patchwhitening__power": [0.1, 0.3]}
+        expected_scores = cross_val_score(pipeline, IMAGES, LABELS, cv=2)
+        expected = GridSearchCV(pipeline, power, cv=2).fit(IMAGES, LABELS)
+        with sklearn.config_context(transform_output=container):
+            scores = cross_val_score(pipeline, IMAGES, LABELS, cv=2)
+            search = GridSearchCV(pipeline, power, cv=2).fit(IMAGES, LABELS)
+            probabilities = search.predict_proba(IMAGES)
+        assert_array_equal(scores, expected_scores)
+        assert_array_equal(
+            search.cv_results_["mean_test_score"],
+            expected.cv_results_["mean_test_score"],
+        )
+        assert_array_equal(probabilities, expected.predict_proba(IMAGES))
+
+
+@pytest.mark.parametrize("column", ["image", ["image"]])
+def test_columns_of_images_keep_their_index(column):
+    """Without it pandas would put columns of other rows together, or add rows."""
+    index = np.arange(112, 100, -1)
+    frame = pd.DataFrame({"image": list(IMAGES), "age": np.arange(12.0)}, index=index)
+    network = make_pipeline(PatchWhitening(), make())
+    expected = network.fit_transform(IMAGES)
+    columns = ColumnTransformer(
+        [("x", network, column), ("y", "passthrough", ["age"])]
+    ).set_output(transform="pandas")
+    wrapped = columns.fit_transform(frame)
+    assert_array_equal(wrapped.index, index)
+    assert_array_equal(wrapped.to_numpy()[:, :-1], expected)
+    assert_array_equal(wrapped["y__age"], frame["age"])
+    union = make_union(network, make()).set_output(transform="pandas")
+    wrapped = union.fit_transform(frame[column])
+    assert_array_equal(wrapped.index, index)
+    both = np.hstack([expected, make().fit_transform(IMAGES)])
+    assert_array_equal(wrapped.to_numpy(), both)
+    classifier = make_pipeline(columns, LinearPathClassifier(alpha=1e-2))
+    scores = cross_val_score(classifier, frame, LABELS, cv=2, error_score="raise")
+    assert scores.shape == (2,)
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_whitened_columns_of_images(container):
+    index = np.arange(112, 100, -1)
+    frame = pd.DataFrame({"image": list(IMAGES)}, index=index)
+    whitening = PatchWhitening().fit(IMAGES)
+    expected = whitening.transform(IMAGES)
+    assert_array_equal(whitening.transform(frame), expected)
+    whitening.set_output(transform=container)
+    for images in (frame, frame["image"], frame["image"].rename(None)):
+        whitened = whitening.transform(images)
+        if container == "pandas":
+            assert_array_equal(whitened.index, index)
+            assert whitened.shape == (12, 1)
+            whitened = np.stack(whitened.iloc[:, 0])
+        assert_array_equal(whitened, expected)
+    # An array has no index to lose, and polars has none.
+    assert type(whitening.transform(IMAGES)) is np.ndarray
+    polars = pl.DataFrame({"image": IMAGES})
+    assert_array_equal(whitening.transform(polars), expected)
 
 
 @pytest.mark.parametrize("container", ["pandas", "polars"])

@@ -9,7 +9,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
-from sklearn_ckn._heads import standardize as _standardize
+from sklearn_ckn._common import cache_blocks
 from sklearn_ckn._heads.alphas import GRIDS
 from sklearn_ckn._heads.classification import ClassifierSamples
 from sklearn_ckn._heads.folds import MAX_FOR_ALL_FOLDS, complements, held_out_folds
@@ -241,7 +241,7 @@ def test_no_copy_of_the_features(head, monkeypatch):
     labels = rng.randint(3, size=20_000)
     features = rng.randn(20_000, 200).astype(np.float32)
     features[:, :3] += np.eye(3, dtype=np.float32)[labels]
-    monkeypatch.setattr(_standardize, "BLOCK_VALUES", 2**16)
+    monkeypatch.setattr(cache_blocks, "PRODUCT_BLOCK_VALUES", 2**16)
     classifier = LinearPathClassifier(head, alpha=[1e-2, 1e-3])
     tracemalloc.start()
     classifier.fit(features, labels)

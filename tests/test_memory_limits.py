@@ -7,10 +7,22 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 
-from sklearn_ckn import CKNFeatures, SupervisedCKNClassifier
+from sklearn_ckn import (
+    CKNFeatures,
+    PatchWhitening,
+    SphericalKMeans,
+    SupervisedCKNClassifier,
+    _spherical_kmeans,
+    _whitening,
+    ckn_kernel,
+)
 from sklearn_ckn._common.memory_limits import Budget, is_out_of_memory
+from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._displays import patches
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.oracle import OracleEngine
+from sklearn_ckn._input.images import Images
+from sklearn_ckn._network import pair_kernel, patch_arrays
 from sklearn_ckn._training.head import Head
 from sklearn_ckn._training.objective import Objective
 
@@ -192,6 +204,81 @@ def test_blocks_follow_the_working_memory_of_scikit_learn(monkeypatch):
     with config_context(working_memory=5 * image_bytes / 2**20):
         assert_array_equal(features.transform(IMAGES), expected)
     assert max(sizes) == 5
+
+
+def limited(function, largest, sizes):
+    """Return a function of arrays that fails if the first has too many rows."""
+
+    def compute(array, *args):
+        sizes.append(len(array))
+        if len(array) > largest:
+            raise MemoryError
+        return function(array, *args)
+
+    return compute
+
+
+def test_whitening_is_computed_in_smaller_parts(monkeypatch):
+    whitening = PatchWhitening().fit(IMAGES)
+    expected = whitening.transform(IMAGES)
+    sizes = []
+    gather = limited(patch_arrays.gather_patches, 3, sizes)
+    for module in (patch_arrays, _whitening):
+        monkeypatch.setattr(module, "gather_patches", gather)
+    # Sums over images, in their order whatever the parts.
+    again = PatchWhitening().fit(IMAGES)
+    assert_array_equal(again.whitening_, whitening.whitening_)
+    assert sizes[:4] == [23, 12, 6, 3]
+    sizes.clear()
+    assert_array_equal(again.transform(IMAGES), expected)
+    assert sizes[:4] == [23, 12, 6, 3]
+
+
+def test_nearest_centers_are_found_in_smaller_parts(monkeypatch):
+    X = IMAGES.reshape(23, -1)
+    model = SphericalKMeans(3, random_state=0).fit(X)
+    expected = model.predict(X), model.transform(X), model.score(X)
+    sizes = []
+    monkeypatch.setattr(
+        _spherical_kmeans, "unit_rows", limited(_spherical_kmeans.unit_rows, 4, sizes)
+    )
+    # Of BLAS, whose roundings depend on how many rows it takes: of sums of 84
+    # products of numbers below 1.
+    for actual, value in zip(
+        (model.predict(X), model.transform(X), model.score(X)), expected, strict=True
+    ):
+        assert_allclose(actual, value, rtol=0, atol=84 * 23 * np.finfo(float).eps)
+    assert sizes.count(23) == sizes.count(12) == sizes.count(6) == 3
+    assert set(sizes) == {23, 12, 6, 3, 2}
+    sizes.clear()
+    monkeypatch.setattr(
+        _spherical_kmeans, "unit_rows", limited(unit_rows, len(X), sizes)
+    )
+    # Rows as they come, scaled and of norm 1; three labels and similarities.
+    with config_context(working_memory=8 * 8 * (3 * 84 + 2 * 3) / 2**20):
+        assert_array_equal(model.predict(X), expected[0])
+    assert sizes == [8, 8, 7]
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_pairs_of_images_are_compared_in_smaller_parts(n_jobs, monkeypatch):
+    expected = ckn_kernel(IMAGES)
+    sizes = []
+    compare = pair_kernel._map_products
+    monkeypatch.setattr(pair_kernel, "_map_products", limited(compare, 5, sizes))
+    assert_array_equal(ckn_kernel(IMAGES, n_jobs=n_jobs), expected)
+    assert max(sizes) > 5
+
+
+def test_closest_patches_are_found_in_smaller_parts(monkeypatch):
+    network = CKNFeatures(**NETWORK).fit(IMAGES)._network
+    expected = patches.closest_positions(network, Images(IMAGES))
+    sizes = []
+    monkeypatch.setattr(patches, "unfold", limited(patches.unfold, 4, sizes))
+    actual = patches.closest_positions(network, Images(IMAGES))
+    assert sizes[:4] == [23, 12, 6, 3]
+    for left, right in zip(actual, expected, strict=True):
+        assert_array_equal(left, right)
 
 
 def test_a_batch_in_parts_is_the_batch():

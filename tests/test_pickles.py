@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
@@ -94,6 +95,14 @@ def test_names_of_version_0_1_0_are_translated(name):
     assert model.n_iter_ == (2 if name == "supervised" else 1)
 
 
+def test_a_learning_rate_of_version_0_1_0_is_a_number():
+    models, stored = load(Path(__file__).parent / "pickles" / "0.1.0.pkl")
+    assert models["supervised"].learning_rate == 0.05
+    # Without a number in its place the old word would be refused.
+    refitted = clone(models["supervised"]).set_params(n_epochs=1)
+    refitted.fit(stored["images"], models["supervised"].predict(stored["images"]))
+
+
 def test_values_of_renamed_parameters_are_kept():
     features = CKNFeatures(kmeans_max_iter=7, kmeans_tol=0.5)
     state = features.__getstate__()
@@ -152,6 +161,23 @@ def test_another_version_warns(estimator, monkeypatch):
     assert len(record) == 1
     assert record[0].message.original_version == "0.0.1"
     assert vars(loaded) == vars(estimator())
+
+
+def test_a_filter_on_the_warning_of_scikit_learn_catches_ours(monkeypatch):
+    monkeypatch.setattr(persistence, "__version__", "0.0.1")
+    pickled = pickle.dumps(CKNFeatures())
+    monkeypatch.undo()
+    with pytest.warns(sklearn.exceptions.InconsistentVersionWarning) as record:
+        pickle.loads(pickled)
+    warning = record[0].message
+    assert warning.estimator_name == "CKNFeatures"
+    assert warning.current_version == sklearn_ckn.__version__
+    assert warning.current_sklearn_version == sklearn.__version__
+    assert warning.original_sklearn_version == "unknown"
+    with warnings.catch_warnings():
+        # Any warning is an error here.
+        warnings.simplefilter("ignore", sklearn.exceptions.InconsistentVersionWarning)
+        pickle.loads(pickled)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -238,7 +238,7 @@ def test_constant_targets():
 
 @pytest.mark.parametrize(("n", "d"), SHAPES)
 def test_predictions_and_spreads_of_rows_that_do_not_train(n, d, monkeypatch):
-    from sklearn_ckn._heads import standardize as _standardize
+    from sklearn_ckn._common import cache_blocks
 
     features, _, weights = make_problem(n, d)
     targets = np.random.RandomState(1).randn(n, 2)
@@ -246,7 +246,7 @@ def test_predictions_and_spreads_of_rows_that_do_not_train(n, d, monkeypatch):
     weights[held_out] = 0
     standardized = StandardizedFeatures.from_values(features, weights)
     ((_, rows),) = standardized.row_blocks()
-    monkeypatch.setattr(_standardize, "BLOCK_VALUES", 2 * d)
+    monkeypatch.setattr(cache_blocks, "PRODUCT_BLOCK_VALUES", 2 * d)
     path = RidgePath.from_features(standardized, targets, ALPHAS)
     predictions, spreads = path.predict(held_out), path.spreads(held_out)
     shares = standardized.weights[:, None] / n
@@ -263,13 +263,13 @@ def test_predictions_and_spreads_of_rows_that_do_not_train(n, d, monkeypatch):
 
 @pytest.mark.parametrize(("n", "d"), [(60, 20), (20, 60)])
 def test_posterior_in_blocks(n, d, monkeypatch):
-    from sklearn_ckn._heads import standardize as _standardize
+    from sklearn_ckn._common import cache_blocks
 
     features, _, _ = make_problem(n, d)
     targets = features[:, :1] ** 2
     _, posterior = fit_ridge_regressor(features, targets, ALPHAS)
     whole = posterior.deviation(features)
-    monkeypatch.setattr(_standardize, "BLOCK_VALUES", 130)
+    monkeypatch.setattr(cache_blocks, "PRODUCT_BLOCK_VALUES", 130)
     _, posterior = fit_ridge_regressor(features, targets, ALPHAS)
     assert_allclose(posterior.deviation(features), whole, rtol=1e-6)
 

@@ -360,7 +360,7 @@ def check_supervised(rng):
         learn_beta=bool(rng.integers(2)),
         n_epochs=n_epochs,
         batch_size=int(rng.integers(1, 30)),
-        learning_rate="auto" if rng.random() < 0.6 else power(rng, -4, 1),
+        learning_rate=0.05 if rng.random() < 0.6 else power(rng, -4, 1),
         schedule=str(rng.choice(["cosine", "step", "constant"])),
         augment=[None, "flip", "shift", "flip+shift"][rng.integers(4)],
         early_stopping=bool(rng.integers(2)),

@@ -1,31 +1,37 @@
-"""Pickled estimators carry the version of the package that wrote them."""
+"""Pickles of estimators: they store the version of the package that wrote them."""
 
 import warnings
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any, ClassVar
 
+import sklearn
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import (
+    InconsistentVersionWarning as SklearnInconsistentVersionWarning,
+)
 
 from sklearn_ckn._version import __version__
 
-#: Name in the state of an estimator, beside those of its attributes.
+#: Key of the version in the state of an estimator, besides its attributes.
 VERSION_KEY = "_sklearn_ckn_version"
 
 
-class InconsistentVersionWarning(UserWarning):
-    """An estimator was unpickled that another version of sklearn-ckn has pickled.
+class InconsistentVersionWarning(SklearnInconsistentVersionWarning):
+    """Warns of an estimator that another version of sklearn-ckn pickled.
 
-    Its twin :class:`sklearn.exceptions.InconsistentVersionWarning` speaks of
-    scikit-learn's own estimators.
+    A subclass of :class:`sklearn.exceptions.InconsistentVersionWarning`, which warns
+    of scikit-learn's own estimators: a filter on that class catches both. Its
+    ``original_sklearn_version`` is ``"unknown"``, since the pickles of sklearn-ckn
+    hold the version of sklearn-ckn alone.
 
     Parameters
     ----------
     estimator_name : str
     current_version : str
-        The version that unpickles.
+        The version of sklearn-ckn that unpickles.
     original_version : str
-        The version that pickled.
+        The version of sklearn-ckn that pickled.
 
     Examples
     --------
@@ -43,7 +49,11 @@ class InconsistentVersionWarning(UserWarning):
     def __init__(
         self, *, estimator_name: str, current_version: str, original_version: str
     ) -> None:
-        self.estimator_name = estimator_name
+        super().__init__(
+            estimator_name=estimator_name,
+            current_sklearn_version=sklearn.__version__,
+            original_sklearn_version="unknown",
+        )
         self.current_version = current_version
         self.original_version = original_version
 
@@ -57,9 +67,9 @@ class InconsistentVersionWarning(UserWarning):
 
 
 class VersionedEstimator(BaseEstimator):
-    """Base of estimators whose pickles say which version of the package wrote them.
+    """Base class of estimators whose pickles store the version of the package.
 
-    scikit-learn's BaseEstimator does so for its own estimators alone.
+    The BaseEstimator of scikit-learn stores a version only for its own estimators.
     """
 
     #: Attributes that were renamed since version 0.1.0, from the old name to the new.
@@ -89,7 +99,7 @@ class VersionedEstimator(BaseEstimator):
 
     @classmethod
     def _new_parameters(cls, state):
-        """Return defaults of parameters that the version that pickled did not have."""
+        """Return the defaults of parameters that the pickling version did not have."""
         parameters = signature(cls).parameters
         return {
             name: parameters[name].default

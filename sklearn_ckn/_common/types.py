@@ -1,4 +1,4 @@
-"""Types of the public interface, and decorators that keep them."""
+"""Types of the public interface, and decorators that preserve them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -11,7 +11,6 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import validate_params
 
 Value = TypeVar("Value")
-Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: One value for all layers or one for each.
@@ -26,6 +25,13 @@ Device: TypeAlias = Literal["cpu", "cuda", "auto"]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 Loss: TypeAlias = Literal["ridge", "linear_svm", "logistic"]
 #: A head is named by its loss.
+Augmentation: TypeAlias = (
+    Literal["flip", "shift", "flip+shift"]
+    | Callable[
+        [NDArray[np.floating[Any]], np.random.RandomState], NDArray[np.floating[Any]]
+    ]
+    | None
+)
 Head: TypeAlias = Loss
 ImageShape: TypeAlias = tuple[int, int] | tuple[int, int, int] | Sequence[int] | None
 Kernel: TypeAlias = Literal["exp", "poly", "arccos1"]
@@ -36,10 +42,10 @@ Subsampling: TypeAlias = int | Literal["auto"]
 
 
 def fit_context(method: Function) -> Function:
-    """Decorate a ``fit`` as scikit-learn does, and keep its types."""
+    """Decorate a ``fit`` with scikit-learn's checks of parameters; keep its types."""
     return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
 def validated(constraints: Mapping[str, Any]) -> Callable[[Function], Function]:
-    """Return scikit-learn's decorator of functions, which keeps their types."""
+    """Return scikit-learn's decorator that checks arguments; it keeps the types."""
     return validate_params(constraints, prefer_skip_nested_validation=True)

@@ -1,11 +1,11 @@
 """The parts of images that are closest to the anchors of a layer."""
 
+from functools import partial
 from math import prod
 
 import numpy as np
-from sklearn.utils import gen_batches
-from sklearn.utils._chunking import get_chunk_n_rows
 
+from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._network.unfold import unfold
@@ -31,17 +31,23 @@ def closest_positions(network, images):
     encoder = engine.bind(network.first(len(network.layers) - 1), dtype)
     last = network.layers[-1].with_anchors_as(dtype)
     n_positions = prod(last.settings.response_shape(encoder.network.output_shape))
-    row_bytes = dtype.itemsize * n_positions * 3 * last.anchors.shape[1]
-    step = get_chunk_n_rows(row_bytes, max_n_rows=len(images))
     cosines = np.empty((len(images), len(last.anchors)), dtype)
     positions = np.empty(cosines.shape, np.intp)
-    for part in gen_batches(len(images), step):
-        maps = encoder.maps(images.array[part])
-        patches = unfold(maps, last.settings)
+
+    def unit_patches(part):
+        patches = unfold(encoder.maps(images.array[part]), last.settings)
         units = unit_rows(patches.reshape(-1, patches.shape[-1]))
+        return units.reshape(-1, n_positions, units.shape[1])
+
+    # Patches padded, gathered and divided by their norms.
+    row_bytes = dtype.itemsize * n_positions * 3 * last.anchors.shape[1]
+    parts = Budget(engine.block_bytes).in_parts(
+        len(images), row_bytes, partial(map, unit_patches), engine
+    )
+    for part, units in parts:
         # The nearest patch of each anchor, image by image: sums of BLAS would depend on
         # how many images come together.
-        for i, own in enumerate(units.reshape(len(maps), n_positions, -1), part.start):
+        for i, own in enumerate(units, part.start):
             positions[i], cosines[i] = engine.nearest_anchors(last.anchors, own)
     return cosines, positions
 

@@ -56,14 +56,16 @@ def _import_cupy():
 
 
 def get_engine(device, X=None):
-    """Return the engine of a device.
+    """Return the engine that computes X.
 
     Parameters
     ----------
     device : {"cpu", "cuda", "auto"}
-        ``"auto"`` is a GPU where CuPy sees one, else the CPU.
+        Where anything but an array of CuPy is computed: ``"auto"`` is a GPU where CuPy
+        sees one, else the CPU.
     X : array-like or None, default=None
-        What is to be computed with.
+        An array of CuPy is computed on CuPy's current GPU, whatever the device: see
+        ``computed_where_x_is``.
 
     Returns
     -------
@@ -75,21 +77,15 @@ def get_engine(device, X=None):
         CuPy is needed and missing.
     RuntimeError
         CuPy is there and finds no usable NVIDIA GPU.
-    TypeError
-        X is on a GPU, and the device is the CPU.
     """
-    if device == "cpu":
-        if namespace(X) is not np:
-            raise TypeError(
-                'X is an array of CuPy, and device="cpu": pass device="cuda" or "auto" '
-                "to compute where X is, or X.get() to compute on the CPU."
-            )
+    is_on_gpu = namespace(X) is not np
+    if device == "cpu" and not is_on_gpu:
         return CPUEngine()
     try:
         return CUDAEngine(_import_cupy())
     except (ImportError, RuntimeError):
         # The CPU cannot compute with arrays that are on a GPU.
-        if device == "cuda" or namespace(X) is not np:
+        if device == "cuda" or is_on_gpu:
             raise
         return CPUEngine()
 
@@ -109,6 +105,6 @@ def get_prediction_engine(device, X):
             f"{error} Until then this model computes on the CPU; set_params(device="
             '"auto") silences this warning.',
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return CPUEngine()

@@ -9,9 +9,8 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 
 import numpy as np
-from sklearn import get_config
 
-from sklearn_ckn._common.memory_limits import Budget
+from sklearn_ckn._common.memory_limits import Budget, working_memory_bytes
 from sklearn_ckn._common.threads import n_threads
 from sklearn_ckn._engine.encoder import Encoder
 from sklearn_ckn._engine.prepared import prepared_network
@@ -234,7 +233,7 @@ class Engine(ABC):
 
         On the CPU they are scikit-learn's ``working_memory``.
         """
-        return int(get_config()["working_memory"] * 2**20)
+        return working_memory_bytes()
 
     def enough_images(self, image_bytes):
         """Return how many images of a block are enough for full speed."""

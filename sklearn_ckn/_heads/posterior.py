@@ -6,7 +6,7 @@ from math import sqrt
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
-from sklearn_ckn._heads.standardize import blocks
+from sklearn_ckn._common.cache_blocks import product_blocks
 
 
 def _bounded_ldexp(values, exponents):
@@ -102,21 +102,22 @@ class Posterior:
     def deviation(self, values):
         """Return the standard deviations of the targets of ``values``, (n, m).
 
-        Computed where the values are, and returned as a NumPy array.
+        Of the namespace of the values.
         """
         xp = namespace(values)
         mean, factor = xp.asarray(self.mean), xp.asarray(self.factor)
-        spreads, root_alpha = np.empty(len(values)), sqrt(self.alpha)
-        for rows in blocks(*values.shape):
+        spreads, root_alpha = xp.empty(len(values)), sqrt(self.alpha)
+        for rows in product_blocks(*values.shape):
             block, exponents = self._standardize(values[rows].astype(np.float64), mean)
             captured = xp.square(root_alpha * (block @ factor)).sum(axis=1)
             spread = xp.square(block).sum(axis=1) - captured
             # Rounding can take a little more away than there was.
             root = xp.sqrt(xp.maximum(spread, 0) / self.n_samples) / root_alpha
-            spreads[rows] = to_numpy(_bounded_ldexp(root, exponents))
-        ratios = np.hypot(np.sqrt(1 + 1 / self.n_samples), spreads)
-        deviations = ratios[:, np.newaxis] * np.sqrt(self.noise_variance)
-        return _bounded_ldexp(deviations, self.target_exponents)
+            spreads[rows] = _bounded_ldexp(root, exponents)
+        ratios = xp.hypot(sqrt(1 + 1 / self.n_samples), spreads)
+        noise = xp.asarray(np.sqrt(self.noise_variance))
+        exponents = xp.asarray(np.asarray(self.target_exponents, dtype=np.intc))
+        return _bounded_ldexp(ratios[:, np.newaxis] * noise, exponents)
 
     def _standardize(self, block, mean):
         """Return rows over powers of two of their size once standardized, and these.

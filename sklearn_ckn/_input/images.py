@@ -1,8 +1,8 @@
-"""The input rule: rows, (n, H, W) and (n, H, W, C) images become one layout."""
+"""Validation of images, and their conversion to the layout (n, H, W, C)."""
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from numbers import Integral
@@ -11,9 +11,9 @@ import joblib
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from sklearn_ckn._common.arrays import to_numpy
+from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.parameters import plain_value
-from sklearn_ckn._input.containers import as_rows, read_images, stated_by
+from sklearn_ckn._input.containers import as_rows, image_shape_of, read_images
 from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.dtypes import compute_dtype
 from sklearn_ckn._input.hints import (
@@ -21,23 +21,42 @@ from sklearn_ckn._input.hints import (
     explain_mismatch,
     warn_of_channels,
 )
-from sklearn_ckn._input.rows import IMAGE_DTYPES, NOT_GIVEN, validate_rows
+from sklearn_ckn._input.rows import (
+    IMAGE_DTYPES,
+    NOT_GIVEN,
+    largest_magnitude,
+    needs_no_conversion,
+    validate_rows,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """The validated images of a data set; what they are hashed to, and their copies.
+    """The validated images of a data set, with their hash and their copies.
 
     Attributes
     ----------
     array : array of shape (n, H, W, C); real numbers of up to 64 bits
-        A view of what the user gave where its layout allows, on a GPU where that is.
+        If possible, a view of the user's array, on the same device.
+    largest : float
+        The largest absolute value of a pixel.
     """
 
     array: np.ndarray
+    largest: float
 
     def __len__(self):
         return len(self.array)
+
+    def __getitem__(self, rows):
+        """Return some of the images; a copy of them unless ``rows`` is a slice."""
+        if isinstance(rows, slice):
+            if rows == slice(None):
+                return self
+        else:
+            rows = to_namespace(rows, namespace(self.array))
+        array = self.array[rows]
+        return Images(array, largest_magnitude(array))
 
     @property
     def shape(self):
@@ -46,27 +65,27 @@ class Images:
 
     @cached_property
     def dtype(self):
-        """The dtype that they are computed in."""
+        """The dtype in which they are computed."""
         return compute_dtype(self.array.dtype)
 
     @cached_property
     def digest(self):
-        """A string that changes with every value, and with no stride."""
+        """A hash of all values, which does not depend on the strides."""
         return joblib.hash(np.ascontiguousarray(to_numpy(self.array)))
 
     @cached_property
     def copies(self):
-        """Of each image the position of the first one equal to it, (n,)."""
+        """For each image the position of the first image equal to it, (n,)."""
         return first_copies(self.array)
 
     def to_numpy(self):
         """Return the images in the memory of the CPU."""
         array = to_numpy(self.array)
-        return self if array is self.array else Images(array)
+        return self if array is self.array else replace(self, array=array)
 
 
 def _stated_shape(image_shape):
-    """Check the parameter ``image_shape`` and return it as (H, W, C)."""
+    """Validate the parameter ``image_shape`` and return it as (H, W, C)."""
     shape = plain_value("image_shape", image_shape)
     if (
         not isinstance(shape, Sequence)
@@ -85,7 +104,7 @@ def _stated_shape(image_shape):
 
 
 def _check_stated(shape, image_shape):
-    """Raise unless the shape that images come in is the one that is stated."""
+    """Raise if the shape of images differs from the parameter ``image_shape``."""
     if shape is None or image_shape is None:
         return
     if shape != _stated_shape(image_shape):
@@ -96,9 +115,9 @@ def _check_stated(shape, image_shape):
 
 
 def _check_fitted(X, shape, estimator, name):
-    """Raise unless images, or rows with ``shape`` None, are like those of the fit.
+    """Raise if images, or rows with ``shape`` None, differ from those of the fit.
 
-    X is what ``read_images`` returned.
+    X is the result of ``read_images``.
     """
     fitted = estimator.image_shape_
     hint = explain_mismatch(getattr(X, "shape", ()), fitted)
@@ -112,7 +131,7 @@ def _check_fitted(X, shape, estimator, name):
 
 
 def _row_shape(image_shape, n_features, name):
-    """Return the (H, W, C) shape of rows."""
+    """Return the shape (H, W, C) of images given as rows."""
     if image_shape is None:
         warnings.warn(
             f"X has two dimensions and image_shape is None, so {name} takes "
@@ -128,9 +147,9 @@ def _row_shape(image_shape, n_features, name):
 
 
 def _to_images(rows, shape, image_shape, X_name):
-    """Return validated rows, or images, as (n, H, W, C) images.
+    """Return validated rows, or images, as images (n, H, W, C).
 
-    A view, but where the values of a row are not one after the other.
+    They are a view unless the values of a row are not adjacent in memory.
     """
     if rows.ndim > 2:
         return rows.reshape(*rows.shape, 1) if rows.ndim == 3 else rows
@@ -143,7 +162,7 @@ def _to_images(rows, shape, image_shape, X_name):
 
 
 def _check_rows(rows, name, X_name):
-    """Validate rows of a function as scikit-learn does; float64."""
+    """Validate rows by the rules of scikit-learn and return them in float64."""
     with np.errstate(invalid="ignore"):
         return check_array(rows, dtype=np.float64, estimator=name, input_name=X_name)
 
@@ -154,21 +173,21 @@ def check_image_pair(X, Y, image_shape, name):
     Parameters
     ----------
     X, Y : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-        Y may be None or X itself, and then stands for X.
+        Y may be None or X itself; both mean that there is only one set.
     image_shape : tuple of int or None
-        (H, W) or (H, W, C) of rows.
+        (H, W) or (H, W, C) of images given as rows.
     name : str
-        The function, for messages.
+        Name of the function, for messages.
 
     Returns
     -------
     left, right : ndarray of shape (n, H, W, C), float64
-        The same object where Y stands for X.
+        The same object if there is only one set.
 
     Raises
     ------
     ValueError
-        X or Y has a wrong shape, or holds what scikit-learn refuses.
+        X or Y has a wrong shape, or values that scikit-learn refuses.
     TypeError
         X or Y is sparse.
     """
@@ -191,23 +210,23 @@ def check_image_pair(X, Y, image_shape, name):
 
 
 def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
-    """Validate the input of an estimator and return it as (n, H, W, C) images.
+    """Validate the input of an estimator and return it as images (n, H, W, C).
 
-    Sets ``n_features_in_`` and, where X has string column names,
-    ``feature_names_in_`` when ``reset`` is true; checks X against these and
-    ``image_shape_`` otherwise.
+    If ``reset`` is true, ``n_features_in_`` is set and, if X has string column names,
+    ``feature_names_in_``. Otherwise X is compared with these and with
+    ``image_shape_``.
 
     Parameters
     ----------
     estimator : estimator with a parameter ``image_shape``
     X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-        NumPy's or anything that it reads, or an array of CuPy.
+        An array of NumPy or CuPy, or anything that NumPy can convert.
     y : array-like of shape (n,) or (n, n_targets), optional
         Labels or targets, validated with X.
     reset : bool
         Whether this is a fit.
     **y_options
-        What scikit-learn's ``check_X_y`` takes for y: ``multi_output``, ``y_numeric``.
+        Options of scikit-learn's ``check_X_y``: ``multi_output``, ``y_numeric``.
 
     Returns
     -------
@@ -218,21 +237,31 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
     Raises
     ------
     ValueError
-        X has a wrong shape or holds what scikit-learn refuses: NaN, infinity,
-        complex numbers, nothing at all.
+        X has a wrong shape or values that scikit-learn refuses: NaN, infinity or
+        complex numbers; or it is empty.
     TypeError
         X is sparse.
     """
     name = type(estimator).__name__
     X = read_images(X, name)
-    shape = stated_by(X)
+    shape = image_shape_of(X)
     if reset:
         _check_stated(shape, estimator.image_shape)
     else:
         _check_fitted(X, shape, estimator, name)
+    largest = None
+    if needs_no_conversion(X, IMAGE_DTYPES, allow_nd=True):
+        largest = largest_magnitude(X)
     try:
         validated = validate_rows(
-            estimator, X, y, reset=reset, dtypes=IMAGE_DTYPES, **y_options
+            estimator,
+            X,
+            y,
+            reset=reset,
+            dtypes=IMAGE_DTYPES,
+            allow_nd=True,
+            largest=largest,
+            **y_options,
         )
     except ValueError as error:
         remedy = describe_image_columns(X)
@@ -245,7 +274,8 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         shape = estimator.image_shape_
     elif shape is None:
         shape = _row_shape(estimator.image_shape, array.shape[1], name)
-    images = Images(_to_images(array, shape, estimator.image_shape, "X"))
+    array = _to_images(array, shape, estimator.image_shape, "X")
+    images = Images(array, largest_magnitude(array) if largest is None else largest)
     if reset and estimator.image_shape is None:
         warn_of_channels(images.array, stacklevel=5)
     return (images, y) if given_y else images

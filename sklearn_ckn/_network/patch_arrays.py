@@ -1,14 +1,15 @@
-"""Overlapping patches of images as arrays: gathered, multiplied and put together."""
+"""Overlapping patches of images: gathering, second moments, and adding them up."""
 
+from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
 from scipy.linalg import helmert
-from sklearn.utils import gen_batches
-from sklearn.utils._chunking import get_chunk_n_rows
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
-from sklearn_ckn._common.cache_blocks import BLOCK_VALUES, GPU_BLOCK_VALUES
+from sklearn_ckn._common.cache_blocks import cache_rows
+from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import image_scales
 
 # The smallest exponent of a normal power of two in float64.
@@ -16,7 +17,7 @@ MIN_EXPONENT = int(np.finfo(np.float64).minexp)
 
 
 def centred_basis(patch_shape):
-    """Return an orthonormal basis of the centred patches.
+    """Return an orthonormal basis of the space of centred patches.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ def centred_basis(patch_shape):
     Returns
     -------
     basis : ndarray of shape ((kh * kw - 1) * C, kh * kw * C), float64
-        Of all patches, (C, C), where they have one pixel.
+        For patches of one pixel it is the basis of all patches, (C, C).
     """
     height, width, n_channels = patch_shape
     n_pixels = height * width
@@ -43,7 +44,7 @@ def _n_positions(image_shape, patch_shape):
 
 
 def patches_per_pixel(image_shape, patch_shape):
-    """Return in how many patches each pixel is, an array of shape (H, W)."""
+    """Return the number of patches that each pixel belongs to, (H, W)."""
     rows, columns = (
         np.convolve(np.ones(n_positions), np.ones(side))
         for n_positions, side in zip(
@@ -53,44 +54,76 @@ def patches_per_pixel(image_shape, patch_shape):
     return np.outer(rows, columns)
 
 
-def blocks_of_planes(images, patch_shape, dtype):
-    """Yield slices of images, and these as arrays of values of about 1.
+@dataclass(frozen=True)
+class Planes:
+    """Images as arrays of values of about 1, one for each channel.
 
-    A block's patches stay in the cache, where they are several times faster to work
-    on than in memory, and within scikit-learn's ``working_memory``.
+    Attributes
+    ----------
+    values : array of shape (n, C, H, W), float32 or float64
+        The images over 2^exponent, which brings the largest absolute value of each
+        between 1/2 and 1: neither differences nor products overflow, whatever the unit
+        of the images.
+    exponents : array of shape (n, 1, 1, 1), int32
+    """
+
+    values: np.ndarray
+    exponents: np.ndarray
+
+    @classmethod
+    def from_images(cls, images, dtype):
+        """Convert images of shape (n, H, W, C)."""
+        xp = namespace(images)
+        planes = xp.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=dtype)
+        scale, inverse = image_scales(planes)
+        return cls(planes * scale, xp.frexp(inverse)[1] - 1)
+
+
+def compute_planes(function, images, patch_shape, dtype, engine):
+    """Apply a function to images, block by block.
+
+    Blocks are so small that their patches stay in the cache, which makes the operations
+    several times faster than on arrays in memory.
 
     Parameters
     ----------
+    function : callable
+        Of Planes.
     images : array of shape (n, H, W, C)
     patch_shape : tuple of int
         (kh, kw, C).
     dtype : dtype
-        float32 or float64.
+        Of the planes: float32 or float64.
+    engine : Engine
+        Of the images. Its ``block_bytes`` limit the memory of a block.
 
     Yields
     ------
     part : slice
-    planes : array of shape (m, C, H, W), ``dtype``
-        The images over 2^exponent, which brings the largest absolute value of each
-        between 1/2 and 1: neither differences nor products overflow, whatever the
-        images' unit.
-    exponents : array of shape (m, 1, 1, 1), int32
+        Of the images.
+    result : object
+        What the function returns.
     """
-    n_values = prod(patch_shape) * prod(_n_positions(images.shape[1:], patch_shape))
-    # Patches before and after whitening, and the image on both sides and scaled.
-    n_bytes = (2 * n_values + 3 * prod(images.shape[1:])) * np.dtype(dtype).itemsize
-    by_memory = get_chunk_n_rows(n_bytes, max_n_rows=len(images))
-    xp = namespace(images)
-    by_cache = max(1, (BLOCK_VALUES if xp is np else GPU_BLOCK_VALUES) // n_values)
-    for part in gen_batches(len(images), min(by_memory, by_cache)):
-        planes = images[part].transpose(0, 3, 1, 2)
-        planes = xp.ascontiguousarray(planes, dtype=dtype)
-        scale, inverse = image_scales(planes)
-        yield part, planes * scale, xp.frexp(inverse)[1] - 1
+    shape = images.shape[1:]
+    n_values = prod(patch_shape) * prod(_n_positions(shape, patch_shape))
+    # The patches before and after whitening, and the image: converted, scaled and
+    # whitened.
+    image_bytes = (2 * n_values + 3 * prod(shape)) * np.dtype(dtype).itemsize
+
+    def compute(part):
+        return function(Planes.from_images(images[part], dtype))
+
+    return Budget(engine.block_bytes).in_parts(
+        len(images),
+        image_bytes,
+        partial(map, compute),
+        engine,
+        at_most=cache_rows(n_values, namespace(images)),
+    )
 
 
 def _windows(planes, patch_shape):
-    """Yield, for each pixel of a patch, a view of what it sees at all positions.
+    """Yield, for each pixel of a patch, a view of its values at all positions.
 
     Parameters
     ----------
@@ -111,7 +144,8 @@ def _windows(planes, patch_shape):
 def gather_patches(planes, patch_shape):
     """Return the patches at all positions as differences from their first pixel.
 
-    What is flat is then zero exactly, and large values do not hide small contrasts.
+    Constant patches are then exactly zero, and small contrasts are not lost to the
+    rounding of large values.
 
     Parameters
     ----------
@@ -122,8 +156,8 @@ def gather_patches(planes, patch_shape):
     Returns
     -------
     patches : ndarray of shape (n, (kh * kw - 1) * C, n_positions)
-        Without the first pixel, which is zero. One-pixel patches are themselves,
-        (n, C, n_positions).
+        Without the first pixel, which is zero. Patches of one pixel are returned as
+        they are, (n, C, n_positions).
     """
     windows = list(_windows(planes, patch_shape))
     if len(windows) == 1:
@@ -139,7 +173,7 @@ def gather_patches(planes, patch_shape):
 
 
 def add_patches(patches, planes_shape, patch_shape):
-    """Add patches up at the pixels that they came from.
+    """Add patches at the pixels that they were gathered from.
 
     Parameters
     ----------
@@ -161,38 +195,50 @@ def add_patches(patches, planes_shape, patch_shape):
     return sums
 
 
-def _contrast_exponent(images, patch_shape):
-    """Return the power of two that the largest contrast of the images is below.
+def _contrast_exponents(planes, patch_shape):
+    """Return powers of two above the contrasts of images that have any contrast.
 
-    That is the largest difference between two pixels of one channel, or the largest
-    absolute value for patches of one pixel, which are not centred.
+    The contrast is the largest difference between two pixels of one channel, or the
+    largest absolute value for patches of one pixel, which are not centred.
     """
-    exponents = []
-    for _, planes, exponents_of_images in blocks_of_planes(
-        images, patch_shape, np.float64
-    ):
-        xp = namespace(planes)
-        contrasts = planes.max(axis=(2, 3)) - planes.min(axis=(2, 3))
-        if patch_shape[:2] == (1, 1):
-            contrasts = abs(planes).max(axis=(2, 3))
-        largest = contrasts.max(axis=1)
-        of_contrasts = xp.frexp(largest)[1] + exponents_of_images[:, 0, 0, 0]
-        exponents.append(to_numpy(of_contrasts[largest > 0]))
-    return int(np.concatenate(exponents).max(initial=MIN_EXPONENT))
+    values, xp = planes.values, namespace(planes.values)
+    contrasts = values.max(axis=(2, 3)) - values.min(axis=(2, 3))
+    if patch_shape[:2] == (1, 1):
+        contrasts = abs(values).max(axis=(2, 3))
+    largest = contrasts.max(axis=1)
+    exponents = xp.frexp(largest)[1] + planes.exponents[:, 0, 0, 0]
+    return to_numpy(exponents[largest > 0])
 
 
-def second_moments(images, patch_shape):
+def _patch_products(planes, patch_shape, exponent):
+    """Return the sums over all patches of their products with themselves.
+
+    Of each image on the CPU, (n, length, length). A GPU adds the images of a block at
+    once, (1, length, length): adding one after the other would take it longer than the
+    products.
+    """
+    patches, xp = gather_patches(planes.values, patch_shape), namespace(planes.values)
+    # A power that is out of range belongs to a flat image, whose patches are zero.
+    powers = xp.clip(planes.exponents[..., 0] - exponent, MIN_EXPONENT, -MIN_EXPONENT)
+    patches = patches * xp.ldexp(xp.ones((), np.float64), powers)
+    products = patches @ patches.transpose(0, 2, 1)
+    return products if xp is np else products.sum(axis=0, keepdims=True)
+
+
+def second_moments(images, patch_shape, engine):
     """Return the mean over all patches of their products with themselves.
 
-    Everything is in float64, where the differences of uint8 images and their
-    products are exact, and is added image after image, so that the size of the
-    blocks does not matter.
+    Everything is computed in float64, in which the differences of uint8 images and
+    their products are exact, and added image by image, so that the result does not
+    depend on the size of the blocks.
 
     Parameters
     ----------
-    images : ndarray of shape (n, H, W, C)
+    images : array of shape (n, H, W, C)
     patch_shape : tuple of int
         (kh, kw, C).
+    engine : Engine
+        Of the images.
 
     Returns
     -------
@@ -202,20 +248,23 @@ def second_moments(images, patch_shape):
         Brings the largest differences to about 1, so that no square overflows or
         vanishes.
     """
-    exponent = _contrast_exponent(images, patch_shape)
+    exponents = [
+        largest
+        for _, largest in compute_planes(
+            partial(_contrast_exponents, patch_shape=patch_shape),
+            images,
+            patch_shape,
+            np.float64,
+            engine,
+        )
+    ]
+    exponent = int(np.concatenate(exponents).max(initial=MIN_EXPONENT))
+    multiply = partial(_patch_products, patch_shape=patch_shape, exponent=exponent)
     moments = 0.0
-    for _, planes, exponents in blocks_of_planes(images, patch_shape, np.float64):
-        xp = namespace(planes)
-        patches = gather_patches(planes, patch_shape)
-        # A power that is out of range belongs to a flat image, whose patches are zero.
-        powers = xp.clip(exponents[..., 0] - exponent, MIN_EXPONENT, -MIN_EXPONENT)
-        patches = patches * xp.ldexp(xp.ones((), np.float64), powers)
-        products = patches @ patches.transpose(0, 2, 1)
-        # A GPU adds the images of a block at once: one by one would take it longer
-        # than the products.
-        if xp is np:
-            for product in products:
-                moments += product
-        else:
-            moments = moments + products.sum(axis=0)
-    return to_numpy(moments) / (len(images) * patches.shape[2]), exponent
+    for _, products in compute_planes(
+        multiply, images, patch_shape, np.float64, engine
+    ):
+        for product in products:
+            moments = moments + product
+    n_patches = len(images) * prod(_n_positions(images.shape[1:], patch_shape))
+    return to_numpy(moments) / n_patches, exponent
