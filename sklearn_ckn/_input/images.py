@@ -49,10 +49,11 @@ class Images:
         return len(self.array)
 
     def __getitem__(self, rows):
-        """Return some of the images; a copy of them unless ``rows`` is a slice."""
-        if not isinstance(rows, slice):
-            rows = to_namespace(rows, namespace(self.array))
-        return Images(self.array[rows])
+        """Return a copy of some of the images, or with ``slice(None)`` the images."""
+        if isinstance(rows, slice) and rows == slice(None):
+            return self
+        array = self.array[to_namespace(rows, namespace(self.array))]
+        return Images(array, largest_magnitude(array))
 
     @property
     def shape(self):
