@@ -1,6 +1,10 @@
 """layers.h: what the kernels are told, and their table."""
 
 cdef extern from "layers.h" nogil:
+    enum:
+        CKN_EXP
+        CKN_ARCCOS1
+
     ctypedef struct ckn_correlation:
         Py_ssize_t height, width, n_channels
         Py_ssize_t patch_size, pad_top, pad_left

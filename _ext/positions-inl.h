@@ -60,7 +60,7 @@ CKN_INLINE double CKN(sum_wide_lanes)(CKN_WIDE_VECTOR v) {
  * precision. */
 #define CKN_PRODUCT_TERMS 16
 
-CKN_INLINE double CKN(long_product)(const CKN_REAL *patch, const CKN_REAL *filter,
+CKN_INLINE double CKN(long_product)(const CKN_REAL *first_run, const CKN_REAL *filters,
                                     ptrdiff_t n_runs, ptrdiff_t stride,
                                     ptrdiff_t length) {
     CKN_VECTOR sums[4];
@@ -69,6 +69,8 @@ CKN_INLINE double CKN(long_product)(const CKN_REAL *patch, const CKN_REAL *filte
     for (int i = 0; i < 4; i++)
         sums[i] = CKN(splat)(0);
     for (ptrdiff_t run = 0; run < n_runs; run++) {
+        const CKN_REAL *patch = first_run + run * stride;
+        const CKN_REAL *filter = filters + run * length;
         ptrdiff_t k = 0;
         for (; k + 4 * CKN_LANES <= length; k += 4 * CKN_LANES) {
             CKN_UNROLL
@@ -86,8 +88,6 @@ CKN_INLINE double CKN(long_product)(const CKN_REAL *patch, const CKN_REAL *filte
             sums[0] += CKN(load_vector)(patch + k) * CKN(load_vector)(filter + k);
         for (; k < length; k++)
             total += (double)patch[k] * filter[k];
-        patch += stride;
-        filter += length;
     }
     return total + CKN(sum_lanes)((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }

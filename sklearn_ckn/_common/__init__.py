@@ -1,1 +1,1 @@
-"""What all parts of the package share: arrays, threads, memory, types."""
+"""Shared by all parts of the package: arrays, devices, memory, threads, types."""

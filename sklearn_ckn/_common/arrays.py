@@ -1,7 +1,7 @@
-"""What NumPy with SciPy and CuPy offer under different names.
+"""Operations whose names differ between NumPy with SciPy and CuPy.
 
 The namespace of an array is the module that computes with it: ``numpy`` or ``cupy``.
-Most algorithms need nothing but this module and the array's own methods.
+Most algorithms need only the namespace and the methods of the array.
 """
 
 import sys
@@ -16,7 +16,7 @@ from sklearn_ckn._common.lapack import lower_syrk, syevd
 
 def namespace(*arrays):
     """Return ``cupy`` if one of the arrays is on a GPU, else ``numpy``."""
-    # Whoever holds an array of CuPy has imported it.
+    # Where there is an array of CuPy, CuPy has been imported.
     cupy = sys.modules.get("cupy")
     device_type = getattr(cupy, "ndarray", None)
     if device_type is None:
@@ -30,17 +30,17 @@ def to_numpy(array):
 
 
 def to_namespace(array, xp):
-    """Return an array as one of the namespace ``xp``, without a copy if it is one."""
+    """Return an array of the namespace ``xp``, without a copy if it already is one."""
     return to_numpy(array) if xp is np else xp.asarray(array)
 
 
 def special_functions(xp):
-    """Return the module of ``expit``, ``softmax`` and their logarithms."""
+    """Return the module with ``expit``, ``softmax`` and their logarithms."""
     return import_module("scipy.special" if xp is np else "cupyx.scipy.special")
 
 
 def take_labels(labels, positions):
-    """Return labels at positions, where the positions are if CuPy has their dtype.
+    """Return labels at positions, on the device of the positions if CuPy can hold them.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ def take_labels(labels, positions):
     Returns
     -------
     taken : array of shape (n,), dtype of ``labels``
-        NumPy's for strings and other objects, wherever the positions are.
+        For strings and other objects always an array of NumPy.
     """
     xp = namespace(positions)
-    # CuPy has numbers of up to 64 bits, in the byte order of the machine.
+    # CuPy holds numbers of up to 64 bits in the byte order of the machine.
     dtype = labels.dtype.newbyteorder("=")
     if xp is np or dtype.kind not in "buif" or dtype.itemsize > 8:
         return labels[to_numpy(positions).astype(np.intp)]
@@ -61,7 +61,7 @@ def take_labels(labels, positions):
 
 
 def _raising_errors():
-    """Let cuSOLVER's failures raise LinAlgError, which CuPy else ignores."""
+    """Make failures of cuSOLVER raise LinAlgError; by default CuPy ignores them."""
     return import_module("cupyx").errstate(linalg="raise")
 
 
@@ -76,20 +76,21 @@ def _check_finite(array):
 
 
 def eigh(matrix, **options):
-    """Decompose a symmetric matrix, of which the lower triangle is read.
+    """Compute eigenvalues and eigenvectors of a symmetric matrix.
 
     Parameters
     ----------
     matrix : array of shape (n, n)
+        Only the lower triangle is read.
     **options
-        Of :func:`scipy.linalg.eigh`, for arrays of NumPy.
+        Options of :func:`scipy.linalg.eigh`, used for arrays of NumPy.
 
     Returns
     -------
     eigenvalues : array of shape (n,)
-        Ascending.
+        In ascending order.
     eigenvectors : array of shape (n, n)
-        In the columns.
+        As columns.
 
     Raises
     ------
@@ -99,7 +100,7 @@ def eigh(matrix, **options):
     xp = namespace(matrix)
     if xp is np:
         if options.get("driver") == "evd" and options.get("overwrite_a"):
-            # The same by other ways, which Ctrl-C can leave.
+            # The same computation, called in a way that Ctrl-C can interrupt.
             return interruptible(syevd, 4 * len(matrix) ** 3)(matrix)
         return scipy.linalg.eigh(matrix, lower=True, **options)
     with _raising_errors():
@@ -108,17 +109,17 @@ def eigh(matrix, **options):
 
 
 def cholesky_solver(matrix):
-    """Factor a positive definite matrix and return a function that solves with it.
+    """Factorise a positive definite matrix and return a function that solves with it.
 
     Parameters
     ----------
     matrix : array of shape (n, n), float64
-        The lower triangle is read; overwritten.
+        Only the lower triangle is read; the matrix is overwritten.
 
     Returns
     -------
     solve : callable
-        From a right-hand side of shape (n,) or (n, m) to the solution.
+        Maps a right-hand side of shape (n,) or (n, m) to the solution.
 
     Raises
     ------
@@ -133,7 +134,7 @@ def cholesky_solver(matrix):
         return lambda right: scipy.linalg.cho_solve(factor, right, check_finite=False)
     with _raising_errors():
         lower = xp.linalg.cholesky(matrix)
-    # What is wrong anywhere in a factor reaches its diagonal.
+    # NaN or infinity anywhere in a factor also reaches its diagonal.
     _check_finite(lower.diagonal())
     solve_triangular = import_module("cupyx.scipy.linalg").solve_triangular
 
@@ -145,16 +146,16 @@ def cholesky_solver(matrix):
 
 
 def lower_gram(rows, out=None):
-    """Return X^T X, (d, d), of X of shape (n, d); only the lower triangle need be set.
+    """Return X^T X, (d, d), for X of shape (n, d); the upper triangle may be unset.
 
-    NumPy's product of a matrix with its own transpose would mirror the triangle, which
-    takes as long as a small product.
+    NumPy's product of a matrix with its own transpose also copies the lower triangle to
+    the upper one, which takes as long as a small product.
 
     Parameters
     ----------
     rows : array of shape (n, d)
     out : array of shape (d, d) or None, default=None
-        What an earlier call returned, whose memory may be overwritten.
+        The result of an earlier call, whose memory is used again.
     """
     if namespace(rows) is not np:
         return rows.T @ rows
@@ -166,7 +167,7 @@ def lower_gram(rows, out=None):
 
 
 def matmul(left, right):
-    """Return the product of two matrices, which Ctrl-C leaves at any time."""
+    """Return the product of two matrices; Ctrl-C can interrupt it."""
     xp = namespace(left)
     if xp is not np:
         return left @ right

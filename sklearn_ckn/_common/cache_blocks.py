@@ -1,6 +1,6 @@
 """Sizes of blocks that are fast because they stay in a cache of the processor.
 
-How much is computed at once for the sake of memory is the matter of ``memory_limits``.
+Limits on blocks because of memory are in ``memory_limits``.
 """
 
 import numpy as np
@@ -8,20 +8,22 @@ from sklearn.utils import gen_batches
 
 from sklearn_ckn._common.arrays import namespace
 
-#: Values of a block that several operations in a row go over: half a MiB of float32.
+#: Values of a block that several operations use one after the other: half a MiB of
+#: float32.
 CACHE_BLOCK_VALUES = 2**17
 
-#: The same for arrays on a GPU, whose operations all go through its memory: enough work
-#: for every multiprocessor, with temporary arrays that are small beside the memory.
+#: The same for arrays on a GPU, where every operation reads and writes memory: enough
+#: work for all multiprocessors, with temporary arrays that are small compared to the
+#: memory.
 GPU_BLOCK_VALUES = 2**24
 
 #: Values of a block of features in a matrix product: 32 MiB of float32. With blocks of
 #: this size products run at full speed.
 PRODUCT_BLOCK_VALUES = 2**23
 
-#: Values of a block of pairs of images in the exact kernel: two MiB in each of six
-#: arrays. The allocator reuses memory of this size; larger arrays it returns to the
-#: system, and page faults then double the time.
+#: Values of the arrays for a block of pairs of images in the exact kernel: two MiB. The
+#: allocator reuses memory of this size. Larger arrays are returned to the operating
+#: system, and the page faults of the next ones double the time.
 PAIR_BLOCK_VALUES = 2**18
 
 

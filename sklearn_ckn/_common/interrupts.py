@@ -1,4 +1,4 @@
-"""Ctrl-C during long calls of BLAS and LAPACK."""
+"""Long calls of BLAS and LAPACK that Ctrl-C can interrupt."""
 
 import os
 import threading
@@ -8,33 +8,33 @@ import numpy as np
 
 from sklearn_ckn._common.threads import single_threaded_blas
 
-# Multiply-adds from which a call is long: some hundredths of a second on one core,
-# beside which a thread costs nothing.
+# A call is long from this number of multiply-adds on: some hundredths of a second on
+# one core, compared to which starting a thread takes no time.
 LONG_WORK = 2**31
 
-# Seconds between two looks at signals where waiting itself is not interrupted, as on
-# Windows.
+# Seconds between two checks for signals on systems where signals do not interrupt
+# waiting, such as Windows.
 POLL_SECONDS = 0.1
 
 _calls: set["_Call"] = set()
 
 
 def interruptible(function, work):
-    """Return a function that Ctrl-C can leave at any time, if it has long to do.
+    """Return a function that Ctrl-C can interrupt if its calls take long.
 
-    Python handles signals in the main thread alone, and not before a compiled function
-    returns; a decomposition takes seconds. Another thread therefore makes the call,
-    and KeyboardInterrupt ends the waiting for it at once. The call itself cannot be
-    stopped: it runs to its end, holds its arrays until then, and nobody sees its
-    result. It must own what it writes to.
+    Python handles signals only in the main thread, and only after a compiled function
+    has returned; a decomposition takes seconds. The call is therefore made in another
+    thread, and KeyboardInterrupt ends the waiting for it at once. The call itself
+    cannot be stopped: it runs to its end and keeps its arrays until then, and its
+    result is not used. No other code may use the arrays that it writes to.
 
     Parameters
     ----------
     function : callable
-        Of BLAS or LAPACK, called without Python's lock: see ``_lapack``. Which thread
-        calls it makes no difference.
+        A function of BLAS or LAPACK that releases Python's lock, see ``lapack``. Its
+        result does not depend on the thread that calls it.
     work : float
-        Multiply-adds that it takes.
+        Number of multiply-adds of the call.
 
     Returns
     -------
@@ -46,12 +46,12 @@ def interruptible(function, work):
 
 
 class _Call(threading.Thread):
-    # No daemon: at the end of the process, libraries that are torn down beside a
-    # call that runs would crash.
+    # Not a daemon thread: at the end of the process, libraries that are unloaded during
+    # a call would crash.
     def __init__(self, call):
         super().__init__(name="sklearn_ckn call")
         self._call = call
-        # What a new thread does not inherit.
+        # A new thread does not inherit these.
         self._limits = single_threaded_blas.get_thread_limits()
         self._error_handling = np.geterr()
         self.ended = threading.Event()
@@ -59,7 +59,7 @@ class _Call(threading.Thread):
         self.error = None
 
     def run(self):
-        # Not by the main thread, which an interrupt could keep from starting this one.
+        # Not in the main thread, where an interrupt could come between this and start.
         _calls.add(self)
         try:
             single_threaded_blas.set_thread_limits(self._limits)
@@ -78,7 +78,7 @@ def _call_in_thread(function, *arguments, **options):
     try:
         call.start()
     except RuntimeError:
-        # There may be no more threads, or the process be about to end.
+        # The system has no more threads, or the process is about to end.
         return function(*arguments, **options)
     while not call.ended.wait(POLL_SECONDS):
         pass
@@ -87,7 +87,7 @@ def _call_in_thread(function, *arguments, **options):
     try:
         raise call.error
     finally:
-        # The error's traceback holds this frame, and so would hold the arrays.
+        # The traceback of the error refers to this frame, which would keep the arrays.
         del call
 
 
@@ -96,6 +96,6 @@ def _await_calls():
         call.ended.wait()
 
 
-# A fork stops the threads of OpenBLAS, and would wait for ever for those at work.
+# A fork stops the threads of OpenBLAS; it would wait for ever for threads at work.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_await_calls, after_in_child=_calls.clear)

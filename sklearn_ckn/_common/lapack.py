@@ -1,9 +1,8 @@
-"""SciPy's BLAS and LAPACK, called without Python's lock.
+"""Functions of SciPy's BLAS and LAPACK that release Python's lock.
 
-SciPy's wrappers in Python keep it, so that no other thread of Python runs, and none is
-interrupted, until they return. The same functions without it are those that SciPy
-offers to Cython; called through ctypes, which releases the lock, they give the same
-bits.
+The Python wrappers of SciPy keep the lock: until they return, no other thread runs and
+no interrupt is handled. SciPy also offers the functions to Cython. Called through
+ctypes, which releases the lock, these compute the same bits.
 """
 
 import ctypes
@@ -31,13 +30,13 @@ def _data(array):
 
 
 def syevd(matrix):
-    """Decompose a symmetric matrix as ``scipy.linalg.eigh`` with ``driver="evd"`` does.
+    """Compute eigenvalues and eigenvectors like ``scipy.linalg.eigh(driver="evd")``.
 
     Parameters
     ----------
     matrix : ndarray of shape (n, n), float64
-        Fortran-ordered; the lower triangle is read, and the whole overwritten by the
-        eigenvectors.
+        Fortran-ordered. Only the lower triangle is read; the eigenvectors overwrite the
+        matrix.
 
     Returns
     -------
@@ -50,7 +49,7 @@ def syevd(matrix):
         The algorithm does not converge.
     """
     n = len(matrix)
-    # Of other sizes, LAPACK would divide its work otherwise.
+    # The sizes that SciPy uses: with others LAPACK would divide the work differently.
     lwork, liwork, _ = lapack.dsyevd_lwork(n, compute_v=1, lower=1)
     lwork, liwork = int(lwork), int(liwork)
     eigenvalues, work = np.empty(n), np.empty(lwork)
@@ -83,7 +82,7 @@ def lower_syrk(columns, out):
     columns : ndarray of shape (d, n), float32 or float64
         X^T, Fortran-ordered.
     out : ndarray of shape (d, d), dtype of the columns
-        Fortran-ordered; its lower triangle is overwritten.
+        Fortran-ordered. Its lower triangle is overwritten.
 
     Returns
     -------

@@ -1,8 +1,9 @@
-"""How much is computed at once, and what is done when memory runs out.
+"""Limits on how much is computed at once, and what happens when memory runs out.
 
-Whatever comes in rows, images or points, is computed in parts that a ``Budget`` makes,
-with half as many rows whenever memory runs out. What cannot be divided, a head or the
-learning of a layer, leaves the GPU instead.
+Computations on rows (images, points, pairs of images) are divided into parts by a
+``Budget``. When memory runs out, the parts get half as many rows. Computations that
+cannot be divided, those of heads and of the learning of layers, move from the GPU to
+the CPU.
 """
 
 import warnings
@@ -13,9 +14,9 @@ from sklearn import get_config
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
 
-# CuPy's own pool raises MemoryError. Pinned memory, modules and the workspace of
-# libraries are allocated by CUDA, whose errors have no class in common that could be
-# named without CuPy; this is what they say.
+# The memory pool of CuPy raises MemoryError. Pinned memory, modules and workspaces of
+# libraries are allocated by CUDA. The classes of its errors have no common base class
+# that exists without CuPy, so that the errors are recognised by their messages.
 CUDA_MESSAGES = (
     "cudaErrorMemoryAllocation",
     "CUDA_ERROR_OUT_OF_MEMORY",
@@ -25,7 +26,7 @@ CUDA_MESSAGES = (
 
 
 def is_out_of_memory(error):
-    """Return whether an exception says that memory ran out, of the CPU or a GPU."""
+    """Return whether an exception means that the CPU or a GPU is out of memory."""
     if isinstance(error, MemoryError):
         return True
     text = str(error) if isinstance(error, RuntimeError) else ""
@@ -39,48 +40,48 @@ def working_memory_bytes():
 
 @dataclass
 class Budget:
-    """Memory for rows that are computed together.
+    """The memory that rows may take while they are computed together.
 
     Attributes
     ----------
     n_bytes : int
-        Less once memory has run out: what did not fit would not fit again.
+        Reduced when memory runs out, since what did not fit once would not fit again.
     """
 
     n_bytes: int
 
     def n_rows(self, row_bytes):
-        """Return how many rows of ``row_bytes`` each fit, at least one."""
+        """Return how many rows of ``row_bytes`` bytes fit, at least one."""
         return max(1, int(self.n_bytes // max(1, row_bytes)))
 
     def in_parts(self, n_rows, row_bytes, compute, engine=None, *, at_most=None):
         """Yield slices of rows and their results.
 
-        When memory runs out, the rows that have no result yet are tried again, half as
-        many at once.
+        When memory runs out, the rows that have no result yet are computed again, half
+        as many at once.
 
         Parameters
         ----------
         n_rows : int
         row_bytes : int
-            What one more row takes while it is computed.
+            Memory of one row while it is computed.
         compute : callable
-            From a list of slices to an iterator of as many results.
+            Maps a list of slices to an iterator of one result for each.
         engine : Engine or None, default=None
             Its memory is given back before the next try; None if there is no engine.
         at_most : int or None, default=None
-            Rows of a part, for other reasons than memory.
+            Largest number of rows of a part for other reasons than memory.
 
         Yields
         ------
         rows : slice
         result : object
-            Valid until the next one is asked for.
+            Valid until the next one is requested.
 
         Raises
         ------
         MemoryError
-            A single row takes more memory than there is.
+            There is not enough memory for a single row.
         """
         start = 0
         while start < n_rows:
@@ -98,7 +99,7 @@ class Budget:
                     raise
                 if step == 1:
                     raise MemoryError(str(error)) from error
-            # Only here are the arrays gone that the error's traceback holds.
+            # Only after the "except" block are the arrays of the traceback released.
             result = None
             if engine is not None:
                 engine.release_memory()
@@ -106,29 +107,30 @@ class Budget:
 
 
 def fit_in_memory(fit, features, engine):
-    """Fit a head where the engine computes, or else with less of it there.
+    """Fit a head on the device of the engine, or with less memory of it.
 
-    When memory runs out, the features go to the CPU and visit the GPU block by block;
-    if the head's matrices alone are too large, the CPU fits it, with a warning.
+    When the GPU runs out of memory, the features are moved to the CPU, from where they
+    are copied to the GPU block by block. If the matrices of the head alone are too
+    large, the CPU fits it, with a warning.
 
     Parameters
     ----------
     fit : callable
-        Of an array of features and the namespace to compute with.
+        A function of an array of features and the namespace to compute with.
     features : list of one array
-        A list, so that nothing else holds the array when it leaves the GPU; it is
-        replaced by the one that the head was fitted on.
+        A list, so that the array can be released when it is moved to the CPU: it is
+        then replaced by the array of NumPy.
     engine : CPUEngine or ArrayEngine
 
     Returns
     -------
     head : object
-        What ``fit`` returned.
+        The result of ``fit``.
 
     Raises
     ------
     MemoryError
-        The memory of the CPU is too small as well.
+        There is not enough memory on the CPU either.
     """
     xp = engine.xp
     while True:
@@ -138,7 +140,7 @@ def fit_in_memory(fit, features, engine):
             if xp is np or not is_out_of_memory(error):
                 raise
             reason = str(error)
-        # Only here are the arrays gone that the error's traceback holds.
+        # Only after the "except" block are the arrays of the traceback released.
         if namespace(features[0]) is not np:
             features[0] = to_numpy(features[0])
         else:
@@ -148,7 +150,7 @@ def fit_in_memory(fit, features, engine):
 
 
 def warn_of_the_cpu(what, reason, stacklevel):
-    """Warn that the CPU computes what does not fit into the memory of the GPU."""
+    """Warn that the CPU computes because arrays do not fit into the GPU's memory."""
     warnings.warn(
         f"{what} by the CPU, since its arrays do not fit into the memory of the GPU "
         f"({reason}).",

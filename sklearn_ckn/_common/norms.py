@@ -1,4 +1,4 @@
-"""Row norms and unit rows that neither overflow nor vanish, whatever the unit."""
+"""Norms of rows and images, computed without overflow or underflow in any unit."""
 
 from functools import cache
 
@@ -9,7 +9,7 @@ from sklearn_ckn._common.cache_blocks import cache_blocks
 
 
 def powers_of_two(largest):
-    """Return powers of two that bring values between 1/2 and 1, and their inverses.
+    """Return powers of two that scale values to between 1/2 and 1, and their inverses.
 
     Parameters
     ----------
@@ -19,8 +19,8 @@ def powers_of_two(largest):
     Returns
     -------
     scale, inverse : array of the shape and dtype of ``largest``
-        Multiplication by them is exact but for denormal numbers. 1 for 0. At the
-        ends of the exponent's range they are the nearest normal powers of two.
+        Multiplication by them is exact except for subnormal numbers. 1 for the value 0.
+        At the ends of the range of exponents they are the nearest normal powers of two.
     """
     xp = namespace(largest)
     limit = _largest_exponent(largest.dtype)
@@ -59,12 +59,12 @@ def square_sums(rows):
     xp = namespace(rows)
     if xp is np:
         return np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
-    # CuPy's einsum would turn both operands into arrays of float64, this makes one.
+    # The einsum of CuPy would convert both operands to float64; this converts one.
     return xp.square(rows, dtype=np.float64).sum(axis=1)
 
 
 def row_norms(rows):
-    """Return the norms of rows, accumulated and given in float64."""
+    """Return the norms of rows, computed in float64."""
     return namespace(rows).sqrt(square_sums(rows))
 
 

@@ -17,18 +17,17 @@ class RowOutputMixin:
     """A transformer of images, whose ``set_output`` is for rows in arrays of NumPy.
 
     scikit-learn puts whatever ``transform`` returns into a data frame. A frame holds
-    neither images, which have more than two axes, nor arrays of CuPy: both stay arrays,
-    so that the next step of a pipeline gets what it takes. Images out of a frame or a
-    series of pandas come as one column, which keeps the index by which pandas puts
-    columns together.
+    neither images, which have more than two axes, nor arrays of CuPy. Both stay arrays,
+    which the next step of a pipeline can use. Images from a frame or a series of pandas
+    are returned as a column, which keeps the index by which pandas aligns columns.
 
-    Must stand before TransformerMixin.
+    Must come before TransformerMixin in the list of base classes.
     """
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
         if "transform" in vars(cls):
-            # scikit-learn has wrapped it just now, and marked it as a transformer's.
+            # TransformerMixin has just wrapped the method; this replaces the wrapper.
             cls.transform = _wrap_rows(vars(cls)["transform"].__wrapped__)
 
     def fit_transform(
@@ -55,7 +54,7 @@ class RowOutputMixin:
 
 
 def _wrap_rows(transform):
-    """Return a method that puts rows into the container that was asked for."""
+    """Return a ``transform`` whose rows are in the container of ``set_output``."""
 
     @wraps(transform)
     def wrapped(self, X):
@@ -71,8 +70,8 @@ def _wrap_rows(transform):
 
 
 def _keep_index(images, X):
-    """Return images as a column with the index of X if X is pandas' and has one."""
-    # Whoever holds a frame of pandas has imported it.
+    """Return images as a column with the index of X if X is an object of pandas."""
+    # Where there is a frame of pandas, pandas has been imported.
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(X, pandas.DataFrame | pandas.Series):
         return images
@@ -83,7 +82,7 @@ def _keep_index(images, X):
 class PixelNamesMixin:
     """Names of features for transformers whose input may be one column of images.
 
-    Must stand before scikit-learn's mixin that makes the names.
+    Must come before the mixin of scikit-learn that makes the names.
     """
 
     n_features_in_: int
@@ -91,13 +90,13 @@ class PixelNamesMixin:
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None
     ) -> AnyArray:
-        """Return names of the columns of what ``transform`` makes of rows.
+        """Return names of the columns of the output for rows.
 
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Names of the pixels, checked as elsewhere in scikit-learn; a single name,
-            as of a column of images, stands for all of them.
+            Names of the pixels, checked as elsewhere in scikit-learn. A single name is
+            that of a column of images and is ignored.
 
         Returns
         -------

@@ -1,23 +1,23 @@
-"""Values of parameters as plain Python numbers and strings."""
+"""Conversion of parameters to plain Python numbers and strings."""
 
 import sys
 from collections.abc import Mapping, Set
 
 
 def plain_value(name, value):
-    """Return a parameter as Python's own numbers and strings, or a list of them.
+    """Return a parameter as a number or string of Python, or as a list of them.
 
     Raises
     ------
     ValueError
-        Sets and mappings have no order that layers or sizes could follow.
+        The parameter is a set or a mapping, which have no order for layers or sizes.
     """
     if isinstance(value, Set | Mapping | bytes):
         raise ValueError(
             f"{name} must be one value, or several in a tuple, a list or an array, got "
             f"{value!r}."
         )
-    # Arrays without axes, scalars of NumPy, and arrays of any length.
+    # Scalars and arrays of NumPy, with any number of axes.
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -27,7 +27,7 @@ def finite_number(name, value):
     Raises
     ------
     ValueError
-        It is infinite, or an integer beyond the floats.
+        It is infinite, or an integer too large for a float.
     """
     value = plain_value(name, value)
     if abs(value) > sys.float_info.max:

@@ -1,4 +1,4 @@
-"""Pickled estimators carry the version of the package that wrote them."""
+"""Pickles of estimators: they store the version of the package that wrote them."""
 
 import warnings
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from sklearn.exceptions import (
 
 from sklearn_ckn._version import __version__
 
-#: Name in the state of an estimator, beside those of its attributes.
+#: Key of the version in the state of an estimator, besides its attributes.
 VERSION_KEY = "_sklearn_ckn_version"
 
 
@@ -67,9 +67,9 @@ class InconsistentVersionWarning(SklearnInconsistentVersionWarning):
 
 
 class VersionedEstimator(BaseEstimator):
-    """Base of estimators whose pickles say which version of the package wrote them.
+    """Base class of estimators whose pickles store the version of the package.
 
-    scikit-learn's BaseEstimator does so for its own estimators alone.
+    The BaseEstimator of scikit-learn stores a version only for its own estimators.
     """
 
     #: Attributes that were renamed since version 0.1.0, from the old name to the new.
@@ -99,7 +99,7 @@ class VersionedEstimator(BaseEstimator):
 
     @classmethod
     def _new_parameters(cls, state):
-        """Return defaults of parameters that the version that pickled did not have."""
+        """Return the defaults of parameters that the pickling version did not have."""
         parameters = signature(cls).parameters
         return {
             name: parameters[name].default

@@ -1,4 +1,4 @@
-"""Steps of a fit, told to scikit-learn's callbacks where it has them."""
+"""Reports of the progress of a fit to the callbacks of scikit-learn."""
 
 from contextlib import contextmanager
 
@@ -7,26 +7,26 @@ try:
 except ImportError:  # scikit-learn before 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands for scikit-learn's mixin in versions that have no callbacks."""
+        """Replaces the mixin of scikit-learn in versions that have no callbacks."""
 
 
 class Task:
-    """A step of a fit, which may consist of others.
+    """A task of a fit, which may be divided into subtasks.
 
     Parameters
     ----------
     estimator : estimator or None
     context : sklearn.callback.CallbackContext or None
-        None where nobody is told.
+        None if there are no callbacks.
 
     Attributes
     ----------
     was_stopped : bool
-        Whether a callback asked, at the task's end, to stop what it is a part of.
+        Whether a callback requested, at the end of the task, to stop the task that it
+        is a part of.
     result : dict
-        What callbacks are told at the end: ``X``, ``y`` and
-        ``reconstruction_attributes``, a function that returns the attributes that make
-        the estimator one that stopped here.
+        Passed to callbacks at the end: ``X``, ``y`` and ``reconstruction_attributes``,
+        a function that returns the fitted attributes of an estimator that stops here.
     """
 
     def __init__(self, estimator=None, context=None):
@@ -42,13 +42,13 @@ class Task:
 
     @contextmanager
     def subtask(self, name, n_subtasks=0):
-        """Tell callbacks that a part begins and, afterwards, that it has ended.
+        """Report the beginning of a subtask and, afterwards, its end.
 
         Parameters
         ----------
         name : str
         n_subtasks : int or None
-            How many parts it has at most; None if that is not known.
+            Maximum number of subtasks of the subtask; None if it is not known.
 
         Yields
         ------
@@ -64,7 +64,7 @@ class Task:
         task.end()
 
     def each(self, name, items):
-        """Yield items; each is a part until the next is asked for or the loop left."""
+        """Yield items; each is a subtask until the next one is requested."""
         for item in items:
             with self.subtask(name):
                 try:
@@ -77,7 +77,7 @@ class Task:
                 return
 
     def end(self):
-        """Tell callbacks that the task has ended."""
+        """Report the end of the task."""
         if self._context is not None:
             self.was_stopped = self._context.call_on_fit_task_end(
                 estimator=self._estimator, **self.result
@@ -85,12 +85,12 @@ class Task:
 
     @contextmanager
     def fit_by(self, estimator, name):
-        """Let another estimator's fit be a part of this task."""
+        """Make the fit of another estimator a subtask of this task."""
         if self._context is None:
             yield
             return
         context = self._context.subcontext(task_name=name)
-        # Callbacks that the other estimator tells itself are left out inside.
+        # The other estimator reports to its own callbacks itself.
         with context.propagate_callback_context(estimator):
             context.call_on_fit_task_begin(estimator=self._estimator)
             yield
@@ -98,17 +98,17 @@ class Task:
 
 
 def start_task(estimator, n_subtasks, X=None, y=None):
-    """Tell callbacks that a fit begins.
+    """Report the beginning of a fit.
 
-    To be called inside ``sklearn.base._fit_context``, which takes care of the end.
+    Must be called inside ``sklearn.base._fit_context``, which cleans up at the end.
 
     Parameters
     ----------
     estimator : estimator
     n_subtasks : int or None
-        How many parts the fit has at most.
+        Maximum number of subtasks of the fit.
     X, y
-        What ``fit`` was given.
+        The arguments of ``fit``.
 
     Returns
     -------
@@ -119,6 +119,6 @@ def start_task(estimator, n_subtasks, X=None, y=None):
     context = estimator._init_callback_context(max_subtasks=n_subtasks)
     context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
     task = Task(estimator, context)
-    # At the end the estimator has all the attributes there are.
+    # At the end of the fit the estimator has all its attributes already.
     task.result = {"X": X, "y": y, "reconstruction_attributes": {}}
     return task

@@ -1,4 +1,4 @@
-"""How many threads to use, and BLAS held to one inside our own threads."""
+"""The number of threads, and BLAS limited to one thread inside our own threads."""
 
 import ctypes
 import os
@@ -22,7 +22,8 @@ _count_cpus = cache(joblib.cpu_count)
 def n_threads():
     """Return the number of OpenMP threads that a call may use now.
 
-    Follows ``OMP_NUM_THREADS``, threadpoolctl, CPU affinity and container quotas.
+    It follows ``OMP_NUM_THREADS``, threadpoolctl, the CPU affinity and the limits of
+    containers.
     """
     return min(max_threads(), _count_cpus())
 
@@ -34,12 +35,12 @@ def _after_fork_in_child(function):
 
 
 class SharedThreads:
-    """Says how many threads to use: ``with shared_threads() as n_workers``.
+    """Gives the number of threads to use: ``with shared_threads() as n_workers``.
 
-    Python threads that call at the same time divide the threads among them, so that
-    no more run than processors are there. A process forked from one that had several
-    threads of OpenMP has none of them, and GCC's run-time library would wait for
-    them: it gets a single one.
+    Python threads that are inside the context at the same time share the threads, so
+    that no more threads run than there are processors. A process forked from one that
+    has used several threads of OpenMP gets a single thread: the threads do not exist
+    in the forked process, and the run-time library of GCC would wait for them.
     """
 
     def __init__(self):
@@ -53,7 +54,7 @@ class SharedThreads:
         self._is_forked = self._used_several
 
     def __call__(self):
-        """Return a context that is entered once, and gives the number of threads."""
+        """Return a context, to be entered once, that gives the number of threads."""
         available = 1 if self._is_forked else n_threads()
         self._used_several |= available > 1
         return Context(self._callers, available)
@@ -67,16 +68,16 @@ shared_threads = SharedThreads()
 
 
 class SingleThreadedBLAS:
-    """Holds BLAS to one thread: ``with single_threaded_blas()``.
+    """Limits BLAS to one thread: ``with single_threaded_blas()``.
 
-    Most libraries have one limit for the whole process. Callers of two threads that
-    overlap would restore each other's limit; counting them sets it with the first and
-    lifts it with the last. Limits are read and written by the libraries' own functions,
-    since threadpoolctl leaves OpenBLAS alone while another thread is inside a limit of
-    its own.
+    Most libraries have one limit for the whole process. Two threads that set and
+    restore it at overlapping times would restore each other's limit. Callers are
+    therefore counted: the first one sets the limit and the last one restores it. Limits
+    are read and set by functions of the libraries, since threadpoolctl does not change
+    OpenBLAS while another thread is inside a limit of threadpoolctl.
 
-    A forked process keeps the callers of the thread that forked, and has the limits as
-    they were before if there are none.
+    A forked process counts only the callers in the thread that forked; if there are
+    none, it has the limits from before.
     """
 
     def __init__(self):
@@ -84,20 +85,20 @@ class SingleThreadedBLAS:
         _after_fork_in_child(self._callers.forget_other_threads)
 
     def __call__(self):
-        """Return a context that is entered once."""
+        """Return a context, to be entered once."""
         return Context(self._known_callers())
 
     def get_thread_limits(self):
-        """Return the limits that the calling thread has of its own, a list of int."""
+        """Return the limits that apply to the calling thread only, a list of int."""
         return self._known_callers().get_thread_limits()
 
     def set_thread_limits(self, limits):
-        """Give the calling thread the limits of another."""
+        """Set the limits that apply to the calling thread only."""
         self._known_callers().set_thread_limits(limits)
 
     def _known_callers(self):
         if not self._callers.knows_libraries:
-            # Looks through the libraries of the process, which takes milliseconds.
+            # Searching the libraries of the process takes milliseconds.
             self._callers.set_libraries(*_find_libraries())
         return self._callers
 
@@ -112,8 +113,8 @@ class SingleThreadedBLAS:
 
 single_threaded_blas = SingleThreadedBLAS()
 
-# Functions that read and write the limit, by threadpoolctl's name of the library; the
-# names of OpenBLAS's depend on how it was built.
+# Functions that get and set the limit, by threadpoolctl's name of the library. In
+# OpenBLAS their names depend on how it was built.
 _LIMIT_FUNCTIONS = {
     "openblas": [
         tuple(f"{prefix}openblas_{verb}_num_threads{suffix}" for verb in ("get", "set"))
@@ -127,7 +128,7 @@ _LIMIT_FUNCTIONS = {
 
 
 def _find_libraries():
-    """Return BLAS's libraries with one limit for all threads, and with one for each."""
+    """Return the BLAS libraries with one limit per process, and with one per thread."""
     shared, per_thread = [], []
     for controller in ThreadpoolController().select(user_api="blas").lib_controllers:
         interface = controller.internal_api

@@ -1,4 +1,4 @@
-"""Types of the public interface, and decorators that keep them."""
+"""Types of the public interface, and decorators that preserve them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -35,10 +35,10 @@ Subsampling: TypeAlias = int | Literal["auto"]
 
 
 def fit_context(method: Function) -> Function:
-    """Decorate a ``fit`` as scikit-learn does, and keep its types."""
+    """Decorate a ``fit`` with scikit-learn's checks of parameters; keep its types."""
     return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
 def validated(constraints: Mapping[str, Any]) -> Callable[[Function], Function]:
-    """Return scikit-learn's decorator of functions, which keeps their types."""
+    """Return scikit-learn's decorator that checks arguments; it keeps the types."""
     return validate_params(constraints, prefer_skip_nested_validation=True)

@@ -1,1 +1,1 @@
-"""Input: images, labels and weights, validated and brought into one form."""
+"""Input: validation of images, labels and weights, and conversion to one layout."""

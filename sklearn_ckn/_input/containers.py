@@ -1,4 +1,4 @@
-"""The containers that images come in: lists, frames, series and files become arrays."""
+"""Conversion of lists, data frames, series and pictures to arrays of images."""
 
 from math import prod
 
@@ -9,12 +9,12 @@ from sklearn_ckn._input.hints import describe_shapes, is_frame, refuse_strings
 
 
 def _stack(X):
-    """Return X as an array; arrays in an array of objects as one array.
+    """Return X as an array; an array of arrays becomes one array.
 
     Raises
     ------
     ValueError
-        X is ragged, or the images differ in shape.
+        The images differ in shape, or their rows in length.
     """
     array = np.asarray(X)
     if array.dtype != object or array.ndim != 1 or not len(array):
@@ -25,7 +25,7 @@ def _stack(X):
 
 
 def _image_column(frame):
-    """Return the only column of a frame as an array if it holds images, else None."""
+    """Return the only column of a data frame as an array, None if it has no images."""
     if len(frame.columns) != 1:
         return None
     array = _stack(frame[frame.columns[0]])
@@ -33,11 +33,11 @@ def _image_column(frame):
 
 
 def read_images(X, name, X_name="X"):
-    """Return X as an array if it holds images or rows, or else as it is.
+    """Return X as an array if it holds images or rows, and anything else as it is.
 
-    What no array can hold, or what has fewer than two axes, is left to scikit-learn to
-    judge, and so are frames of numbers, whose column names it keeps. A frame with one
-    column of images, or of rows, stands for what is in the column.
+    Objects that are no arrays of two axes or more are left to the validation by
+    scikit-learn, as are data frames of numbers, whose column names it stores. A data
+    frame with a single column of images, or of rows, is replaced by this column.
 
     Parameters
     ----------
@@ -80,27 +80,29 @@ def read_images(X, name, X_name="X"):
     return array if array.ndim > 1 else X
 
 
-def stated_by(X):
-    """Return the (H, W, C) shape of images, or None for rows.
+def image_shape_of(X):
+    """Return the shape (H, W, C) of images, or None for rows.
 
     Parameters
     ----------
-    X : what ``read_images`` returned
+    X : object
+        The result of ``read_images``.
     """
     return (*X.shape[1:], 1)[:3] if getattr(X, "ndim", 0) > 2 else None
 
 
 def as_rows(X):
-    """Return images as rows, and their (H, W, C) shape, or None for rows.
+    """Return images as rows, and their shape (H, W, C), which is None for rows.
 
     Parameters
     ----------
-    X : what ``read_images`` returned
+    X : object
+        The result of ``read_images``.
 
     Returns
     -------
-    rows : array of shape (n, H*W*C), or what is no array of images
+    rows : array of shape (n, H*W*C), or X if it is no array of images
     shape : tuple of int or None
     """
-    shape = stated_by(X)
+    shape = image_shape_of(X)
     return (X if shape is None else X.reshape(len(X), prod(shape))), shape

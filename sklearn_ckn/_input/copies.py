@@ -1,4 +1,4 @@
-"""Rows that repeat earlier ones, found without comparing all pairs."""
+"""Equal rows, found without comparing all pairs of rows."""
 
 from hashlib import blake2b
 from math import prod
@@ -9,28 +9,28 @@ from sklearn.utils import gen_batches
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.cache_blocks import cache_rows
 
-# Values of each row that are looked at first, which tells most rows apart.
+# Number of values of each row that are compared first, which distinguishes most rows.
 FEW_VALUES = 16
 
-# Two unequal rows of a million have the same digest with a probability of 1e-27.
+# Among a million different rows, two have the same digest with a probability of 1e-27.
 DIGEST_BYTES = 16
 
 
 def first_copies(rows):
     """Return the position of the first row that equals each row.
 
-    The time is that of looking at a few values of every row and, of the rows that
-    agree in these, at all.
+    A few values of every row are compared first. Only the rows that agree in these are
+    read completely.
 
     Parameters
     ----------
     rows : array of shape (n, ...)
-        Real and finite. NumPy's or CuPy's; digests are made by the CPU.
+        Finite real numbers. An array of NumPy or CuPy; the CPU computes the digests.
 
     Returns
     -------
     first : ndarray of shape (n,), intp
-        ``first[i]`` is i where no row before equals row i.
+        ``first[i]`` is i if no earlier row equals row i.
     """
     first = np.arange(len(rows))
     alike = _alike(rows)
@@ -41,7 +41,7 @@ def first_copies(rows):
 
 
 def merge_copies(first, weights):
-    """Give the weights of equal rows to one of them.
+    """Keep one of the rows that are equal, with the sum of their weights.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def merge_copies(first, weights):
     Returns
     -------
     kept : ndarray of shape (k,), intp
-        Positions of the rows that stay.
+        Positions of the rows that are kept.
     weights : ndarray of shape (k,), float64
-        Sums of the weights of the rows that equal these.
+        Sums of the weights of the rows that equal them.
     """
     positive = np.flatnonzero(weights > 0)
     _, index, inverse = np.unique(
@@ -89,29 +89,29 @@ def distinct_rows(rows, weights):
 
 
 def _alike(rows):
-    """Return the positions of rows that agree with another one in a few values."""
+    """Return the positions of rows that agree with another row in a few values."""
     shape = rows.shape[1:]
     places = np.linspace(0, prod(shape) - 1, FEW_VALUES).astype(np.intp)
     index = np.unravel_index(np.unique(places), shape)
     xp = namespace(rows)
     few = to_numpy(rows[(slice(None), *map(xp.asarray, index))])
-    # Adding zero makes -0 the 0 that it equals.
+    # Adding 0 turns -0 into 0, which it equals.
     bits = np.ascontiguousarray(few, dtype=np.float64) + 0.0
     bits = bits.view(np.uint64)
-    # Small integers differ in the high bits only, which products would carry away.
+    # Small integers differ only in the high bits, which are lost in the products below.
     bits ^= bits >> np.uint64(32)
     factors = np.random.RandomState(0).randint(2**62, size=bits.shape[1], dtype="u8")
     keys = bits @ (2 * factors + 1)
     in_order = np.sort(keys)
     if (in_order[1:] != in_order[:-1]).all():
-        # Most often, and found without the sorting of positions.
+        # The usual case, in which positions need not be sorted.
         return np.arange(0)
     _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return np.flatnonzero(counts[inverse] > 1)
 
 
 def row_digests(rows, chosen):
-    """Yield a digest of each of the chosen rows: equal rows have equal ones.
+    """Yield a digest of each of the chosen rows; equal rows have equal digests.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
-"""The dtype that images are computed in."""
+"""The dtype in which images are computed."""
 
 import numpy as np
 
 
 def compute_dtype(dtype):
-    """Return the dtype that images of ``dtype`` are computed in.
+    """Return the dtype in which images of ``dtype`` are computed.
 
     float32 for float32 and uint8, float64 for everything else.
     """

@@ -1,22 +1,22 @@
-"""What is probably wrong with images that are not what was expected."""
+"""Error messages and warnings that recognise common mistakes in the input."""
 
 import warnings
 
 import numpy as np
 
-# What the two axes of a picture are, where nothing else tells them from channels: so
-# many pixels along the shorter one, and so many times as many along the longer.
+# Two axes are taken for the height and width of a picture if the shorter one has at
+# least MIN_PICTURE pixels and the longer one at most MAX_ELONGATION times as many.
 MIN_PICTURE = 16
 MAX_ELONGATION = 2
 
 
 def is_frame(X):
-    """Whether X is a data frame, of pandas, polars or the like."""
+    """Return whether X is a data frame, of pandas, polars or another library."""
     return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
 def refuse_strings(array, name, X_name):
-    """Raise if an array with one axis holds strings, as names of files are."""
+    """Raise if an array with one axis holds strings, such as the names of files."""
     if array.ndim == 1 and len(array) and isinstance(array[0], str):
         raise ValueError(
             f"{X_name} holds strings, such as {str(array[0])!r}: give {name} the "
@@ -26,11 +26,11 @@ def refuse_strings(array, name, X_name):
 
 
 def describe_shapes(images):
-    """Return two different shapes of images in words, or nothing.
+    """Return a description of two different shapes of images, or an empty string.
 
     Parameters
     ----------
-    images : iterable of images, or a frame with one column of them
+    images : iterable of images, or a data frame with one column of images
     """
     if is_frame(images):
         images = images[images.columns[0]]
@@ -43,7 +43,7 @@ def describe_shapes(images):
 
 
 def describe_image_columns(X):
-    """Return what to do if X is a frame of images and other columns, or nothing."""
+    """Return advice if X is a data frame of images and other columns, or ""."""
     names = list(X.columns) if is_frame(X) else []
     for name in names:
         first = next(iter(X[name]), None)
@@ -57,7 +57,7 @@ def describe_image_columns(X):
 
 
 def explain_mismatch(given, fitted):
-    """Return what to do if X has a known mistake, or nothing.
+    """Return advice if the shape of X is a common mistake, or an empty string.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ def explain_mismatch(given, fitted):
 
 
 def warn_of_channels(images, stacklevel):
-    """Warn of images to fit that have their channels first, or a channel of opacity.
+    """Warn if images have their channels first, or a channel of constant opacity.
 
     Parameters
     ----------
     images : array of shape (n, H, W, C)
     stacklevel : int
-        As of ``warnings.warn``.
+        See ``warnings.warn``.
     """
     height, width, n_channels = images.shape[1:]
     if _has_channels_first(height, width, n_channels):
@@ -113,19 +113,21 @@ def warn_of_channels(images, stacklevel):
 
 
 def _has_channels_first(height, width, n_channels):
-    """Whether (H, W, C) images rather are (C, H, W) of some bands.
+    """Return whether images (H, W, C) probably are images (C, H, W).
 
-    They are if more than four channels would make no picture, and
+    They probably are if the last axis is longer than 4, the number of channels of most
+    pictures, and
 
-    - the last two axes are equal, as height and width of square images are, and the
-      first one differs: a coincidence where channels come last; or
-    - the first axis is the shortest and has the length 3 of red, green and blue; or
-    - the first axis is the shortest, of 2 or more, and the others make a picture of 16
-      pixels or more that is at most twice as long as wide.
+    - the last two axes are equal, as the height and width of square images, and the
+      first one differs, which would be a coincidence if the channels were last; or
+    - the first axis is the shortest and has length 3, as red, green and blue; or
+    - the first axis is the shortest and has length 2 or more, and the other two could
+      be a picture: at least 16 pixels along the shorter one, and at most twice as many
+      along the longer one.
 
-    A height of 1 with other lengths is left alone: signals have any number of
-    channels. So are maps whose height is not the shortest axis, such as patches of
-    hyperspectral images, boards of games and the maps of networks.
+    Other images of height 1 do not count: signals have any number of channels. Images
+    whose height is not the shortest axis do not count either, such as patches of
+    hyperspectral images, boards of games and maps of networks.
     """
     if n_channels <= 4:
         return False
@@ -137,6 +139,6 @@ def _has_channels_first(height, width, n_channels):
 
 
 def _is_opaque(images):
-    """Whether the last channel is one positive number, and others are not."""
+    """Return whether only the last channel is constant, and positive."""
     last, others = images[..., -1], images[..., :-1]
     return bool(last.min() == last.max() > 0) and bool(others.min() < others.max())
