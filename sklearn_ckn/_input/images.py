@@ -1,4 +1,4 @@
-"""The input rule: rows, (n, H, W) and (n, H, W, C) images become one layout."""
+"""Validation of images, and their conversion to the layout (n, H, W, C)."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.parameters import plain_value
-from sklearn_ckn._input.containers import as_rows, read_images, stated_by
+from sklearn_ckn._input.containers import as_rows, image_shape_of, read_images
 from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.dtypes import compute_dtype
 from sklearn_ckn._input.hints import (
@@ -32,12 +32,12 @@ from sklearn_ckn._input.rows import (
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """The validated images of a data set; what they are hashed to, and their copies.
+    """The validated images of a data set, with their hash and their copies.
 
     Attributes
     ----------
     array : array of shape (n, H, W, C); real numbers of up to 64 bits
-        A view of what the user gave where its layout allows, on a GPU where that is.
+        If possible, a view of the user's array, on the same device.
     largest : float
         The largest absolute value of a pixel.
     """
@@ -62,17 +62,17 @@ class Images:
 
     @cached_property
     def dtype(self):
-        """The dtype that they are computed in."""
+        """The dtype in which they are computed."""
         return compute_dtype(self.array.dtype)
 
     @cached_property
     def digest(self):
-        """A string that changes with every value, and with no stride."""
+        """A hash of all values, which does not depend on the strides."""
         return joblib.hash(np.ascontiguousarray(to_numpy(self.array)))
 
     @cached_property
     def copies(self):
-        """Of each image the position of the first one equal to it, (n,)."""
+        """For each image the position of the first image equal to it, (n,)."""
         return first_copies(self.array)
 
     def to_numpy(self):
@@ -82,7 +82,7 @@ class Images:
 
 
 def _stated_shape(image_shape):
-    """Check the parameter ``image_shape`` and return it as (H, W, C)."""
+    """Validate the parameter ``image_shape`` and return it as (H, W, C)."""
     shape = plain_value("image_shape", image_shape)
     if (
         not isinstance(shape, Sequence)
@@ -101,7 +101,7 @@ def _stated_shape(image_shape):
 
 
 def _check_stated(shape, image_shape):
-    """Raise unless the shape that images come in is the one that is stated."""
+    """Raise if the shape of images differs from the parameter ``image_shape``."""
     if shape is None or image_shape is None:
         return
     if shape != _stated_shape(image_shape):
@@ -112,9 +112,9 @@ def _check_stated(shape, image_shape):
 
 
 def _check_fitted(X, shape, estimator, name):
-    """Raise unless images, or rows with ``shape`` None, are like those of the fit.
+    """Raise if images, or rows with ``shape`` None, differ from those of the fit.
 
-    X is what ``read_images`` returned.
+    X is the result of ``read_images``.
     """
     fitted = estimator.image_shape_
     hint = explain_mismatch(getattr(X, "shape", ()), fitted)
@@ -128,7 +128,7 @@ def _check_fitted(X, shape, estimator, name):
 
 
 def _row_shape(image_shape, n_features, name):
-    """Return the (H, W, C) shape of rows."""
+    """Return the shape (H, W, C) of images given as rows."""
     if image_shape is None:
         warnings.warn(
             f"X has two dimensions and image_shape is None, so {name} takes "
@@ -144,9 +144,9 @@ def _row_shape(image_shape, n_features, name):
 
 
 def _to_images(rows, shape, image_shape, X_name):
-    """Return validated rows, or images, as (n, H, W, C) images.
+    """Return validated rows, or images, as images (n, H, W, C).
 
-    A view, but where the values of a row are not one after the other.
+    They are a view unless the values of a row are not adjacent in memory.
     """
     if rows.ndim > 2:
         return rows.reshape(*rows.shape, 1) if rows.ndim == 3 else rows
@@ -159,7 +159,7 @@ def _to_images(rows, shape, image_shape, X_name):
 
 
 def _check_rows(rows, name, X_name):
-    """Validate rows of a function as scikit-learn does; float64."""
+    """Validate rows by the rules of scikit-learn and return them in float64."""
     with np.errstate(invalid="ignore"):
         return check_array(rows, dtype=np.float64, estimator=name, input_name=X_name)
 
@@ -170,21 +170,21 @@ def check_image_pair(X, Y, image_shape, name):
     Parameters
     ----------
     X, Y : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-        Y may be None or X itself, and then stands for X.
+        Y may be None or X itself; both mean that there is only one set.
     image_shape : tuple of int or None
-        (H, W) or (H, W, C) of rows.
+        (H, W) or (H, W, C) of images given as rows.
     name : str
-        The function, for messages.
+        Name of the function, for messages.
 
     Returns
     -------
     left, right : ndarray of shape (n, H, W, C), float64
-        The same object where Y stands for X.
+        The same object if there is only one set.
 
     Raises
     ------
     ValueError
-        X or Y has a wrong shape, or holds what scikit-learn refuses.
+        X or Y has a wrong shape, or values that scikit-learn refuses.
     TypeError
         X or Y is sparse.
     """
@@ -207,23 +207,23 @@ def check_image_pair(X, Y, image_shape, name):
 
 
 def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
-    """Validate the input of an estimator and return it as (n, H, W, C) images.
+    """Validate the input of an estimator and return it as images (n, H, W, C).
 
-    Sets ``n_features_in_`` and, where X has string column names,
-    ``feature_names_in_`` when ``reset`` is true; checks X against these and
-    ``image_shape_`` otherwise.
+    If ``reset`` is true, ``n_features_in_`` is set and, if X has string column names,
+    ``feature_names_in_``. Otherwise X is compared with these and with
+    ``image_shape_``.
 
     Parameters
     ----------
     estimator : estimator with a parameter ``image_shape``
     X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-        NumPy's or anything that it reads, or an array of CuPy.
+        An array of NumPy or CuPy, or anything that NumPy can convert.
     y : array-like of shape (n,) or (n, n_targets), optional
         Labels or targets, validated with X.
     reset : bool
         Whether this is a fit.
     **y_options
-        What scikit-learn's ``check_X_y`` takes for y: ``multi_output``, ``y_numeric``.
+        Options of scikit-learn's ``check_X_y``: ``multi_output``, ``y_numeric``.
 
     Returns
     -------
@@ -234,14 +234,14 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
     Raises
     ------
     ValueError
-        X has a wrong shape or holds what scikit-learn refuses: NaN, infinity,
-        complex numbers, nothing at all.
+        X has a wrong shape or values that scikit-learn refuses: NaN, infinity or
+        complex numbers; or it is empty.
     TypeError
         X is sparse.
     """
     name = type(estimator).__name__
     X = read_images(X, name)
-    shape = stated_by(X)
+    shape = image_shape_of(X)
     if reset:
         _check_stated(shape, estimator.image_shape)
     else:
