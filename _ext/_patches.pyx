@@ -8,23 +8,24 @@ from libc.string cimport memcpy, memset
 
 cdef void copy_patch(
     const floating* image,   # IN (height, width, n_channels)
-    floating* patch,         # OUT (patch_size, patch_size, n_channels)
+    floating* patch,         # OUT (patch_height, patch_width, n_channels)
     Py_ssize_t height,
     Py_ssize_t width,
     Py_ssize_t n_channels,
-    Py_ssize_t patch_size,
+    Py_ssize_t patch_height,
+    Py_ssize_t patch_width,
     Py_ssize_t top,
     Py_ssize_t left,
 ) noexcept nogil:
     """Copy the patch whose first pixel is (top, left); zeros outside the image."""
-    cdef Py_ssize_t row_length = patch_size * n_channels
+    cdef Py_ssize_t row_length = patch_width * n_channels
     cdef Py_ssize_t first = max(0, -left)
-    cdef Py_ssize_t last = min(patch_size, width - left)
+    cdef Py_ssize_t last = min(patch_width, width - left)
     cdef Py_ssize_t row
-    memset(patch, 0, patch_size * row_length * sizeof(floating))
+    memset(patch, 0, patch_height * row_length * sizeof(floating))
     if last <= first:
         return
-    for row in range(max(0, -top), min(patch_size, height - top)):
+    for row in range(max(0, -top), min(patch_height, height - top)):
         memcpy(
             patch + row * row_length + first * n_channels,
             image + ((top + row) * width + left + first) * n_channels,
@@ -49,18 +50,21 @@ def gather_patches(
     const Py_ssize_t[::1] tops not None,           # IN (n_patches,) their first rows
     const Py_ssize_t[::1] lefts not None,          # IN (n_patches,) and columns
     floating[:, ::1] patches not None,             # OUT (n_patches, patch_length)
-    Py_ssize_t patch_size,
+    patch_shape,                                   # (height, width)
     int n_threads,
 ):
     """Copy patches as rows; what lies outside an image is zero."""
     cdef Py_ssize_t n_patches = patches.shape[0]
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, patch_height, patch_width
+    patch_height, patch_width = patch_shape
     if not (indices.shape[0] == tops.shape[0] == lefts.shape[0] == n_patches):
         raise ValueError("indices, tops, lefts and patches must be of one length")
-    if patch_size < 1 or patches.shape[1] != patch_size * patch_size * images.shape[3]:
+    if min(patch_height, patch_width) < 1 or (
+        patches.shape[1] != patch_height * patch_width * images.shape[3]
+    ):
         raise ValueError(
-            f"patches of length {patches.shape[1]} are not {patch_size} x {patch_size} "
-            f"pixels of {images.shape[3]} values"
+            f"patches of length {patches.shape[1]} are not {patch_height} x "
+            f"{patch_width} pixels of {images.shape[3]} values"
         )
     check_range("indices", indices, images.shape[0])
     for i in prange(
@@ -72,7 +76,8 @@ def gather_patches(
             images.shape[1],
             images.shape[2],
             images.shape[3],
-            patch_size,
+            patch_height,
+            patch_width,
             tops[i],
             lefts[i],
         )
