@@ -49,10 +49,13 @@ class Images:
         return len(self.array)
 
     def __getitem__(self, rows):
-        """Return a copy of some of the images, or with ``slice(None)`` the images."""
-        if isinstance(rows, slice) and rows == slice(None):
-            return self
-        array = self.array[to_namespace(rows, namespace(self.array))]
+        """Return some of the images; a copy of them unless ``rows`` is a slice."""
+        if isinstance(rows, slice):
+            if rows == slice(None):
+                return self
+        else:
+            rows = to_namespace(rows, namespace(self.array))
+        array = self.array[rows]
         return Images(array, largest_magnitude(array))
 
     @property
