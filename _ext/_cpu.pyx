@@ -190,7 +190,7 @@ cdef class PackedLayers:
         place.patches = make_correlation(
             layer.patches, address(layer.anchors), optional(layer.direct_anchors)
         )
-        place.slopes = make_correlation(layer.slopes, optional(layer.flipped), NULL)
+        place.input_gradient = make_correlation(layer.input_gradient, optional(layer.flipped), NULL)
         place.mean = address(layer.mean)
         place.projection = address(layer.projection)
         place.real_projection = optional(layer.real_projection)
@@ -251,20 +251,20 @@ cdef class PackedLayers:
         self,
         const floating[:, :, :, ::1] images,      # IN (n, height, width, n_channels)
         const floating[:, :, :, ::1] pooled,      # IN (n, pooled shape, p)
-        const floating[:, :, :, ::1] slopes,      # IN like pooled: in the output
-        floating[:, :, :, ::1] anchor_slopes,     # INOUT (groups, panels, length, width)
-        floating[:, :, :, ::1] projection_slopes, # INOUT (groups, panels, p, width)
-        double[::1] beta_slopes,                  # INOUT (groups,)
-        floating[:, :, :, ::1] image_slopes,      # OUT like images, or None
+        const floating[:, :, :, ::1] gradients,      # IN like pooled: in the output
+        floating[:, :, :, ::1] anchor_gradients,     # INOUT (groups, panels, length, width)
+        floating[:, :, :, ::1] projection_gradients, # INOUT (groups, panels, p, width)
+        double[::1] beta_gradients,                  # INOUT (groups,)
+        floating[:, :, :, ::1] image_gradients,      # OUT like images, or None
         unsigned char[:, ::1] scratch,            # (n_threads, gradient_scratch)
         Py_ssize_t n_block,
     ):
         """Add the first layer's gradients of groups of images, each by one thread."""
         cdef Py_ssize_t n_images = images.shape[0]
-        cdef Py_ssize_t n_groups = anchor_slopes.shape[0]
+        cdef Py_ssize_t n_groups = anchor_gradients.shape[0]
         cdef Py_ssize_t group, start, stop
         cdef int thread, n_threads = scratch.shape[0]
-        cdef bint to_images = image_slopes is not None
+        cdef bint to_images = image_gradients is not None
         for group in prange(
             n_groups, nogil=True, schedule="dynamic", num_threads=n_threads
         ):
@@ -272,15 +272,15 @@ cdef class PackedLayers:
             start = group * n_images // n_groups
             stop = (group + 1) * n_images // n_groups
             while start < stop:
-                beta_slopes[group] += self.functions.gradients(
+                beta_gradients[group] += self.functions.gradients(
                     self.layers,
                     &images[start, 0, 0, 0],
                     &pooled[start, 0, 0, 0],
-                    &slopes[start, 0, 0, 0],
+                    &gradients[start, 0, 0, 0],
                     min(n_block, stop - start),
-                    &anchor_slopes[group, 0, 0, 0],
-                    &projection_slopes[group, 0, 0, 0],
-                    <void*> &image_slopes[start, 0, 0, 0] if to_images else NULL,
+                    &anchor_gradients[group, 0, 0, 0],
+                    &projection_gradients[group, 0, 0, 0],
+                    <void*> &image_gradients[start, 0, 0, 0] if to_images else NULL,
                     &scratch[thread, 0],
                 )
                 start = start + n_block

@@ -113,18 +113,19 @@ CKN_INLINE CKN_VECTOR CKN(kernel_response)(CKN_VECTOR product, CKN_REAL scale,
     return (sine + (CKN_PI - CKN(arccos)(u)) * u) * (norm / CKN_PI);
 }
 
-/* The derivatives of norm * kappa(u), given the slope of the objective in it: returned
+/* The derivatives of norm * kappa(u), given the gradient of the objective in it: returned
  * is that in the product; added to *radial that in the norm (without the part through
  * the product), kappa(u) - u kappa'(u); to *by_beta that in beta, over the norm. */
-CKN_INLINE CKN_VECTOR CKN(response_slope)(CKN_VECTOR slope, CKN_VECTOR product,
-                                          CKN_REAL scale, CKN_REAL shift, CKN_REAL beta,
-                                          int kernel, CKN_VECTOR *radial,
-                                          CKN_VECTOR *by_beta) {
+CKN_INLINE CKN_VECTOR CKN(kernel_response_gradient)(CKN_VECTOR gradient,
+                                                    CKN_VECTOR product, CKN_REAL scale,
+                                                    CKN_REAL shift, CKN_REAL beta,
+                                                    int kernel, CKN_VECTOR *radial,
+                                                    CKN_VECTOR *by_beta) {
     CKN_VECTOR u = product * scale + shift;
     if (kernel == CKN_EXP) {
         const CKN_REAL exponent = beta * (CKN_REAL)1.44269504088896340736;
         u = CKN(vector_min)(u, CKN(splat)(0));
-        CKN_VECTOR value = slope * CKN(power_of_two)(u);
+        CKN_VECTOR value = gradient * CKN(power_of_two)(u);
         CKN_VECTOR less_one = u * (1 / exponent);
         *radial += value * ((1 - beta) - beta * less_one);
         *by_beta += value * less_one;
@@ -132,11 +133,11 @@ CKN_INLINE CKN_VECTOR CKN(response_slope)(CKN_VECTOR slope, CKN_VECTOR product,
     }
     u = CKN(clip_cosine)(u);
     if (kernel == CKN_POLY) {
-        *radial -= slope * u * u;
-        return slope * u * 2;
+        *radial -= gradient * u * u;
+        return gradient * u * 2;
     }
-    *radial += slope * CKN(vector_sqrt)((1 - u) * (1 + u)) * (1 / CKN_PI);
-    return slope * (CKN_PI - CKN(arccos)(u)) * (1 / CKN_PI);
+    *radial += gradient * CKN(vector_sqrt)((1 - u) * (1 + u)) * (1 / CKN_PI);
+    return gradient * (CKN_PI - CKN(arccos)(u)) * (1 / CKN_PI);
 }
 
 #undef CKN_PI

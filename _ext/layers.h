@@ -28,13 +28,13 @@ typedef struct {
 } ckn_correlation;
 
 typedef struct {
-    ckn_correlation patches;     /* with the anchors minus their mean */
-    ckn_correlation slopes;      /* slopes in products, with flipped anchors */
-    const void *mean;            /* real (patch_length,): mean of the anchors */
-    const void *projection;      /* packed panels, of doubles if wide */
-    const void *real_projection; /* the same of reals, for gradients */
-    int wide;                    /* pool and project in double precision */
-    const double *taps;          /* (2 * radius + 1,) */
+    ckn_correlation patches;        /* with the anchors minus their mean */
+    ckn_correlation input_gradient; /* gradients in products, with flipped anchors */
+    const void *mean;               /* real (patch_length,): mean of the anchors */
+    const void *projection;         /* packed panels, of doubles if wide */
+    const void *real_projection;    /* the same of reals, for gradients */
+    int wide;                       /* pool and project in double precision */
+    const double *taps;             /* (2 * radius + 1,) */
     ptrdiff_t subsampling, radius, pooled_height, pooled_width;
     int kernel;
     double beta;
@@ -58,8 +58,9 @@ typedef struct {
                    ptrdiff_t n_images, void *output, void *pooled, void *scratch);
     size_t (*gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_images);
     double (*gradients)(const ckn_layer *layer, const void *images, const void *pooled,
-                        const void *slopes, ptrdiff_t n_images, void *anchor_slopes,
-                        void *projection_slopes, void *image_slopes, void *scratch);
+                        const void *gradients, ptrdiff_t n_images,
+                        void *anchor_gradients, void *projection_gradients,
+                        void *image_gradients, void *scratch);
     size_t (*nearest_scratch)(ptrdiff_t n_points);
     void (*nearest)(const void *points, ptrdiff_t n_points, ptrdiff_t length,
                     const void *panels, ptrdiff_t n_anchors, ptrdiff_t *nearest,

@@ -13,7 +13,7 @@ cdef extern from "layers.h" nogil:
 
     ctypedef struct ckn_layer:
         ckn_correlation patches
-        ckn_correlation slopes
+        ckn_correlation input_gradient
         const void* mean
         const void* projection
         const void* real_projection

@@ -1,11 +1,11 @@
-/* Sums of outer products of rows and of their slopes: the gradient in what the rows
+/* Sums of outer products of rows and of their gradients: the gradient in what the rows
  * were multiplied with. A tile is CKN_TILE_ROWS elements of the rows times a panel of
- * slopes, so that this is the products' loop with the roles exchanged: rows go by,
+ * gradients, so that this is the products' loop with the roles exchanged: rows go by,
  * elements stay. */
 
 CKN_INLINE void CKN(add_outer_tile)(const CKN_REAL *const *rows,
                                     const ptrdiff_t *offsets,
-                                    const CKN_REAL *const *slopes, ptrdiff_t column,
+                                    const CKN_REAL *const *gradients, ptrdiff_t column,
                                     ptrdiff_t n_rows, int n_elements, CKN_REAL *out) {
     CKN_VECTOR sums[CKN_TILE_ROWS][CKN_TILE_VECTORS];
     CKN_UNROLL
@@ -16,11 +16,11 @@ CKN_INLINE void CKN(add_outer_tile)(const CKN_REAL *const *rows,
     }
     CKN_NO_UNROLL
     for (ptrdiff_t row = 0; row < n_rows; row++) {
-        const CKN_REAL *values = rows[row], *slope = slopes[row] + column;
+        const CKN_REAL *values = rows[row], *gradient = gradients[row] + column;
         CKN_VECTOR line[CKN_TILE_VECTORS];
         CKN_UNROLL
         for (int j = 0; j < CKN_TILE_VECTORS; j++)
-            line[j] = CKN(load_vector)(slope + j * CKN_LANES);
+            line[j] = CKN(load_vector)(gradient + j * CKN_LANES);
         CKN_UNROLL
         for (int i = 0; i < CKN_TILE_ROWS; i++) {
             CKN_VECTOR value = CKN(splat)(values[offsets[i]]);
@@ -37,10 +37,10 @@ CKN_INLINE void CKN(add_outer_tile)(const CKN_REAL *const *rows,
 }
 
 /* sums (depth, CKN_PANEL) += over n_rows: the elements of the row, from offset on,
- * times those of its slopes from column on */
+ * times those of its gradients from column on */
 static CKN_NO_INLINE void CKN(add_outer)(const CKN_REAL *const *rows, ptrdiff_t offset,
                                          const ckn_runs *runs,
-                                         const CKN_REAL *const *slopes,
+                                         const CKN_REAL *const *gradients,
                                          ptrdiff_t column, ptrdiff_t n_rows,
                                          CKN_REAL *sums) {
     const ptrdiff_t depth = runs->n_runs * runs->length;
@@ -52,7 +52,7 @@ static CKN_NO_INLINE void CKN(add_outer)(const CKN_REAL *const *rows, ptrdiff_t 
             offsets[i] =
                 offset + element / runs->length * runs->stride + element % runs->length;
         }
-        CKN(add_outer_tile)(rows, offsets, slopes, column, n_rows, n,
+        CKN(add_outer_tile)(rows, offsets, gradients, column, n_rows, n,
                             sums + k * CKN_PANEL);
     }
 }

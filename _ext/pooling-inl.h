@@ -80,7 +80,7 @@ CKN_INLINE void CKN(pool_row)(const ckn_layer *layer, const CKN_REAL *responses,
 }
 
 /* rows (pooled_width, CKN_PANEL) <- the transposed pooling along the height of
- * pooled slopes (pooled_height, pooled_width, stride), for row y of positions */
+ * pooled gradients (pooled_height, pooled_width, stride), for row y of positions */
 static void CKN(unpool_rows)(const ckn_layer *layer, const CKN_REAL *pooled,
                              ptrdiff_t stride, ptrdiff_t y, CKN_REAL *rows) {
     const ptrdiff_t first = CKN(first_pooled)(layer, y);

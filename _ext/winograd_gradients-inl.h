@@ -1,10 +1,10 @@
-/* The gradient in 3 x 3 filters by the transpose of Winograd's algorithm: slopes in the
+/* The gradient in 3 x 3 filters by the transpose of Winograd's algorithm: gradients in the
  * products of a tile are transformed, A Y A^T, multiplied with the transformed pixels,
  * summed over tiles, and transformed to the filters, G^T (...) G. It saves the same
  * 2.25 and 4 times as the products. */
 
-/* A of one column of slopes */
-CKN_INLINE void CKN(transform_slopes)(int m, const CKN_VECTOR *y, CKN_VECTOR *s) {
+/* A of one column of gradients */
+CKN_INLINE void CKN(transform_gradients)(int m, const CKN_VECTOR *y, CKN_VECTOR *s) {
     if (m == 2) {
         s[0] = y[0];
         s[1] = y[0] + y[1];
@@ -22,10 +22,11 @@ CKN_INLINE void CKN(transform_slopes)(int m, const CKN_VECTOR *y, CKN_VECTOR *s)
     }
 }
 
-CKN_INLINE void CKN(transform_slope_tile_inline)(const CKN_REAL *const *slopes,
-                                                 ptrdiff_t column, ptrdiff_t n_rows,
-                                                 ptrdiff_t n_columns, ptrdiff_t width,
-                                                 CKN_REAL *tile, const int m) {
+CKN_INLINE void CKN(transform_gradient_tile_inline)(const CKN_REAL *const *gradients,
+                                                    ptrdiff_t column, ptrdiff_t n_rows,
+                                                    ptrdiff_t n_columns,
+                                                    ptrdiff_t width, CKN_REAL *tile,
+                                                    const int m) {
     const int n = m + 2;
     for (ptrdiff_t j = 0; j < CKN_PANEL; j += CKN_LANES) {
         CKN_VECTOR half[6][4];
@@ -33,10 +34,11 @@ CKN_INLINE void CKN(transform_slope_tile_inline)(const CKN_REAL *const *slopes,
         for (int x = 0; x < m; x++) {
             CKN_VECTOR values[4], transformed[6];
             for (int y = 0; y < m; y++)
-                values[y] = x < n_columns && y < n_rows
-                                ? CKN(load_vector)(slopes[y * width + x] + column + j)
-                                : CKN(splat)(0);
-            CKN(transform_slopes)(m, values, transformed);
+                values[y] =
+                    x < n_columns && y < n_rows
+                        ? CKN(load_vector)(gradients[y * width + x] + column + j)
+                        : CKN(splat)(0);
+            CKN(transform_gradients)(m, values, transformed);
             CKN_UNROLL
             for (int y = 0; y < n; y++)
                 half[y][x] = transformed[y];
@@ -44,7 +46,7 @@ CKN_INLINE void CKN(transform_slope_tile_inline)(const CKN_REAL *const *slopes,
         CKN_UNROLL
         for (int y = 0; y < n; y++) {
             CKN_VECTOR transformed[6];
-            CKN(transform_slopes)(m, half[y], transformed);
+            CKN(transform_gradients)(m, half[y], transformed);
             CKN_UNROLL
             for (int x = 0; x < n; x++)
                 CKN(store_vector)(tile + (y * n + x) * CKN_PANEL + j, transformed[x]);
@@ -52,26 +54,24 @@ CKN_INLINE void CKN(transform_slope_tile_inline)(const CKN_REAL *const *slopes,
     }
 }
 
-/* tile ((m + 2)^2, CKN_PANEL) <- transformed slopes of a tile of positions of a map
- * `width` wide, of which as much is inside; slopes of the first position on */
-static CKN_NO_INLINE void CKN(transform_slope_tile)(const CKN_REAL *const *slopes,
-                                                    ptrdiff_t column, ptrdiff_t n_rows,
-                                                    ptrdiff_t n_columns,
-                                                    ptrdiff_t width, CKN_REAL *tile,
-                                                    ptrdiff_t m) {
+/* tile ((m + 2)^2, CKN_PANEL) <- transformed gradients of a tile of positions of a map
+ * `width` wide, of which as much is inside; gradients of the first position on */
+static CKN_NO_INLINE void CKN(transform_gradient_tile)(
+    const CKN_REAL *const *gradients, ptrdiff_t column, ptrdiff_t n_rows,
+    ptrdiff_t n_columns, ptrdiff_t width, CKN_REAL *tile, ptrdiff_t m) {
     if (m == 2)
-        CKN(transform_slope_tile_inline)(slopes, column, n_rows, n_columns, width, tile,
-                                         2);
+        CKN(transform_gradient_tile_inline)(gradients, column, n_rows, n_columns, width,
+                                            tile, 2);
     else
-        CKN(transform_slope_tile_inline)(slopes, column, n_rows, n_columns, width, tile,
-                                         4);
+        CKN(transform_gradient_tile_inline)(gradients, column, n_rows, n_columns, width,
+                                            tile, 4);
 }
 
 /* filters (3, 3, n_channels, CKN_PANEL) += G^T elements G, ((m + 2)^2, n_channels,
  * CKN_PANEL) */
-static CKN_NO_INLINE void CKN(add_filter_slopes)(const CKN_REAL *elements,
-                                                 ptrdiff_t n_channels, ptrdiff_t m,
-                                                 CKN_REAL *filters) {
+static CKN_NO_INLINE void CKN(add_filter_gradients)(const CKN_REAL *elements,
+                                                    ptrdiff_t n_channels, ptrdiff_t m,
+                                                    CKN_REAL *filters) {
     const double (*g)[3] = ckn_filter_transform(m);
     const ptrdiff_t n = m + 2, plane = n_channels * CKN_PANEL;
     for (ptrdiff_t i = 0; i < plane; i += CKN_LANES) {
@@ -96,12 +96,13 @@ static CKN_NO_INLINE void CKN(add_filter_slopes)(const CKN_REAL *elements,
 }
 
 /* sums (3, 3, n_channels, CKN_PANEL) += the gradient in a panel of filters, from a
- * prepared strip and the slopes (positions of the strip,) from `column` on. The strip's
+ * prepared strip and the gradients (positions of the strip,) from `column` on. The strip's
  * sums and elements ((m + 2)^2, n_channels, CKN_PANEL) are overwritten. */
-static void CKN(add_winograd_slopes)(const ckn_correlation *c, const CKN_STRIP *strip,
-                                     const CKN_REAL *const *slopes, ptrdiff_t column,
-                                     const CKN_REAL **tile_rows, CKN_REAL *elements,
-                                     CKN_REAL *sums) {
+static void CKN(add_winograd_gradients)(const ckn_correlation *c,
+                                        const CKN_STRIP *strip,
+                                        const CKN_REAL *const *gradients,
+                                        ptrdiff_t column, const CKN_REAL **tile_rows,
+                                        CKN_REAL *elements, CKN_REAL *sums) {
     const ptrdiff_t m = c->tile, width = c->response_width;
     const ptrdiff_t n_elements = (m + 2) * (m + 2);
     const ckn_runs runs = {1, 0, c->n_channels};
@@ -111,8 +112,8 @@ static void CKN(add_winograd_slopes)(const ckn_correlation *c, const CKN_STRIP *
         ptrdiff_t y = (strip->first_row + row) % c->response_height;
         ptrdiff_t n_rows = c->response_height - y < m ? c->response_height - y : m;
         for (ptrdiff_t x = 0; x < width; x += m, tile += n_elements * CKN_PANEL) {
-            CKN(transform_slope_tile)(slopes + row * width + x, column, n_rows,
-                                      width - x < m ? width - x : m, width, tile, m);
+            CKN(transform_gradient_tile)(gradients + row * width + x, column, n_rows,
+                                         width - x < m ? width - x : m, width, tile, m);
             tile_rows[n_tiles++] = tile;
         }
         row += n_rows;
@@ -123,5 +124,5 @@ static void CKN(add_winograd_slopes)(const ckn_correlation *c, const CKN_STRIP *
         CKN(add_outer)(strip->addresses, e * strip->plane, &runs, tile_rows,
                        e * CKN_PANEL, n_tiles,
                        elements + e * c->n_channels * CKN_PANEL);
-    CKN(add_filter_slopes)(elements, c->n_channels, m, sums);
+    CKN(add_filter_gradients)(elements, c->n_channels, m, sums);
 }

@@ -17,7 +17,8 @@ from sklearn_ckn._network.network import Network
 
 def layer_table(options):
     """Print the time of each layer: of a network up to it, less that of one before."""
-    print("Time of each layer; multiply-adds as the direct algorithm counts them")
+    print("Time of each layer; multiply-adds are those of the direct algorithm,")
+    print("with 16 for each value of the kernel function")
     print("network | layer | us/image | share % | 10^9 multiply-adds/s")
     for name in options.networks:
         network, engine = NETWORKS[name], CPUEngine()

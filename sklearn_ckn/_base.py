@@ -96,10 +96,10 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
 
     @fitted_property
     def alpha_scores_(self) -> FloatArray:
-        """Score of each of ``alphas_`` on images that it was not trained on."""
+        """Score for each of ``alphas_``, on images that the head was not trained on."""
         return self.head_.alpha_scores_
 
     @fitted_property
     def alpha_scoring_(self) -> str:
-        """What the images of ``alpha_scores_`` are."""
+        """How ``alpha_scores_`` was computed."""
         return self.head_.alpha_scoring_

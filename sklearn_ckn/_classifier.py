@@ -2,6 +2,7 @@
 
 from typing import Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from sklearn_ckn._base import NetworkPredictor
@@ -32,6 +33,11 @@ from sklearn_ckn._heads.decisions import DecisionsMixin
 from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.labels import CLASS_WEIGHT_CONSTRAINT, encode_labels
+from sklearn_ckn._input.sample_weight import (
+    check_groups,
+    check_sample_weight,
+    positive_rows,
+)
 from sklearn_ckn._linear_path import LOSS_CONSTRAINT, LinearPathClassifier
 
 
@@ -113,12 +119,12 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     alpha_ : float
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
-        Accuracy of each on images that the head was not trained on.
+        Accuracy for each of ``alphas_``, on images that the head was not trained on.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
-        Which images these are: each one alone, those of every fold, or those of a
-        single split.
+        How ``alpha_scores_`` was computed: each image left out on its own, images held
+        out in several splits, or images held out in one split.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int
@@ -138,10 +144,12 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
     Notes
     -----
-    There are no sample weights: patches are drawn at random from the images, which
-    weights could not stand for. ``class_weight`` weights the classes of the head;
-    ``make_pipeline(CKNFeatures(...), LinearPathClassifier())`` takes weights for the
-    head alone.
+    ``sample_weight`` in ``fit`` is for the head. The patches that the network learns
+    from are drawn uniformly from all images of positive weight, since the anchors are
+    there to represent images, and an image that counts little, such as one of a
+    frequent class, is as good an example of what images look like. A weight of 2
+    therefore means the same as a repetition to the head, but not to the random numbers
+    that draw the patches.
 
     Examples
     --------
@@ -208,7 +216,13 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         self.random_state = random_state
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn the network and the head.
 
         Parameters
@@ -218,6 +232,11 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             float32, everything else in float64. An array of NumPy or CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the images, which are not negative. They weight the loss of the
+            head, the choice of alpha and the probabilities, and mean repetitions there.
+            An image of weight 0 is left out altogether. Patches are drawn from all
+            other images alike: see Notes.
         groups : array-like of shape (n,) or None, default=None
             Numbers or strings: images of one group, such as shifted copies of one
             image or pictures of one object, are held out together, in folds. None
@@ -230,7 +249,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         Raises
         ------
         ValueError
-            X, y, the groups or a parameter is not as described.
+            X, y, a weight, a group or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
@@ -238,18 +257,38 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
-            images, y = check_images(self, X, y, reset=True)
-            labels = encode_labels(y, self.class_weight)
-            self.classes_ = labels.classes
-            hold_out = HoldOut.of_images(images, groups)
-            problem = ClassifierProblem(self.head, labels, hold_out, alphas)
-            problem.check()
+            images, problem, _ = self._read_input(X, y, sample_weight, groups, alphas)
             features = self._learn_features(images, engine, task)
             with task.subtask("fit head"):
                 fitted = fit_in_memory(problem.fit, features, engine)
-            self.head_ = self._new_head()._set_fitted(fitted, labels)
+            self.head_ = self._new_head()._set_fitted(fitted, problem.labels)
         task.end()
         return self
+
+    def _read_input(self, X, y, sample_weight, groups, alphas):
+        """Validate what ``fit`` is given, and set what that tells.
+
+        Returns
+        -------
+        images : Images
+            Those of positive weight.
+        problem : ClassifierProblem
+            Of the head on these images.
+        origin : tuple of int and ndarray
+            The number of images in X and the positions of these among them.
+        """
+        images, y = check_images(self, X, y, reset=True)
+        n = len(images)
+        weights = check_sample_weight(sample_weight, n)
+        labels = encode_labels(y, self.class_weight, weights)
+        groups = check_groups(groups, n)
+        kept = positive_rows(weights)
+        images, labels = images[kept], labels[kept]
+        hold_out = HoldOut.of_images(images, None if groups is None else groups[kept])
+        problem = ClassifierProblem(self.head, labels, hold_out, alphas)
+        problem.check()
+        self.classes_ = labels.classes
+        return images, problem, (n, np.arange(n)[kept])
 
     def _new_head(self):
         return LinearPathClassifier(

@@ -1,6 +1,5 @@
 """CKNFeatures: images to convolutional kernel features, anchors from k-means."""
 
-import warnings
 from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
@@ -35,6 +34,7 @@ from sklearn_ckn._common.types import (
     Subsampling,
     fit_context,
 )
+from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._engine.choice import DEVICES, get_engine, get_prediction_engine
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._learning.cache import resolve_memory, training_features
@@ -285,7 +285,7 @@ class CKNFeatures(
         """Learn from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape
         all_settings = resolve_layers(self.get_params(deep=False), images.shape)
-        check_range(images.array, all_settings)
+        check_range(images, all_settings)
         # Drawn for all layers at once: no layer's seeds depend on what others do.
         seeds = check_random_state(self.random_state).randint(
             np.iinfo(np.int32).max, size=(len(all_settings), 2)
@@ -310,12 +310,10 @@ class CKNFeatures(
         """Warn of missing anchors and print the line of a layer."""
         n_anchors, length = learned.layer.anchors.shape
         if n_anchors < settings.n_anchors:
-            warnings.warn(
+            warn_user(
                 f"Layer {position} has {n_anchors} distinct patches among those "
                 f"sampled, fewer than the n_anchors={settings.n_anchors} asked for: it "
                 "gets as many anchors as patches.",
-                UserWarning,
-                stacklevel=6,
             )
         if self.verbose:
             print(
@@ -362,7 +360,7 @@ class CKNFeatures(
 
     def _encoder(self, images, engine):
         """Return the encoder of the fitted network for validated images."""
-        check_range(images.array, self._network.settings)
+        check_range(images, self._network.settings)
         return engine.bind(self._network, images.dtype)
 
     def _training_features(self, images, engine, task):
@@ -394,8 +392,9 @@ class CKNFeatures(
     def _n_features_out(self):
         return self._network.n_features
 
-    def __setstate__(self, state):
-        super().__setstate__(with_network(state))
+    @classmethod
+    def _translate_state(cls, state):
+        return super()._translate_state(with_network(state))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -39,55 +39,57 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
 
     (1/n) sum_i w_i loss(y_i, W x_i + b) + alpha/2 ||W||^2
 
-    (Mairal, NIPS 2016, eq. 7) over targets of +1 for a sample's class and -1 for the
-    others. ``alpha`` so means the same whatever the unit and the number of features.
-    Products are computed in the features' own dtype; beside the features, memory holds
-    some matrices of the smaller of n x n and d x d.
+    (Mairal, NIPS 2016, eq. 7), where y_i is +1 for the class of sample i and -1 for the
+    others. The meaning of ``alpha`` therefore does not depend on the unit or the number
+    of the features. Products are computed in the dtype of the features. In addition to
+    the n x d features, memory holds a few matrices of size n x n or d x d, whichever is
+    smaller.
 
     Parameters
     ----------
     loss : {"ridge", "linear_svm", "logistic"}, default="ridge"
-        ``"ridge"`` is (y - f)^2 / 2, summed over the classes: one
+        ``"ridge"`` is the squared error (y - f)^2 / 2, summed over the classes. One
         eigendecomposition gives the solutions and the leave-one-out predictions for
-        all alphas. ``"linear_svm"`` is max(0, 1 - y f)^2 / 2, one class against the
-        rest, and ``"logistic"`` the multinomial log loss; both are minimised by
-        Newton's method along the path of alphas.
+        all alphas. ``"linear_svm"`` is the squared hinge loss max(0, 1 - y f)^2 / 2 of
+        each class against the rest, and ``"logistic"`` is the multinomial log loss.
+        These two are minimised by Newton's method along the path of alphas.
     alpha : float, "auto" or array-like of float, default="auto"
-        Regularization, or candidates for it; ``"auto"`` stands for a grid from 0.1 to
-        1e-10 with ``"ridge"``, and from 0.01 down to 1e-9 with the others, which stop
-        where the held-out loss falls no more. The candidate of the highest accuracy on
-        samples not trained on is taken, since the loss prefers a larger alpha than
-        the accuracy where many classes overlap; of those within a standard error of
-        it, the one with the best probabilities (log loss).
+        Regularization, or candidates for it. ``"auto"`` is a grid from 0.1 to 1e-10
+        with ``"ridge"``, and from 0.01 to 1e-9 with the others, which end the grid
+        earlier if the held-out loss does not decrease any more. The choice is by the
+        accuracy on held-out samples: the loss would choose a larger alpha where many
+        classes overlap. Candidates within one standard error of the highest accuracy
+        count as tied, and the one with the lowest log loss is chosen.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
     cv : int, cross-validation splitter, iterable or None, default=None
-        What is held out to choose alpha and the temperature. None: samples one by one
-        with ``"ridge"``; with the others, and with ``groups`` in ``fit``, five
-        stratified folds, or with more than 2,000 samples, or groups, the first of the
-        five. Others are what scikit-learn's tools take: a number of stratified folds,
-        a splitter, which is given ``groups``, or pairs of rows that train and rows
-        held out.
+        Which samples are held out to choose alpha and the temperature. None is
+        leave-one-out with ``"ridge"``. With the other losses, and with ``groups`` in
+        ``fit``, None is five stratified folds; with more than 2,000 samples or groups,
+        only the first of the five is held out. Otherwise ``cv`` is a number of
+        stratified folds, a splitter, which receives ``groups``, or an iterable of pairs
+        of training rows and held-out rows.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
     coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
-        Weights on the features as they come; one row for two classes. In their dtype,
-        or in float64 where float32 cannot hold them.
+        Weights of the features before standardization; one row for two classes. In
+        the dtype of the features, or in float64 where float32 cannot represent them.
     intercept_ : ndarray of shape (n_classes,) or (1,)
     alpha_ : float
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
-        Accuracy of each on samples that it was not trained on.
+        Accuracy for each of ``alphas_``, on samples that the classifier was not trained
+        on.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
-        Which samples these are: each one alone, those of every fold, or those of a
-        single split.
+        How ``alpha_scores_`` was computed: each sample left out on its own, samples
+        held out in several splits, or samples held out in one split.
     temperature_ : float
-        Probabilities are the softmax of the decisions over it; fitted on the same
-        held-out predictions.
+        Probabilities are the softmax of the decisions divided by it. It is fitted to
+        the same held-out predictions.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
@@ -99,15 +101,16 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
 
     Notes
     -----
-    Leave-one-out predictions are those of the same mean, scale and therefore alpha.
-    With float32 features, directions that hold rounding only are left out.
+    Leave-one-out predictions use the mean and the scale of all samples; these are not
+    computed again without the sample that is left out. With float32 features,
+    directions that contain only rounding errors are ignored.
 
-    Samples that are equal in features and label count as one of their joint weight,
-    and samples of equal features are held out together: copies that oversampling, a
-    bootstrap or a careless data set left in do not make a head look better than it is.
-    Where there are any, memory holds a copy of the distinct rows. Copies that are
-    changed a little, such as shifted images, or several pictures of one object, are
-    for ``groups`` in ``fit``.
+    Samples with equal features and labels are merged to one sample with the sum of
+    their weights, and samples with equal features are held out together. Repeated
+    samples, from oversampling, a bootstrap or duplicates in the data, therefore do not
+    make the scores too high. If there are any, memory holds a copy of the distinct
+    rows. For samples that are similar without being equal, such as shifted images or
+    several pictures of one object, use ``groups`` in ``fit``.
 
     References
     ----------
@@ -167,11 +170,11 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
         sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the samples, which are not negative. They mean repetitions: what
-            is fitted is the same as with each row as often as its weight says, but
-            for a common factor, and a weight of 0 leaves a row out.
+            Weights of the samples, not negative. A sample with an integer weight counts
+            as that many equal samples, a common factor of all weights changes nothing,
+            and a sample with the weight 0 is left out.
         groups : array-like of shape (n,) or None, default=None
-            Numbers or strings: samples of one group, such as copies of one image, are
+            Numbers or strings. Samples of one group, such as copies of one image, are
             held out together.
 
         Returns
@@ -200,7 +203,7 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
         return self
 
     def _set_fitted(self, fitted, labels):
-        """Set the fitted attributes from a FittedHead and the Labels it belongs to."""
+        """Set the fitted attributes from a FittedHead and the Labels of its samples."""
         self.classes_ = labels.classes
         self.coef_, self.intercept_ = fitted.coef, fitted.intercept
         self.n_features_in_ = fitted.coef.shape[1]

@@ -2,7 +2,6 @@
 
 from typing import Literal, Self, overload
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin
 
@@ -32,6 +31,11 @@ from sklearn_ckn._heads.regression import RegressionProblem
 from sklearn_ckn._heads.scores import R2ScoreMixin
 from sklearn_ckn._heads.targets import target_columns
 from sklearn_ckn._input.images import check_images
+from sklearn_ckn._input.sample_weight import (
+    check_groups,
+    check_sample_weight,
+    positive_rows,
+)
 from sklearn_ckn._ridge_path import RidgePathRegressor
 
 
@@ -97,12 +101,12 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     alpha_ : float
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
-        R2 of each on images that the head was not trained on.
+        R2 for each of ``alphas_``, on images that the head was not trained on.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
-        Which images these are: each one alone, those of every fold, or those of a
-        single split.
+        How ``alpha_scores_`` was computed: each image left out on its own, images held
+        out in several splits, or images held out in one split.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -119,7 +123,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
 
     Notes
     -----
-    There are no sample weights, for the reason that :class:`CKNClassifier` gives.
+    ``sample_weight`` in ``fit`` is for the regression: see :class:`CKNClassifier`.
 
     Examples
     --------
@@ -177,7 +181,13 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         self.random_state = random_state
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn the network and the head.
 
         Parameters
@@ -187,6 +197,9 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
             float32, everything else in float64. An array of NumPy or CuPy.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the images in the regression, which are not negative; 0 leaves
+            an image out altogether. See :meth:`CKNClassifier.fit`.
         groups : array-like of shape (n,) or None, default=None
             Numbers or strings: images of one group, such as shifted copies of one
             image or pictures of one object, are held out together, in folds. None
@@ -199,7 +212,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         Raises
         ------
         ValueError
-            X, y, the groups or a parameter is not as described.
+            X, y, a weight, a group or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
@@ -210,9 +223,13 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
             images, y = check_images(
                 self, X, y, reset=True, multi_output=True, y_numeric=True
             )
+            weights = check_sample_weight(sample_weight, len(y))
+            groups = check_groups(groups, len(y))
+            kept = positive_rows(weights)
+            images, targets = images[kept], target_columns(y[kept])
+            groups = None if groups is None else groups[kept]
             hold_out = HoldOut.of_images(images, groups)
-            weights = np.ones(len(y))
-            problem = RegressionProblem(target_columns(y), weights, hold_out, alphas)
+            problem = RegressionProblem(targets, weights[kept], hold_out, alphas)
             features = self._learn_features(images, engine, task)
             with task.subtask("fit head"):
                 fitted, posterior = fit_in_memory(problem.fit, features, engine)

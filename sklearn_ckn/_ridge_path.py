@@ -27,40 +27,46 @@ class RidgePathRegressor(
 ):
     """Ridge regression on wide features that chooses its regularization.
 
-    Minimises ``(1/n) sum_i w_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2`` over
-    features that are centred and divided by their root mean square norm, without a
-    copy. One eigendecomposition gives the solutions and the leave-one-out predictions
-    for all alphas, and the standard deviation of predictions.
+    The features are centred and divided by their root mean square norm, without a
+    copy, and the regression minimises
+
+    (1/n) sum_i w_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2.
+
+    One eigendecomposition gives the solutions and the leave-one-out predictions for
+    all alphas, and the standard deviations of predictions.
 
     Parameters
     ----------
     alpha : float, "auto" or array-like of float, default="auto"
-        Regularization, or candidates for it; ``"auto"`` stands for a grid from 0.1 to
-        1e-10. The candidate of the highest leave-one-out R2 is taken, averaged over
-        the targets: the smallest squared error.
+        Regularization, or candidates for it. ``"auto"`` is a grid from 0.1 to 1e-10.
+        The candidate with the highest R2 on held-out samples, averaged over the
+        targets, is chosen.
     cv : int, cross-validation splitter, iterable or None, default=None
-        What is held out to choose alpha and the noise variance. None: samples one by
-        one, or with ``groups`` in ``fit`` five folds of groups, with more than 2,000
-        groups the first of the five. Others: see :class:`LinearPathClassifier`.
+        Which samples are held out to choose alpha and to estimate the noise variance.
+        None is leave-one-out. With ``groups`` in ``fit``, None is five folds of groups;
+        with more than 2,000 groups, only the first of the five is held out. For other
+        values, see :class:`LinearPathClassifier`.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Weights on the features as they come; float64 where float32 cannot hold them.
+        Weights of the features before standardization. In the dtype of the features, or
+        in float64 where float32 cannot represent them.
     intercept_ : float or ndarray of shape (n_targets,)
     alpha_ : float
         The alpha that was chosen.
     alphas_ : ndarray of shape (n_alphas,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
-        R2 of each on samples that it was not trained on; 1 for constant targets.
+        R2 for each of ``alphas_``, on samples that the regression was not trained on,
+        averaged over the targets. A constant target counts as R2 = 1.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
-        Which samples these are: see :class:`LinearPathClassifier`.
+        How ``alpha_scores_`` was computed: see :class:`LinearPathClassifier`.
     noise_variance_ : float or ndarray of shape (n_targets,)
-        Variance of the targets around the regression function, in squared units of
-        y. With residuals e_i, leverages h_i and weights w_i, of mean 1, it is the mean
-        of w_i e_i^2 / (1 - h_i), which makes the variance of standardized
-        leave-one-out residuals 1; on folds it is found in the same way.
+        Variance of the targets around the regression function, in squared units of y.
+        With residuals e_i, leverages h_i and weights w_i of mean 1, it is the mean of
+        w_i e_i^2 / (1 - h_i). The standardized leave-one-out residuals then have the
+        variance 1. With folds, it is estimated in the same way.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X was a data frame with string column names.
@@ -72,11 +78,11 @@ class RidgePathRegressor(
 
     Notes
     -----
-    The model keeps a matrix of float64 of n_features x min(n, n_features) for the
-    standard deviations.
+    For the standard deviations, the model keeps a float64 matrix of shape
+    (n_features, min(n, n_features)).
 
-    Equal rows are treated as by :class:`LinearPathClassifier`; the n of the standard
-    deviations counts the distinct ones.
+    Equal rows are merged as by :class:`LinearPathClassifier`. In the standard
+    deviations, n is the number of distinct rows.
 
     Examples
     --------
@@ -117,7 +123,7 @@ class RidgePathRegressor(
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
         sample_weight : array-like of shape (n,) or None, default=None
-            Not negative: repetitions, as in :meth:`LinearPathClassifier.fit`.
+            Weights of the samples, not negative: see :meth:`LinearPathClassifier.fit`.
         groups : array-like of shape (n,) or None, default=None
             Samples of one group are held out together.
 

@@ -36,10 +36,6 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._heads.alphas import resolve_alphas
-from sklearn_ckn._heads.classification import ClassifierProblem
-from sklearn_ckn._heads.held_out import HoldOut
-from sklearn_ckn._input.images import check_images
-from sklearn_ckn._input.labels import encode_labels
 from sklearn_ckn._training.augment import NAMES as AUGMENTATIONS
 from sklearn_ckn._training.controller import Training, head_of_epoch, training_alpha
 from sklearn_ckn._training.data import TrainingOptions, TrainingSet
@@ -189,14 +185,14 @@ class SupervisedCKNClassifier(CKNClassifier):
         The alpha of the head, in the unit of the root mean square norm of the features
         as they are now.
     alphas_ : ndarray of shape (n_alphas,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
-        Accuracy of each on images that the head was not trained on. Without images
-        held out of the training, the network has seen their labels, so that it is too
-        high.
+        Accuracy for each of ``alphas_``, on images that the head was not trained on. It
+        is too high where no images were held out of the training, since the network has
+        then been trained on the labels of all images.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
-        Which images these are: each one alone, those of every fold, or those that
-        were held out.
+        How ``alpha_scores_`` was computed: each image left out on its own, images held
+        out in several splits, or the images held out of the training.
     temperature_ : float
         Probabilities are the softmax of the decisions over it.
     image_shape_ : tuple of int
@@ -351,7 +347,13 @@ class SupervisedCKNClassifier(CKNClassifier):
         return cls(**{**PRESETS[name], **parameters})
 
     @fit_context
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn the start, then train network and head.
 
         Parameters
@@ -361,6 +363,11 @@ class SupervisedCKNClassifier(CKNClassifier):
             float32, everything else in float64. An array of NumPy or CuPy.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the images in the objective, the heads and the accuracy on
+            held-out images, which are not negative; 0 leaves an image out altogether.
+            Which images are held out, and in what order the others train, does not
+            depend on them. See :meth:`CKNClassifier.fit`.
         groups : array-like of shape (n,) or None, default=None
             Numbers or strings: images of one group are held out together, by
             ``early_stopping`` too. None stands for images that are equal.
@@ -372,9 +379,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         Raises
         ------
         ValueError
-            X, y or a parameter is not as described; ``augment`` returned something
-            else than images; with ``warm_start``, the images, the classes or the layers
-            are not those of the first fit.
+            X, y, a weight, a group or a parameter is not as described; ``augment``
+            returned something else than images; with ``warm_start``, the images, the
+            classes or the layers are not those of the first fit.
         FloatingPointError
             A loss was not finite. The estimator is fitted nevertheless, with the best
             epoch before.
@@ -383,7 +390,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         """
         task = start_task(self, self.n_epochs + 3, X, y)
         with keep_fitted_on_error(self), device_of(X):
-            failure = self._fit(X, y, groups, task)
+            failure = self._fit(X, y, sample_weight, groups, task)
         if failure is not None:
             raise FloatingPointError(
                 f"Training stopped in epoch {self.history_['epoch'][-1] + 1}: "
@@ -394,19 +401,15 @@ class SupervisedCKNClassifier(CKNClassifier):
         task.end()
         return self
 
-    def _fit(self, X, y, groups, task):
+    def _fit(self, X, y, sample_weight, groups, task):
         """Set the fitted attributes; return an error that came after the start."""
         alphas = resolve_alphas(self.alpha)
         goes_on = self.warm_start and hasattr(self, "features_")
         before = vars(self).copy() if goes_on else None
         engine = get_engine(self.device, X)
         rng = check_random_state(self.random_state)
-        images, y = check_images(self, X, y, reset=True)
-        labels = encode_labels(y, self.class_weight)
-        self.classes_ = labels.classes
-        hold_out = HoldOut.of_images(images, groups)
-        problem = ClassifierProblem(self.head, labels, hold_out, alphas)
-        problem.check()
+        images, problem, origin = self._read_input(X, y, sample_weight, groups, alphas)
+        labels = problem.labels
         if goes_on:
             check_same_problem(self, before, images)
             with task.subtask("encode start"):
@@ -420,13 +423,14 @@ class SupervisedCKNClassifier(CKNClassifier):
             with task.subtask("fit head"):
                 fitted = fit_in_memory(problem.fit, features, engine)
             start_head = self._new_head()._set_fitted(fitted, labels)
-        rows = np.arange(len(y)), np.arange(0)
+        rows = np.arange(len(images)), np.arange(0)
         if self.early_stopping:
             known = (before or {}).get("_split_of")
-            places, units = labels.positions, hold_out.units
-            rows = same_split(known, places, units)
+            places, units = labels.positions, problem.hold_out.units
+            rows = same_split(known, origin, places, units)
             rows = rows or split_rows(places, self.validation_fraction, rng, units)
-        self._split_of = len(y), rows[1]
+        n_given, positions = origin
+        self._split_of = n_given, positions[rows[1]]
         array = images.array
         if engine.has_room_for(array.nbytes):
             # Every epoch takes them in another order.

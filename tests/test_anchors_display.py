@@ -102,7 +102,7 @@ def test_scale_of_parts_of_images(pyplot):
 
 def test_closest_positions_of_a_deeper_layer():
     features = make()
-    network, images = features._network, Images(IMAGES)
+    network, images = features._network, Images(IMAGES, 255.0)
     # The same seed gives the first layer of a network the same anchors.
     first = make(n_anchors=5, subsampling=2)
     height, width, _ = first.output_shape_
@@ -128,17 +128,17 @@ def test_images_of_any_magnitude(scale):
     network = make()._network
     for n_layers in (1, 2):
         first = network.first(n_layers)
-        expected = closest_positions(first, Images(IMAGES))
-        found = closest_positions(first, Images(scale * IMAGES))
+        expected = closest_positions(first, Images(IMAGES, 255.0))
+        found = closest_positions(first, Images(scale * IMAGES, 255.0))
         for left, right in zip(found, expected, strict=True):
             assert_array_equal(left, right)
 
 
 def test_memory_does_not_change_what_is_found():
     network = make()._network
-    expected = closest_positions(network, Images(IMAGES))
+    expected = closest_positions(network, Images(IMAGES, 255.0))
     with config_context(working_memory=0.05):
-        found = closest_positions(network, Images(IMAGES))
+        found = closest_positions(network, Images(IMAGES, 255.0))
     for left, right in zip(found, expected, strict=True):
         assert_array_equal(left, right)
 

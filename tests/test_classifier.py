@@ -115,14 +115,14 @@ def test_class_weight(head, digits):
     ],
 )
 def test_bad_labels(labels, message, digits, monkeypatch):
-    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures.fit", None)
+    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures._learn", None)
     with pytest.raises(ValueError, match=message):
         make().fit(digits[0][:20], labels)
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, np.nan, np.inf])
 def test_bad_class_weights(weight, digits, monkeypatch):
-    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures.fit", None)
+    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures._learn", None)
     with pytest.raises(ValueError, match="class_weight must give every class"):
         make(class_weight={3: weight}).fit(digits[0][:50], digits[1][:50])
 
@@ -142,7 +142,7 @@ def test_bad_class_weights(weight, digits, monkeypatch):
     ],
 )
 def test_bad_parameters(parameters, digits, monkeypatch):
-    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures.fit", None)
+    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures._learn", None)
     with pytest.raises(ValueError, match=next(iter(parameters))):
         make(**parameters).fit(digits[0][:20], digits[1][:20])
 

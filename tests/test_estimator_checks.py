@@ -1,5 +1,7 @@
 """scikit-learn's own checks, those that ``check_estimator`` leaves out included."""
 
+from inspect import signature
+
 import pytest
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -71,10 +73,27 @@ LEFT_OUT = [
 ]
 
 
+# Where there are fewer anchors than distinct patches, patches are drawn at random, and
+# the draw depends on how many images there are: a weight of 2 stands for a repetition
+# in the head, but not in what the network learns from. tests/test_image_weights.py
+# tests the head.
+DRAWN_BY_NUMBER = pytest.mark.xfail(
+    reason="The random draw of patches depends on the number of images.", strict=True
+)
+
+
+def marks_of(estimator, check):
+    """Return marks of a check that an estimator does not pass by design."""
+    draws = hasattr(estimator, "n_patches") and estimator.n_anchors == 10
+    weighs = "sample_weight" in signature(estimator.fit).parameters
+    name = "check_sample_weight_equivalence_on_dense_data"
+    return [DRAWN_BY_NUMBER] if draws and weighs and check.func.__name__ == name else []
+
+
 # A list: to some versions of pytest the generator that scikit-learn's own decorator
 # passes is a warning, so here an error.
 CHECKS = [
-    pytest.param(*pair, id=f"{pair[0]}-{pair[1].func.__name__}")
+    pytest.param(*pair, id=f"{pair[0]}-{pair[1].func.__name__}", marks=marks_of(*pair))
     for estimator in ESTIMATORS
     for pair in estimator_checks_generator(estimator)
 ]

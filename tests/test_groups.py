@@ -132,7 +132,7 @@ def test_groups_that_cannot_be_held_out_are_refused_before_long_work(
     def no_work(*args, **kwargs):
         raise AssertionError("a network was learned")
 
-    monkeypatch.setattr(CKNFeatures, "fit", no_work)
+    monkeypatch.setattr(CKNFeatures, "_learn", no_work)
     for estimator in (CKNClassifier(), SupervisedCKNClassifier()):
         with pytest.raises(ValueError, match="no class of two samples, or groups"):
             estimator.fit(images, labels, groups=labels)

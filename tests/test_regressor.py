@@ -73,12 +73,12 @@ def test_parameters_are_those_of_the_features_and_the_head():
     ],
 )
 def test_bad_targets(targets, message, tilts, monkeypatch):
-    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures.fit", None)
+    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures._learn", None)
     with pytest.raises(ValueError, match=message):
         make().fit(tilts[0][:20], targets)
 
 
 def test_bad_alpha(tilts, monkeypatch):
-    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures.fit", None)
+    monkeypatch.setattr("sklearn_ckn._features.CKNFeatures._learn", None)
     with pytest.raises(ValueError, match="alpha"):
         make(alpha=[0.0]).fit(tilts[0], tilts[1])

@@ -314,6 +314,19 @@ def test_flip_average_is_trained_through(digits):
     )
 
 
+@pytest.mark.parametrize("flip_average", [False, True])
+def test_images_in_another_order_of_memory(flip_average, digits):
+    images = digits[0][:200].reshape(200, 4, 4, 4).astype(np.float64)
+    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    fitted = [
+        make(n_epochs=1, flip_average=flip_average).fit(each, digits[1][:200])
+        for each in (images, channels_first.transpose(0, 2, 3, 1))
+    ]
+    one, other = fitted
+    assert_array_equal(one.coef_, other.coef_)
+    assert one.history_["objective"] == other.history_["objective"]
+
+
 def test_class_weight(digits):
     images, labels = digits[0][:300], digits[1][:300]
     weights = {label: 5.0 if label == 3 else 1.0 for label in range(10)}

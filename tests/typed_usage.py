@@ -41,6 +41,7 @@ CKNClassifier(kernel="gauss")  # type: ignore[arg-type]
 CKNClassifier(patch_sizes=3)  # type: ignore[call-arg]
 classifier.fit(images)  # type: ignore[call-arg]
 assert_type(classifier.fit(images, labels, groups=range(20)), CKNClassifier)
+assert_type(classifier.fit(images, labels, np.ones(20)), CKNClassifier)
 
 supervised = SupervisedCKNClassifier.from_preset("mairal2016-5", n_epochs=1)
 assert_type(supervised.fit(images, labels), SupervisedCKNClassifier)

@@ -1,5 +1,7 @@
 """Norms of rows and images, computed without overflow or underflow in any unit."""
 
+from functools import cache
+
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
@@ -21,10 +23,17 @@ def powers_of_two(largest):
         At the ends of the range of exponents they are the nearest normal powers of two.
     """
     xp = namespace(largest)
-    limit = -np.finfo(largest.dtype).minexp
-    exponents = xp.clip(xp.frexp(largest)[1], -limit, limit)
+    limit = _largest_exponent(largest.dtype)
+    exponents = xp.frexp(largest)[1]
+    exponents = xp.minimum(xp.maximum(exponents, -limit), limit)
     one = xp.ones((), dtype=largest.dtype)
     return xp.ldexp(one, -exponents), xp.ldexp(one, exponents)
+
+
+@cache
+def _largest_exponent(dtype):
+    """Return the largest e for which 2^e and 2^-e are normal numbers of a dtype."""
+    return -int(np.finfo(dtype).minexp)
 
 
 def image_scales(images):

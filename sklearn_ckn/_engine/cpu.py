@@ -1,6 +1,7 @@
 """The CPU engine: NumPy arrays in, the Cython extension inside."""
 
 import os
+from functools import cache
 from itertools import pairwise
 from math import prod
 from threading import local
@@ -50,6 +51,9 @@ class _Scratch(local):
 _scratch = _Scratch()
 
 
+_available_sets = cache(_cpu.instruction_sets)
+
+
 def choose_instruction_set():
     """Return the name of the instruction set to use.
 
@@ -61,7 +65,7 @@ def choose_instruction_set():
     ValueError
         The variable names a set that this machine does not have.
     """
-    available = _cpu.instruction_sets()
+    available = _available_sets()
     name = os.environ.get("SKLEARN_CKN_ISA", available[0])
     if name not in available:
         raise ValueError(

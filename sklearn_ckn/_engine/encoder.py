@@ -213,7 +213,9 @@ class Encoder:
         if self.network.flip_average:
             images = self.engine.xp.concatenate([images, images[:, :, ::-1]])
         scale, inverse = image_scales(images)
-        maps, tape = self.engine.encode_with_tape(images * scale, self._prepared)
+        # Batches of images in another order than C have that order too.
+        scaled = self.engine.xp.ascontiguousarray(images * scale)
+        maps, tape = self.engine.encode_with_tape(scaled, self._prepared)
         # Divided before the sum, so that it does not overflow.
         maps *= inverse / n_copies
         features = maps.reshape(n_copies, n, -1).sum(axis=0)

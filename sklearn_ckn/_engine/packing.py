@@ -36,8 +36,8 @@ class PackedLayer:
     ----------
     patches : dict of int
         Sizes of the products of patches and anchors.
-    slopes : dict of int
-        Sizes of the correlation of slopes in the products with flipped anchors.
+    input_gradient : dict of int
+        Sizes of the correlation of gradients with flipped anchors.
     anchors : ndarray of shape (n_panels, depth, panel_width)
         The anchors minus their mean, packed.
     direct_anchors : ndarray or None
@@ -63,7 +63,7 @@ class PackedLayer:
     """
 
     patches: dict
-    slopes: dict
+    input_gradient: dict
     anchors: np.ndarray
     direct_anchors: np.ndarray | None
     flipped: np.ndarray | None
@@ -94,8 +94,9 @@ class RoundingGains:
         Kernel's root mean square times the Frobenius norm of the projection: error of
         the maps over the relative error of pooled responses.
     responses : float
-        That times the slope of the kernel's logarithm and the distance of the anchors
-        from their mean: error of the maps over that of a product of unit vectors.
+        That times the derivative of the kernel's logarithm and the distance of the
+        anchors from their mean: error of the maps over that of a product of unit
+        vectors.
     """
 
     projection: float
@@ -115,8 +116,8 @@ class RoundingGains:
         values = kernel_values(cosines, settings.kernel, settings.beta)
         projection *= float((values**2).mean()) ** 0.5
         deviation = max(0.0, 1 - float((mean**2).sum())) ** 0.5
-        slope = settings.beta if settings.kernel == "exp" else 2
-        return cls(projection, projection * slope * deviation)
+        derivative = settings.beta if settings.kernel == "exp" else 2
+        return cls(projection, projection * derivative * deviation)
 
 
 def correlation_sizes(shape, patch_size, padding, n_filters, max_tile):
@@ -208,8 +209,8 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         wide = gains.projection > MAX_PROJECTION_GAIN
     patches = correlation_sizes(image_shape, k, padding, n_anchors, max_tile)
     width = _cpu.panel_width(instruction_set, dtype)
-    # No projection of this layer follows the slopes in its input.
-    slopes = correlation_sizes(
+    # No projection of this layer follows the gradient in its input.
+    input_gradient = correlation_sizes(
         (
             patches["response_height"],
             patches["response_width"],
@@ -223,11 +224,14 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     flipped = None
     if gradients == "all":
         # (channel, row, column, anchor), rows and columns from the last to the first
-        filters = np.zeros((n_channels, k, k, slopes["n_channels"]), dtype)
+        filters = np.zeros((n_channels, k, k, input_gradient["n_channels"]), dtype)
         maps = layer.anchors.reshape(n_anchors, k, k, n_channels)
         filters[..., :n_anchors] = maps[:, ::-1, ::-1].transpose(3, 1, 2, 0)
         flipped = _cpu.pack(
-            filters.reshape(n_channels, -1), slopes["tile"], instruction_set, n_threads
+            filters.reshape(n_channels, -1),
+            input_gradient["tile"],
+            instruction_set,
+            n_threads,
         )
 
     def pack_projection(dtype):
@@ -244,7 +248,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         real_projection = projection if is_real else pack_projection(dtype)
     return PackedLayer(
         patches=patches,
-        slopes=slopes,
+        input_gradient=input_gradient,
         anchors=pack_anchors(patches["tile"]),
         direct_anchors=pack_anchors(1) if patches["tile"] > 1 else None,
         flipped=flipped,

@@ -1,8 +1,7 @@
 """Linear heads on wide features: ridge, linear SVM and logistic regression.
 
 The objective is (1/n) sum_i w_i loss(y_i, W x_i + b) + alpha/2 ||W||^2 (Mairal, NIPS
-2016, eq. 7), where x are the features centred and divided by their root mean square
-norm, y is +1 for the sample's class and -1 for the others, and the loss is
-(y - f)^2 / 2 or max(0, 1 - y f)^2 / 2, summed over the classes, or the multinomial log
-loss.
+2016, eq. 7). x are the features, centred and divided by their root mean square norm. y
+is +1 for the class of the sample and -1 for the others. The loss is (y - f)^2 / 2 or
+max(0, 1 - y f)^2 / 2, summed over the classes, or the multinomial log loss.
 """

@@ -1,15 +1,15 @@
-"""Linear functions of features, in units that no dtype need hold."""
+"""Linear functions of features, without overflow whatever the units."""
 
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
 
-# Bits that the largest weight must keep beneath the smallest normal number.
+# Significant bits that the largest weight must keep where it is subnormal.
 WEIGHT_BITS = 24
 
 
 def fits(coef, intercept, dtype):
-    """Return whether a dtype holds linear functions without overflow or loss.
+    """Return whether a dtype can represent linear functions, none of them subnormal.
 
     Parameters
     ----------
@@ -27,16 +27,16 @@ def fits(coef, intercept, dtype):
 def stored_affine(
     coef, intercept, dtype, scale, coef_exponents=0, intercept_exponents=0
 ):
-    """Bring a linear function into the units of its features and its values.
+    """Convert a linear function to the units of its features and its values.
 
     Parameters
     ----------
     coef : ndarray of shape (m, d), float64
     intercept : ndarray of shape (m,), float64
     dtype : dtype
-        What the result is to have, if it can.
+        Of the result, if it can represent the function.
     scale : float
-        The size of what the weights are to multiply, as they are.
+        The size of the features that the weights multiply, before the conversion.
     coef_exponents, intercept_exponents : int or ndarray of shape (m,), int, default=0
         Powers of two to multiply by.
 
@@ -44,15 +44,15 @@ def stored_affine(
     -------
     coef : ndarray of shape (m, d)
     intercept : ndarray of shape (m,)
-        In ``dtype``, or in float64 if that cannot hold them.
+        In ``dtype``, or in float64 if ``dtype`` cannot represent them.
 
     Raises
     ------
     ValueError
-        Not even float64 can.
+        Float64 cannot represent them either.
     """
     limits = np.finfo(np.float64)
-    # What is beneath the rounding of values of size 1 can be lost.
+    # Weights that change values of size 1 by less than their rounding may underflow.
     matter = scale * abs(coef).max(axis=1) > limits.eps
     coef_exponents, intercept_exponents = (
         np.asarray(exponents, dtype=np.intc)
@@ -87,8 +87,7 @@ def affine(X, coef, intercept, dtype):
     Returns
     -------
     values : array of shape (n, m), ``dtype``
-        Of the namespace of X. What is beyond the dtype's range is its largest or its
-        smallest number.
+        Of the namespace of X. Values beyond the range of the dtype are clipped to it.
     """
     xp = namespace(X)
     computed = dtype if fits(coef, intercept, dtype) else np.float64
@@ -109,7 +108,7 @@ def affine(X, coef, intercept, dtype):
 
 
 def _affine_of_any_size(X, coef, intercept):
-    """Return X coef^T + intercept in float64, or infinity beyond it."""
+    """Return X coef^T + intercept in float64, infinite only beyond its range."""
     xp = namespace(X)
 
     def scaled(rows):
@@ -120,7 +119,7 @@ def _affine_of_any_size(X, coef, intercept):
     (X, row_exponents), (coef, coef_exponents) = scaled(X), scaled(coef)
     exponents = row_exponents[:, np.newaxis] + coef_exponents
     values = X @ coef.T
-    # The sum's exponent is the larger one's, so that neither part overflows.
+    # Both terms are added in units of the larger one, so that neither overflows.
     raised = xp.maximum(exponents, xp.frexp(intercept.astype(np.float64))[1])
     values = xp.ldexp(values, exponents - raised)
     values += xp.ldexp(intercept.astype(np.float64), -raised)

@@ -1,4 +1,4 @@
-"""The parameter ``alpha``, and the attributes that tell which one was chosen."""
+"""The parameter ``alpha``, and the attributes about the alpha that was chosen."""
 
 from numbers import Real
 
@@ -14,22 +14,23 @@ ALPHA_CONSTRAINT = [
     "array-like",
 ]
 
-#: What ``alpha="auto"`` chooses from, by head. Ridge takes one decomposition for all;
-#: the others take a solution for each, and stop beyond the best.
+#: The candidates of ``alpha="auto"``, by loss. Ridge takes one decomposition for all of
+#: them. The others compute a solution for each, and stop once smaller ones do not help.
 GRIDS = {
     "ridge": np.logspace(-1, -10, 19),
     "linear_svm": np.logspace(-2, -9, 15),
     "logistic": np.logspace(-2, -9, 15),
 }
 
-# Far beyond these, 1 / alpha and sums of squares over it leave the range of float64;
-# features have unit variance, and decisions change no more long before.
+# Far outside these limits, 1 / alpha, or sums of squares over it, leave the range of
+# float64. Standardized features have a mean square norm of 1, and decisions hardly
+# change any more long before alpha gets there.
 SMALLEST_ALPHA = 1e-100
 LARGEST_ALPHA = 1e100
 
 
 def resolve_alphas(alpha):
-    """Return the candidates that the parameter ``alpha`` stands for.
+    """Return the candidates that the parameter ``alpha`` specifies.
 
     Parameters
     ----------
@@ -38,13 +39,12 @@ def resolve_alphas(alpha):
     Returns
     -------
     alphas : ndarray of shape (A,) or None
-        Distinct, from the largest; None stands for ``"auto"``.
+        Distinct, in descending order; None stands for ``"auto"``.
 
     Raises
     ------
     ValueError
-        A candidate is no positive number in the range of what can be computed, or
-        there is none.
+        A candidate is not a number between the limits, or there is no candidate.
     """
     alpha = plain_value("alpha", alpha)
     if isinstance(alpha, str):

@@ -1,4 +1,4 @@
-"""Probabilities from decisions: one factor, fitted on held-out samples."""
+"""Probabilities from decisions, by one factor fitted on held-out samples."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -6,30 +6,30 @@ from scipy.special import logsumexp
 
 from sklearn_ckn._common.arrays import namespace, special_functions
 
-# Bounds of the factor's logarithm; decisions are of order 1.
+# Bounds of the logarithm of the factor; decisions are of order 1.
 LOG_FACTORS = (-7, 7)
 
 
 def _two_sided(decisions):
-    """Return a column for each class, also where two classes share one."""
+    """Return decisions with one column per class, also for two classes."""
     if decisions.shape[1] == 1:
         return np.hstack([-decisions, decisions]) / 2
     return decisions
 
 
 def fit_factor(decisions, labels, weights):
-    """Fit the factor that makes the decisions the logarithms of odds.
+    """Fit the factor that turns decisions into logits.
 
-    The log loss of softmax(factor * decisions) is minimised (temperature scaling, Guo,
-    Pleiss, Sun and Weinberger, ICML 2017, eq. 9, of which this is 1 / T). A single
-    factor never changes the order of the classes. One sample more, which could be of
-    any class, keeps the probabilities from becoming certain where all held-out samples
-    are right; Platt's method (1999) has the same aim.
+    It minimises the log loss of softmax(factor * decisions). This is temperature
+    scaling (Guo, Pleiss, Sun and Weinberger, ICML 2017, eq. 9), with the temperature
+    1 / factor. A single factor never changes the order of the classes. One additional
+    sample, with the same weight for every class, keeps probabilities below 1 where all
+    held-out samples are classified correctly; Platt's method (1999) has the same aim.
 
     Parameters
     ----------
     decisions : ndarray of shape (n, m)
-        Of samples that their model has not seen; m is 1 for two classes.
+        Of samples that the head was not trained on; m is 1 for two classes.
     labels : ndarray of shape (n,)
         Positions of the classes.
     weights : ndarray of shape (n,)
@@ -38,16 +38,16 @@ def fit_factor(decisions, labels, weights):
     -------
     factor : float
     log_loss : float
-        Mean log loss of the probabilities, the sample more included.
+        Mean log loss of the probabilities, including the additional sample.
     """
     scores = _two_sided(decisions.astype(np.float64))
     n = len(scores)
     own = scores[np.arange(n), labels]
-    # What the factor multiplies are differences, so that losses far below the rounding
-    # of the decisions keep their digits.
+    # The factor multiplies differences of decisions: losses that are far smaller than
+    # the rounding of the decisions keep their digits.
     rivals = scores - own[:, np.newaxis]
     rivals[np.arange(n), labels] = -np.inf
-    # The mean over all classes of what the sample more adds to each sample's loss.
+    # The part of the additional sample in the loss of each sample.
     doubt = (own - scores.mean(axis=1)) / (n + 1)
 
     def log_loss(logarithm):
@@ -61,7 +61,7 @@ def fit_factor(decisions, labels, weights):
 
 
 def _odds(decisions, factor):
-    """Return decisions times the factor, in float64, of finite differences."""
+    """Return decisions times the factor, in float64, with finite differences."""
     limit = float(np.finfo(np.float64).max) / 4 / max(factor, 1)
     decisions = decisions.astype(np.float64)
     return factor * namespace(decisions).clip(decisions, -limit, limit)
@@ -78,9 +78,9 @@ def probabilities(decisions, factor):
 
 
 def log_probabilities(decisions, factor):
-    """Return the logarithms of ``probabilities``, also of those that are rounded to 0.
+    """Return the logarithms of the probabilities of the classes, (n, n_classes).
 
-    They are finite for all finite decisions.
+    They are finite for all finite decisions, also where a probability is rounded to 0.
     """
     xp = namespace(decisions)
     special = special_functions(xp)

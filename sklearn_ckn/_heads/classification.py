@@ -1,4 +1,4 @@
-"""Linear heads for classes: the choice of alpha and the fit at that alpha."""
+"""Linear heads for classes: the choice of alpha and the fit with that alpha."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 from sklearn_ckn._input.labels import Labels
 
-# Features of fewer values are worked on by one thread: several wait for each other
-# longer than the many small products take.
+# With fewer values of features than this, one thread computes: several threads would
+# wait for each other longer than the many small products take.
 SMALL_VALUES = 2**22
 
 
 @dataclass(frozen=True)
 class ClassifierProblem:
-    """All that the fit of a linear classifier takes but the features.
+    """Everything that a linear classifier is fitted to, except the features.
 
     Attributes
     ----------
@@ -41,10 +41,10 @@ class ClassifierProblem:
     hold_out : HoldOut
         Of the same samples.
     alphas : ndarray of shape (A,) or None
-        Positive, from the largest; None is a grid of the loss's own.
+        Positive, in descending order; None is the default grid of the loss.
     unit : float or None, default=None
-        The scale of features to which the alphas belong. None is the scale of the
-        features of the fit, their root mean square norm once centred.
+        The scale of features that the alphas refer to. None is the scale of the
+        features of the fit: the root mean square norm of the centred features.
     """
 
     loss: str
@@ -54,7 +54,7 @@ class ClassifierProblem:
     unit: float | None = None
 
     def check(self):
-        """Raise, before long work, where no sample could be held out.
+        """Raise, before any long computation, if no sample can be held out.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class ClassifierProblem:
         """
         units = self.hold_out.units
         holds_out = self.hold_out.groups is not None or self.loss != "ridge"
-        # Equal samples need none: see ``ClassifierSamples.prepare``.
+        # Not if all samples are equal: see ``ClassifierSamples.prepare``.
         if holds_out and units.max() > 0:
             held_out_folds(self.labels.positions, units)
 
@@ -73,7 +73,7 @@ class ClassifierProblem:
         Parameters
         ----------
         features : array of shape (n, d), float32 or float64
-            Finite. Not changed, and not copied as a whole unless rows are equal or of
+            Finite. Not changed, and copied only if some rows are equal or have the
             weight 0. Of the namespace ``xp``, or NumPy's.
         xp : module
             The namespace to compute with, ``numpy`` or ``cupy``.
@@ -85,13 +85,13 @@ class ClassifierProblem:
         Raises
         ------
         ValueError
-            Nothing can be held out, or what remains lacks a class; the weights are
-            beyond the range of float64.
+            No sample can be held out, or a training part lacks a class; the weights
+            of the head are beyond the range of float64.
         """
         return self._samples(features, xp).fit()
 
     def choose(self, features, xp):
-        """Choose alpha only; see ``fit``.
+        """Choose alpha without the final fit; see ``fit``.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class ClassifierProblem:
         )
 
     def _alphas_for(self, samples, xp):
-        """Return the alphas in the unit of the features of the samples."""
+        """Return the alphas that refer to the scale of the features of the samples."""
         if self.unit is None:
             return self.alphas
         weights = xp.asarray(samples.weights)
@@ -126,12 +126,14 @@ class ClassifierProblem:
 
 @dataclass(frozen=True)
 class ClassifierSamples:
-    """Distinct samples that a linear classifier is fitted on, where it is computed.
+    """Distinct samples that a linear classifier is fitted to.
+
+    All arrays but the features are of the namespace that computes.
 
     Attributes
     ----------
     values : array of shape (n, d), float32 or float64
-        Features, of the namespace of the other arrays, or NumPy's.
+        Features, of the same namespace or NumPy's.
     labels : array of shape (n,)
         Positions of the classes.
     targets : array of shape (n, m)
@@ -141,9 +143,9 @@ class ClassifierSamples:
     loss : str
     alphas : ndarray of shape (A,) or None
     units : array of shape (n,)
-        Samples with the same number, counted from 0, are held out together.
+        Samples with the same number, from 0, are held out together.
     splits : list of tuple of array, or None
-        Rows that train and rows held out; None leaves out one unit after the other.
+        Training rows and held-out rows; None leaves out one unit after the other.
     """
 
     values: np.ndarray
@@ -168,7 +170,7 @@ class ClassifierSamples:
         units=None,
         splits=None,
     ):
-        """Make targets and folds, and move all but the features to ``xp``.
+        """Make targets and folds, and move all arrays but the features to ``xp``.
 
         Parameters
         ----------
@@ -176,23 +178,24 @@ class ClassifierSamples:
         labels : ndarray of shape (n,)
             Positions of the classes, of which there are two or more.
         weights : ndarray of shape (n,), float64
-            Positive; their scale is divided out.
+            Positive; only their ratios matter.
         loss : {"ridge", "linear_svm", "logistic"}
         xp : module, default=numpy
         alphas : ndarray of shape (A,) or None
         units : ndarray of shape (n,) or None, default=None
             With ``"ridge"`` and no splits, samples of one unit must have the same
-            features. None takes every sample as one.
+            features. None makes every sample a unit.
         splits : list of tuple of ndarray, or None, default=None
-            None leaves the choice to the loss: one unit after the other, or folds.
+            None leaves the choice to the loss: ``"ridge"`` leaves out one unit after
+            the other, and the others use folds.
         """
         targets = one_vs_rest(labels, labels.max() + 1)
         weights = weights / weights.sum()
         units = np.arange(len(labels)) if units is None else units
         if splits is None and loss != "ridge":
             if units.max() == 0:
-                # Equal features tell a head nothing but how frequent the classes are,
-                # so that none of the samples need be held out from it.
+                # With equal features for all samples, a head learns only how frequent
+                # the classes are, and no sample has to be held out.
                 splits = [(np.arange(len(labels)),) * 2]
             else:
                 splits = complements(held_out_folds(labels, units), len(labels))
@@ -224,7 +227,7 @@ class ClassifierSamples:
 
 
 class RidgeSolver:
-    """Chooses alpha by samples left out one by one or by splits, then fits all.
+    """Chooses alpha by leave-one-out or by splits, then fits to all samples.
 
     Parameters
     ----------
@@ -240,7 +243,7 @@ class RidgeSolver:
 
     @cached_property
     def _path(self):
-        """The solutions for all samples and alphas."""
+        """The solutions for all alphas, fitted to all samples."""
         samples = self._samples
         return RidgePath.from_features(
             self._features, samples.targets, self._alphas, samples.units
@@ -289,7 +292,7 @@ class RidgeSolver:
         return accuracies, best, factor
 
     def _choose_by_splits(self):
-        """Do the same with the held-out rows of splits."""
+        """Return the same by the held-out rows of the splits."""
         samples, decisions = self._samples, []
         for train, held_out in samples.splits:
             training = training_weights(samples.weights, train)

@@ -1,33 +1,34 @@
-"""Samples held out to choose alpha and to fit probabilities."""
+"""Folds of samples that are held out to choose alpha and to fit probabilities."""
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 N_FOLDS = 5
 
-# With more samples than this, one fold is enough to tell alphas apart.
+# With more samples than this, one fold is enough to compare alphas.
 MAX_FOR_ALL_FOLDS = 2000
 
 
 def held_out_folds(labels, units=None):
     """Divide samples into stratified folds, in their order.
 
-    What has the same unit is in the same fold, and counts as one sample of its most
-    frequent class. Every training part has each class: a class of one unit is not held
-    out, and there are no more folds than units of the next rarest class.
+    All samples of a unit are in the same fold, and count as one sample of their most
+    frequent class. Every training part contains all classes: a class with one unit is
+    never held out, and there are at most as many folds as the next rarest class has
+    units.
 
     Parameters
     ----------
     labels : ndarray of shape (n,)
         Positions of the classes.
     units : ndarray of shape (n,) or None, default=None
-        Counted from 0; None takes every sample as one.
+        Numbers from 0; None makes every sample a unit.
 
     Returns
     -------
     folds : list of ndarray
-        Rows held out: of five folds, or fewer; of the first where there are more than
-        2,000 units.
+        The rows held out in each fold. There are five folds or fewer; only the first is
+        returned where there are more than 2,000 units.
 
     Raises
     ------
@@ -38,7 +39,7 @@ def held_out_folds(labels, units=None):
     strata = most_frequent_labels(labels, units)
     shared = np.flatnonzero(~_has_single_class(labels, units))
     counts = np.bincount(strata[shared], minlength=1)
-    # Of classes that are the most frequent one of a single unit.
+    # A class that is the most frequent one of a single unit joins the largest class.
     single = counts[strata[shared]] == 1
     joined = np.where(single, counts.argmax(), strata[shared])
     counts = np.bincount(joined)
@@ -62,7 +63,7 @@ def held_out_folds(labels, units=None):
 
 
 def _classes_of_units(labels, units):
-    """Return units and their classes, those of the most samples last."""
+    """Return pairs of units and their classes, those of the most samples last."""
     n_classes = labels.max() + 1
     pairs, counts = np.unique(units * n_classes + labels, return_counts=True)
     order = np.argsort(counts, kind="stable")
@@ -75,7 +76,7 @@ def most_frequent_labels(labels, units):
     Parameters
     ----------
     labels, units : ndarray of shape (n,)
-        Counted from 0.
+        Numbers from 0.
 
     Returns
     -------
@@ -83,26 +84,28 @@ def most_frequent_labels(labels, units):
     """
     owners, classes = _classes_of_units(labels, units)
     strata = np.empty(owners.max() + 1, dtype=np.intp)
-    # Of several values for a place the last one stays.
+    # Where several values are assigned to one place, NumPy keeps the last.
     strata[owners] = classes
     return strata
 
 
 def _has_single_class(labels, units):
-    """Return whether each unit is the only one of some class."""
+    """Return whether each unit is the only one that has some class."""
     owners, classes = _classes_of_units(labels, units)
     is_single = np.bincount(classes)[classes] == 1
     return np.bincount(owners, is_single) > 0
 
 
 def keep_classes(labels, units, rows):
-    """Return rows to hold out less the units without which a class is not trained.
+    """Return rows to hold out, except the units that the training part needs.
+
+    It needs those units without which it would lack a class.
 
     Parameters
     ----------
     labels, units : ndarray of shape (n,)
     rows : ndarray of shape (h,)
-        All rows of some units.
+        All rows of some of the units.
     """
     own = labels[rows]
     is_lost = np.bincount(own, minlength=labels.max() + 1) == np.bincount(labels)
@@ -110,23 +113,22 @@ def keep_classes(labels, units, rows):
 
 
 def group_folds(units):
-    """Divide samples with real targets into folds of about the same size.
+    """Divide samples with real targets into folds of about equal size.
 
     Parameters
     ----------
     units : ndarray of shape (n,)
-        Counted from 0: what has the same unit is in the same fold.
+        Numbers from 0; all samples of a unit are in the same fold.
 
     Returns
     -------
     folds : list of ndarray
-        Rows held out: of five folds, or fewer; of the first where there are more than
-        2,000 units.
+        See ``held_out_folds``.
 
     Raises
     ------
     ValueError
-        There is one unit only.
+        There is only one unit.
     """
     n_units = units.max() + 1
     if n_units == 1:
@@ -153,5 +155,5 @@ def scoring_of(splits):
 
 
 def complements(folds, n):
-    """Return the rows that train and those held out, for each of the folds."""
+    """Return pairs of training rows and held-out rows, one for each fold."""
     return [(np.setdiff1d(np.arange(n), fold), fold) for fold in folds]

@@ -1,4 +1,4 @@
-"""Which samples are held out, and which of them together, to choose alpha."""
+"""How samples are held out to choose alpha: splits, groups and equal samples."""
 
 from dataclasses import dataclass, replace
 
@@ -13,17 +13,17 @@ from sklearn_ckn._input.sample_weight import check_groups
 
 @dataclass(frozen=True)
 class HoldOut:
-    """How n samples are held out to choose alpha.
+    """How samples are held out to choose alpha.
 
     Attributes
     ----------
     splits : list of tuple of ndarray, or None
-        Rows that train and rows held out; None leaves the choice to the head.
+        Training rows and held-out rows; None leaves the choice to the loss.
     groups : ndarray of shape (n,), intp, or None
-        Samples of one group are held out together. None stands for samples of equal
+        Samples of one group are held out together. None stands for samples with equal
         features.
     copies : ndarray of shape (n,), intp, or None
-        See ``first_copies``; None looks for equal rows of features.
+        See ``first_copies``; None compares the rows of the features.
     """
 
     splits: list | None = None
@@ -32,13 +32,15 @@ class HoldOut:
 
     @classmethod
     def of_images(cls, images, groups):
-        """Check the groups that a user gave, and find images that are equal.
+        """Check the groups that a user gave, and find equal images.
 
-        Of images, since the features of equal ones may be rounded differently.
+        Images are compared, not their features: those of equal images may be rounded
+        differently.
 
         Parameters
         ----------
         images : Images
+            n of them.
         groups : array-like of shape (n,) or None
 
         Raises
@@ -51,7 +53,7 @@ class HoldOut:
 
     @classmethod
     def of_rows(cls, X, y, cv, groups, *, classifier):
-        """Check the groups that a user gave, and take the splits of ``cv``.
+        """Check the groups that a user gave, and make the splits of ``cv``.
 
         Parameters
         ----------
@@ -60,12 +62,12 @@ class HoldOut:
         cv : int, cross-validation splitter, iterable or None
         groups : array-like of shape (n,) or None
         classifier : bool
-            Whether a number of folds stands for stratified ones.
+            Whether an integer ``cv`` means stratified folds.
 
         Raises
         ------
         ValueError
-            See ``check_groups``; ``cv`` gives no splits.
+            See ``check_groups``; ``cv`` does not give splits of X.
         """
         codes = check_groups(groups, len(y))
         if cv is None:
@@ -86,16 +88,16 @@ class HoldOut:
 
     @property
     def units(self):
-        """Numbers, from 0, that are equal for what is held out together, (n,).
+        """The units that are held out together, as numbers from 0, (n,).
 
-        Of groups, or else of copies.
+        They are the groups, or without groups the sets of equal samples.
         """
         if self.groups is not None:
             return self.groups
         return np.unique(self.copies, return_inverse=True)[1]
 
     def merge(self, features, answers, weights, n_classes=None):
-        """Merge equal samples and settle the splits.
+        """Merge equal samples and adapt the splits to them.
 
         Parameters
         ----------
@@ -114,7 +116,7 @@ class HoldOut:
         Raises
         ------
         ValueError
-            Nothing can be held out, or what remains lacks a class.
+            No sample can be held out, or a training part lacks a class.
         """
         samples = Samples.merge(
             features,
@@ -136,7 +138,7 @@ class HoldOut:
 
 
 def _positions(rows):
-    """Return the positions that a list of positions, or a mask, stands for."""
+    """Return the positions given by a list of positions or by a mask."""
     rows = np.asarray(rows)
     if rows.dtype == bool:
         return np.flatnonzero(rows)
@@ -144,7 +146,7 @@ def _positions(rows):
 
 
 def _check_splits(samples, n_classes):
-    """Raise unless every split trains and holds out something, and trains all classes.
+    """Raise where a side of a split is empty, or a training part lacks a class.
 
     ``n_classes`` is None for real targets.
     """

@@ -1,34 +1,35 @@
-"""Losses of linear decisions: value, slopes and curvature.
+"""Losses of linear decisions: value, gradient and second derivative.
 
-Decisions and targets are (n, m) arrays; targets are +1 for a sample's class and -1 for
-the others, in one column per class, or one column for two classes. Weights are those
-of the samples, (n, 1), and sum to one. A loss returns its value, its derivative in the
-decisions, and a curvature object for ``product`` and ``diagonal``.
+Decisions and targets are arrays of shape (n, m). Targets are +1 for the class of a
+sample and -1 for the others, with one column per class, or one column for two classes.
+Weights are those of the samples, of shape (n, 1) and sum 1. A loss returns its value,
+its gradient with respect to the decisions, and an object that holds its second
+derivative, for ``product`` and ``diagonal``.
 """
 
 from sklearn_ckn._common.arrays import namespace, special_functions
 
 
 class SquaredError:
-    """(y - f)^2 / 2, summed over the columns."""
+    """The squared error (y - f)^2 / 2, summed over the columns."""
 
     def __call__(self, decisions, targets, weights):
-        """Return value, slopes (n, m) and curvature (n, m)."""
+        """Return the value, the gradient (n, m) and the second derivative (n, m)."""
         residual = decisions - targets
-        slopes = weights * residual
+        gradient = weights * residual
         curvature = namespace(weights).broadcast_to(weights, residual.shape)
-        return float((slopes * residual).sum()) / 2, slopes, curvature
+        return float((gradient * residual).sum()) / 2, gradient, curvature
 
 
 class SquaredHinge:
-    """max(0, 1 - y f)^2 / 2, summed over the columns."""
+    """The squared hinge loss max(0, 1 - y f)^2 / 2, summed over the columns."""
 
     def __call__(self, decisions, targets, weights):
-        """Return value, slopes (n, m) and curvature (n, m)."""
+        """Return the value, the gradient (n, m) and the second derivative (n, m)."""
         slack = namespace(decisions).maximum(1 - targets * decisions, 0)
-        slopes = -weights * targets * slack
+        gradient = -weights * targets * slack
         value = float((weights * slack * slack).sum()) / 2
-        return value, slopes, weights * (slack > 0)
+        return value, gradient, weights * (slack > 0)
 
     @staticmethod
     def product(curvature, moves):
@@ -37,15 +38,15 @@ class SquaredHinge:
 
     @staticmethod
     def diagonal(curvature):
-        """Return the second derivative in each decision, (n, m)."""
+        """Return the second derivative with respect to each decision, (n, m)."""
         return curvature
 
 
 class Logistic:
-    """-log of the softmax probability of the class; of expit(y f) for one column."""
+    """The log loss -log softmax(f) of the class, or -log expit(y f) for one column."""
 
     def __call__(self, decisions, targets, weights):
-        """Return value, slopes (n, m) and (weights, probabilities)."""
+        """Return the value, the gradient (n, m) and (weights, probabilities)."""
         xp = namespace(decisions)
         special = special_functions(xp)
         if decisions.shape[1] == 1:
@@ -55,8 +56,8 @@ class Logistic:
             logarithms = special.log_softmax(decisions, axis=1)
             probabilities = xp.exp(logarithms)
             value = -(weights * logarithms * (targets > 0)).sum()
-        slopes = weights * (probabilities - (targets > 0))
-        return float(value), slopes, (weights, probabilities)
+        gradient = weights * (probabilities - (targets > 0))
+        return float(value), gradient, (weights, probabilities)
 
     @staticmethod
     def product(curvature, moves):
@@ -69,7 +70,7 @@ class Logistic:
 
     @staticmethod
     def diagonal(curvature):
-        """Return the second derivative in each decision, (n, m)."""
+        """Return the second derivative with respect to each decision, (n, m)."""
         weights, probabilities = curvature
         return weights * probabilities * (1 - probabilities)
 

@@ -1,10 +1,10 @@
 """Newton's method with conjugate gradients for smooth losses on wide features.
 
-theta is (d + 1, m): the weights on the standardized features and, in the last row, the
-intercepts. The objective is loss(X theta) + alpha/2 ||theta[:-1]||^2.
+theta has the shape (d + 1, m): the weights of the standardized features and, in the
+last row, the intercepts. The objective is loss(X theta) + alpha/2 ||theta[:-1]||^2,
+where X has a last column of ones.
 """
 
-import warnings
 from functools import cached_property, partial
 
 import numpy as np
@@ -12,36 +12,41 @@ from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_ckn._common.arrays import cholesky_solver, namespace
+from sklearn_ckn._common.user_warnings import warn_user
 
 MAX_ITER = 100
 MAX_CG_ITER = 200
 
-# The objective f is alpha-strongly convex, so that with a squared gradient norm of at
-# most 2 alpha f TOLERANCE it is within this part of its minimum. In the intercepts,
-# which have no penalty, its curvature is at most 1, whatever alpha.
+# The method stops where the objective f exceeds its minimum by at most this fraction of
+# f. f is alpha-strongly convex in the weights, so a squared norm of the gradient of at
+# most 2 alpha f TOLERANCE is sufficient. The intercepts have no penalty, and the second
+# derivative with respect to them is at most 1, whatever alpha.
 TOLERANCE = 1e-4
 
-# Precision of Newton's directions. Rough ones cost least while full steps succeed;
-# after that they lead back and forth between two sets of samples inside their margins.
+# Relative residual of the linear systems for Newton's directions. The rough one is the
+# cheapest as long as full steps succeed. When they fail, rough directions alternate
+# between two sets of samples inside their margins, and finer ones are needed.
 ROUGH, FINE = 1e-1, 1e-3
 
-# A full step is taken if it gains this part of what the derivative promises.
+# A full step is taken if it lowers the objective by at least this fraction of what the
+# derivative predicts (Armijo's condition).
 SUFFICIENT = 1e-4
 
-# Shorter steps are found up to this part of the full step, and of themselves.
+# Tolerances of the search for a shorter step: absolute, as a fraction of the full step,
+# and relative.
 SMALLEST_STEP = 1e-30
 STEP_PRECISION = 1e-2
 
-# Samples whose curvature is below this part of the largest are left out of the
-# preconditioner.
+# Samples whose second derivative is below this fraction of the largest one are left out
+# of the preconditioner.
 NEGLIGIBLE_CURVATURE = 1e-3
 
 
 class Products:
-    """Products with standardized features and a column of ones, copying neither.
+    """Products with the standardized features and a column of ones, without a copy.
 
-    The mean is taken off the products rather than off the features: a centred copy of
-    these in every iteration would cost more than they do.
+    The mean is subtracted from the products instead of the features: a centred copy of
+    the features in every iteration would cost more than the products.
     """
 
     def __init__(self, features):
@@ -55,12 +60,12 @@ class Products:
         products = features.products(coef.astype(features.dtype))
         return products + (theta[-1] - features.mean @ coef)
 
-    def transposed(self, slopes):
-        """Return X^T slopes, (d + 1, m) in float64."""
+    def transposed(self, right):
+        """Return X^T right, (d + 1, m) in float64, for a ``right`` of shape (n, m)."""
         features = self.features
-        total = slopes.sum(axis=0)
+        total = right.sum(axis=0)
         xp = features.xp
-        products = features.raw_transposed_product(slopes.astype(features.dtype))
+        products = features.raw_transposed_product(right.astype(features.dtype))
         products -= xp.outer(features.mean, total)
         products = products / features.column_scales[:, np.newaxis]
         return xp.vstack([products, total])
@@ -70,10 +75,11 @@ class Products:
         return self.features.gram()
 
     def gram_solver(self, penalty):
-        """Return a function that solves with X^T diag(w) X / n + penalty I, (d, d).
+        """Return a solver of systems with X^T diag(w) X / n + penalty I, (d, d).
 
-        Without the column of ones, and with the penalty rounded to a power of 4: this
-        is for preconditioning, and the same factor serves iteration after iteration.
+        X is meant without the column of ones, and the penalty is rounded to a power of
+        4. This is good enough for a preconditioner, and allows to use one Cholesky
+        factor in many iterations.
         """
         rounding = np.finfo(self.features.dtype).eps
         penalty = 4.0 ** np.round(np.log(max(penalty, rounding)) / np.log(4))
@@ -94,12 +100,15 @@ def _add_to_diagonal(matrix, values):
 class Preconditioner:
     """Approximate inverses of the diagonal blocks of the second derivative.
 
-    Class c's block is X^T D_c X + alpha I, D_c its diagonal of curvatures. Where few
-    samples have curvature (an SVM's support vectors) it is inverted through the
-    matrix of their inner products, by Woodbury's identity; elsewhere D_c is replaced
-    by its mean, so that one Cholesky factor of the Gram matrix serves all classes.
-    Where none has any (every margin is met) the block is alpha I, and nothing pulls
-    at the intercept.
+    The block of class c is X^T D_c X + alpha I, where the diagonal matrix D_c holds
+    the second derivatives with respect to the decisions. There are three cases:
+
+    - Few samples have a second derivative, such as the support vectors of an SVM: the
+      block is inverted by Woodbury's identity, through their inner products.
+    - Many have one: D_c is replaced by its mean, so that one Cholesky factor of the
+      Gram matrix serves all such classes.
+    - None has one, since every sample is beyond its margin: the block is alpha I, and
+      the loss does not depend on the intercept.
     """
 
     def __init__(self, products, curvatures, alpha):
@@ -120,17 +129,17 @@ class Preconditioner:
         if self._many:
             mean = float(curvatures[:, self._many].sum(axis=0).mean())
             self._curvature = max(mean, alpha)
-            # Alpha is none of the intercept's curvature, which is at most 1.
+            # The intercept has no penalty, and its second derivative is at most 1.
             self._intercept_curvature = max(mean, min(alpha, 1.0))
             self._solve = products.gram_solver(alpha / self._curvature)
 
     def _rows(self, chosen):
-        """Return the chosen rows in float64: Woodbury's difference cancels."""
+        """Return the chosen rows, in float64: Woodbury's identity cancels digits."""
         rows = self._features.rows(chosen)
         return self._features.standardize(rows.astype(np.float64))
 
     def _factor_few(self, chosen, curvature):
-        # The intercept's column of ones takes part with a small penalty of its own.
+        # The column of ones needs a penalty too; a small one hardly changes anything.
         penalty = 1e-3 * curvature.sum()
         rows = self._rows(chosen)
         matrix = rows @ rows.T / self._alpha + 1 / penalty
@@ -168,7 +177,7 @@ def _inner(left, right):
 
 
 def conjugate_gradients(multiply, precondition, right, tolerance):
-    """Solve a positive definite system roughly, all columns as one vector.
+    """Solve a positive definite system approximately, all columns as one vector.
 
     Parameters
     ----------
@@ -176,7 +185,8 @@ def conjugate_gradients(multiply, precondition, right, tolerance):
         Of an array like ``right``.
     right : ndarray
     tolerance : float
-        Norm of the residual, in the preconditioner's metric, over that of ``right``.
+        Norm of the residual over that of ``right``, both in the norm of the
+        preconditioner.
 
     Returns
     -------
@@ -205,11 +215,11 @@ def conjugate_gradients(multiply, precondition, right, tolerance):
 
 
 def _minimize_along(derivative):
-    """Return where a convex function on [0, 1] is lowest, by its derivative.
+    """Return the minimum of a convex function on [0, 1], given its derivative.
 
-    Halving the step would not do: with small alphas a step may be right that ends
-    just where a sample falls short of its margin, and the next one could go no
-    further, its direction knowing nothing of that sample.
+    Halving the step until it is good enough is not sufficient: with a small alpha, such
+    a step may end just where a sample gets inside its margin. The next direction does
+    not take that sample into account, and no step along it is good enough.
     """
     if derivative(0.0) >= 0:
         return 0.0
@@ -242,8 +252,8 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
     Warns
     -----
     ConvergenceWarning
-        The gradient is not small enough after MAX_ITER iterations, or where
-        rounding hides any further descent.
+        The gradient is still too large after MAX_ITER iterations, or where rounding
+        prevents any further decrease.
     """
     xp, alpha = namespace(theta), float(alpha)
     penalty = xp.full((len(theta), 1), alpha)
@@ -251,24 +261,24 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
     convexity = xp.maximum(penalty, min(alpha, 1.0))
 
     def evaluate(theta, decisions):
-        value, slopes, curvature = loss(decisions, targets, weights)
-        return value + _inner(theta, penalty * theta) / 2, slopes, curvature
+        value, decision_gradient, curvature = loss(decisions, targets, weights)
+        return value + _inner(theta, penalty * theta) / 2, decision_gradient, curvature
 
     def derivative(theta, decisions, direction, moves, step):
-        _, slopes, _ = loss(decisions + step * moves, targets, weights)
+        _, decision_gradient, _ = loss(decisions + step * moves, targets, weights)
         theta = theta + step * direction
-        return _inner(slopes, moves) + _inner(penalty * theta, direction)
+        return _inner(decision_gradient, moves) + _inner(penalty * theta, direction)
 
     decisions = products.decisions(theta)
-    value, slopes, curvature = evaluate(theta, decisions)
+    value, decision_gradient, curvature = evaluate(theta, decisions)
     precision = ROUGH
     nothing = xp.zeros_like(theta), xp.zeros_like(decisions)
     if not value <= evaluate(*nothing)[0]:
-        # Where a start from elsewhere is far off, losses have no curvature to go by.
+        # Far from the minimum, the second derivatives of the losses vanish.
         theta, decisions = nothing
-        value, slopes, curvature = evaluate(theta, decisions)
+        value, decision_gradient, curvature = evaluate(theta, decisions)
     for _ in range(MAX_ITER):
-        gradient = products.transposed(slopes) + penalty * theta
+        gradient = products.transposed(decision_gradient) + penalty * theta
         if _inner(gradient / convexity, gradient) <= 2 * value * TOLERANCE:
             return theta, decisions
 
@@ -279,10 +289,10 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
         precondition = Preconditioner(products, loss.diagonal(curvature), alpha)
         direction = conjugate_gradients(multiply, precondition, -gradient, precision)
         moves = products.decisions(direction)
-        # Along Newton's direction the objective falls by half of this.
+        # A quadratic objective would decrease by half of this.
         decrease = -_inner(gradient, direction)
         new_theta, new_decisions = theta + direction, decisions + moves
-        new_value, slopes, curvature = evaluate(new_theta, new_decisions)
+        new_value, decision_gradient, curvature = evaluate(new_theta, new_decisions)
         if not new_value <= value - SUFFICIENT * decrease:
             precision = max(precision / 10, FINE)
             step = _minimize_along(
@@ -290,18 +300,17 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
             )
             new_theta = theta + step * direction
             new_decisions = decisions + step * moves
-            new_value, slopes, curvature = evaluate(new_theta, new_decisions)
+            new_value, decision_gradient, curvature = evaluate(new_theta, new_decisions)
             if not new_value < value:
                 if decrease <= 2 * TOLERANCE * value:
-                    # What could still be gained drowns in rounding.
+                    # A further decrease is smaller than the rounding errors.
                     return theta, decisions
                 break
         theta, decisions, value = new_theta, new_decisions, new_value
-    warnings.warn(
+    warn_user(
         f"The linear head did not converge at alpha={alpha:.1e}, within "
         f"{MAX_ITER} iterations and the precision of {products.features.dtype}: a "
         "larger alpha makes the problem easier.",
         ConvergenceWarning,
-        stacklevel=2,
     )
     return theta, decisions

@@ -19,9 +19,10 @@ from sklearn_ckn._heads.path import (
 from sklearn_ckn._heads.spectrum import Spectrum
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 
-# A path of alphas of the head's own ends after so many in a row that do not lower the
-# least held-out loss by at least this part, or once the loss is below this part of
-# that of decisions of 0: smaller alphas then cost more and more and change nothing.
+# The default path of alphas ends after PATIENCE alphas in a row that do not lower the
+# lowest held-out loss by at least the fraction NEGLIGIBLE. It also ends when the loss
+# is below this fraction of the loss of decisions of 0. Smaller alphas would take more
+# and more time and hardly change the loss.
 PATIENCE = 2
 NEGLIGIBLE = 1e-3
 
@@ -47,21 +48,21 @@ class TrainingPart:
 
 @dataclass(frozen=True)
 class FoldPath:
-    """What the folds of a path predict.
+    """The predictions for held-out samples along a path of alphas.
 
     Attributes
     ----------
     alphas : ndarray of shape (A,)
-        Those tried.
+        The alphas that were tried.
     accuracies : ndarray of shape (A,)
     held_out : array of shape (h,)
-        Rows that were predicted by a head that had not seen them.
+        The held-out rows of all splits.
     weights : array of shape (h,)
         Of these rows, of sum 1.
     decisions : list of array of shape (h, m)
-        Those predictions, for each alpha.
+        Their decisions, for each alpha.
     thetas : list of array of shape (d + 1, m)
-        The first fold's solutions.
+        The solutions on the training part of the first split.
     """
 
     alphas: np.ndarray
@@ -73,7 +74,9 @@ class FoldPath:
 
 
 def follow_path(features, labels, targets, weights, loss, alphas, splits):
-    """Minimise on every training part along the path; see ``ClassifierSamples``.
+    """Minimise the loss on every training part along the path of alphas.
+
+    The arguments are attributes of ``ClassifierSamples``.
 
     Returns
     -------
@@ -119,12 +122,12 @@ def follow_path(features, labels, targets, weights, loss, alphas, splits):
 
 
 def _is_at_end(losses, nothing):
-    """Return whether smaller alphas are not worth trying.
+    """Return whether the path should end, since smaller alphas would not help.
 
     Parameters
     ----------
     losses : list of float
-        Held-out losses, of the largest alpha first.
+        Held-out losses, in the order of the path.
     nothing : float
         The loss of decisions of 0.
     """
@@ -138,7 +141,7 @@ def _is_at_end(losses, nothing):
 
 
 class NewtonSolver:
-    """Chooses alpha on held-out samples, then minimises on all.
+    """Chooses alpha on held-out samples, then minimises the loss on all samples.
 
     Parameters
     ----------
@@ -153,8 +156,8 @@ class NewtonSolver:
         self._original = StandardizedFeatures.from_values(values, ones)
         self._features, self._spectrum = self._original, None
         if values.shape[0] < values.shape[1]:
-            # The solutions lie in the span of the samples: their coordinates there are
-            # all that is needed, and fewer.
+            # The solutions are in the span of the samples, which has fewer dimensions
+            # than the features: it is enough to know coordinates in the span.
             spectrum = Spectrum.from_features(self._original)
             # Constant features have no coordinates.
             if spectrum.eigenvalues.size:

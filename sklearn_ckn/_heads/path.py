@@ -1,4 +1,4 @@
-"""What is known of a path of alphas: the scores of each, the choice, the solution."""
+"""A path of alphas: scores, the choice of one, and the head fitted with it."""
 
 from dataclasses import dataclass
 
@@ -15,15 +15,15 @@ class AlphaChoice:
     Attributes
     ----------
     alphas : ndarray of shape (A,)
-        Those tried, from the largest.
+        The alphas that were tried, in descending order.
     scores : ndarray of shape (A,)
-        Accuracy, or R2, on samples that were not trained on.
+        Accuracy, or R2, on samples that were not in the training part.
     best : int
         Position of the alpha that was chosen.
     scoring : str
-        What the scores are: see ``scoring_of``.
+        How the scores were computed: see ``scoring_of``.
     factor : float or None
-        Of the decisions, for probabilities: see ``fit_factor``.
+        Factor of the decisions for probabilities: see ``fit_factor``.
     """
 
     alphas: np.ndarray
@@ -40,14 +40,15 @@ class AlphaChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedHead(AlphaChoice):
-    """A linear head, fitted on all samples at the alpha that was chosen.
+    """A linear head that was fitted to all samples with the chosen alpha.
 
     Attributes
     ----------
     coef : ndarray of shape (m, d)
-        In terms of the features as they came.
+        Weights of the features before standardization.
     intercept : ndarray of shape (m,)
-        In the dtype of the features, or in float64 if float32 cannot hold them.
+        In the dtype of the features, or in float64 where float32 cannot represent
+        them.
     """
 
     coef: np.ndarray
@@ -60,42 +61,45 @@ class FittedHead(AlphaChoice):
 
 
 def one_vs_rest(labels, n_classes):
-    """Return +1 and -1, (n, n_classes): or the second class's column of two."""
+    """Return targets of +1 and -1, (n, n_classes), or (n, 1) for two classes.
+
+    The column of two classes is that of the second one.
+    """
     targets = 2.0 * (labels[:, np.newaxis] == np.arange(n_classes)) - 1
     return targets[:, 1:] if n_classes == 2 else targets
 
 
 def is_correct(decisions, labels):
-    """Return whether the decisions (..., m) are those of the labels (...)."""
+    """Return whether decisions (..., m) are highest for the labels (...)."""
     if decisions.shape[-1] == 1:
         return (decisions[..., 0] > 0) == labels
     return decisions.argmax(axis=-1) == labels
 
 
 def choose_alpha(accuracies, decisions_of, labels, weights, units):
-    """Choose by the accuracy on held-out samples, with NumPy.
+    """Choose an alpha by the accuracy on held-out samples, with NumPy.
 
-    Accuracy is what a classifier is for: the squared error prefers an alpha some ten
-    times too large where many classes overlap. On few samples it says little, so what
-    is within a standard error of the best counts as tied, and of these the alpha is
-    taken whose decisions make the best probabilities.
+    The accuracy is the purpose of a classifier. The squared error would choose an alpha
+    about ten times too large where many classes overlap. With few samples, accuracies
+    are imprecise: those within one standard error of the highest count as tied. Of
+    these alphas, the one with the lowest log loss of the probabilities is chosen.
 
     Parameters
     ----------
     accuracies : array of shape (A,)
     decisions_of : callable
-        From one of the alphas' positions to held-out decisions, (n, m).
+        From the position of an alpha to decisions of held-out samples, (n, m).
     labels : array of shape (n,)
     weights : array of shape (n,)
         Of sum 1.
     units : array of shape (n,)
-        Samples with the same number, counted from 0, are not independent.
+        Samples with the same number, from 0, are not independent of each other.
 
     Returns
     -------
     best : int
     factor : float
-        Of the decisions, for probabilities.
+        Factor of the decisions for probabilities.
     """
     accuracies, labels, weights, units = map(
         to_numpy, (accuracies, labels, weights, units)
@@ -103,7 +107,7 @@ def choose_alpha(accuracies, decisions_of, labels, weights, units):
     highest = accuracies.max()
     shares = np.bincount(units, weights)
     error = np.sqrt(max(highest * (1 - highest), 0) * np.sum(shares**2))
-    # Sums of the same weights in another order count as equal.
+    # The tolerance is for sums of the same weights in another order.
     tied = np.flatnonzero(accuracies >= highest - error - 1e-10)
     calibrations = [
         fit_factor(to_numpy(decisions_of(i)), labels, weights) for i in tied
@@ -113,9 +117,9 @@ def choose_alpha(accuracies, decisions_of, labels, weights, units):
 
 
 def training_weights(weights, train):
-    """Return weights of which those beside the rows ``train`` are 0.
+    """Return the weights with 0 for all rows except ``train``.
 
-    Rows are so left out of a training without a copy of the others.
+    This leaves rows out of a training without a copy of the others.
     """
     training = namespace(weights).zeros_like(weights)
     training[train] = weights[train]

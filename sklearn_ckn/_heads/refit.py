@@ -1,4 +1,4 @@
-"""A head at one alpha, refitted as the features under it change."""
+"""A head at a fixed alpha, fitted again whenever the network has changed."""
 
 from dataclasses import replace
 from math import ldexp
@@ -11,7 +11,7 @@ from sklearn_ckn._heads.newton import Products, minimize_loss
 from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 
-#: The losses of all heads, for gradients.
+#: The losses of all heads, for the gradients of a training.
 TRAINING_LOSSES = {"ridge": SquaredError(), **LOSSES}
 
 
@@ -24,16 +24,16 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
     Parameters
     ----------
     values : array of shape (n, d), float32 or float64
-        Of the namespace of all others, or NumPy's.
+        Of the namespace of the other arrays, or NumPy's.
     targets : array of shape (n, m)
     weights : array of shape (n,)
-        Their scale is divided out; 0 leaves a row out.
+        Only their ratios matter; 0 leaves a row out.
     head : {"ridge", "linear_svm", "logistic"}
     alpha : float
     scale : float or None
-        None measures it: the root mean square norm of the centred features.
+        None computes it: the root mean square norm of the centred features.
     theta : ndarray of shape (d + 1, m) or None
-        Where to start; intercepts in the last row.
+        The start; intercepts in the last row. None starts with zeros.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Ridge on real targets: the choice of alpha and the noise's variance."""
+"""Ridge regression on real targets: the choice of alpha and the noise variance."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ from sklearn_ckn._heads.targets import CentredTargets
 
 @dataclass(frozen=True)
 class RegressionProblem:
-    """All that the fit of a ridge regression takes but the features.
+    """Everything that a ridge regression is fitted to, except the features.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class RegressionProblem:
         Raises
         ------
         ValueError
-            Nothing can be held out; the weights are beyond the range of float64.
+            No sample can be held out; the weights are beyond the range of float64.
         """
         samples = self.hold_out.merge(features, self.targets, self.weights)
         return fit_ridge_regressor(
@@ -69,7 +69,7 @@ class RegressionProblem:
 def fit_ridge_regressor(
     values, targets, alphas=None, *, xp=np, weights=None, units=None, splits=None
 ):
-    """Fit ridge on real targets.
+    """Fit a ridge regression on real targets.
 
     Parameters
     ----------
@@ -80,12 +80,12 @@ def fit_ridge_regressor(
     xp : module, default=numpy
         The namespace to compute with, ``numpy`` or ``cupy``.
     weights, units, splits
-        See ``ClassifierSamples``; without weights all samples have the same.
+        See ``ClassifierSamples``; without weights, all samples have the same weight.
 
     Returns
     -------
     fitted : FittedHead
-        The scores are R2 on samples left out, averaged over the targets.
+        The scores are R2 on samples that were left out, averaged over the targets.
     posterior : Posterior
 
     Raises
@@ -124,9 +124,10 @@ def fit_ridge_regressor(
 
 
 def _fitted_regressor(path, index, scores, noise, alphas, targets, splits=None):
-    """Return a path's solution at one of its alphas, the best of all that were tried.
+    """Return the solution of a path at one of its alphas, as FittedHead and Posterior.
 
-    The path's targets are the values of ``targets``, and the noise is theirs.
+    The targets of the path, and their noise variance, are those of the values of
+    ``targets``.
     """
     coef, intercept = path.spectrum.features.original_units(
         path.solve(index), path.intercept + targets.mean, targets.exponents
@@ -146,7 +147,7 @@ def _fitted_regressor(path, index, scores, noise, alphas, targets, splits=None):
 def _choose_by_errors(errors, variation):
     """Return R2 of each alpha, from sums of squares (A, m) and (m,), and the best."""
     xp = namespace(errors)
-    # A constant target is predicted by its mean, whatever alpha.
+    # A constant target is predicted exactly, by its mean, with any alpha.
     scores = 1 - (errors / xp.where(variation > 0, variation, np.inf)).mean(axis=1)
     scores = to_numpy(scores)
     return scores, int(scores.argmax())
@@ -160,11 +161,11 @@ def _ridge_errors(features, targets, weights, alphas, splits):
     errors : array of shape (A, m)
         Weighted sums of squares.
     variation : array of shape (m,)
-        The same around the mean of all targets, which is 0.
+        The same sums for predictions by the mean of all targets, which is 0.
     noise : array of shape (A, m)
-        Variance of the targets around the regression function: the mean of the
-        squares over what the weight of a sample and the uncertainty of the solution
-        make of it.
+        Variance of the targets around the regression function. The expected square of
+        an error is this variance times a factor from the weight of the sample and the
+        uncertainty of the solution; the squares are divided by it and averaged.
     """
     errors = variation = noise = 0
     for train, held_out in splits:

@@ -1,4 +1,4 @@
-"""Ridge for a whole path of alphas, with leave-one-out predictions in closed form."""
+"""Ridge for a path of alphas, with leave-one-out predictions in closed form."""
 
 from dataclasses import dataclass
 
@@ -27,10 +27,10 @@ class RidgePath:
     projected : array of shape (r, m)
         V^T X^T diag(w) y / n.
     left_out_targets : array of shape (n, m)
-        Weighted mean of the targets that are left out with each sample: its own, and
-        those of others with the same features.
+        For each sample, the weighted mean of the targets that are left out with it: its
+        own, and those of the other samples with the same features.
     left_out_weights : array of shape (n,)
-        Sum of their weights.
+        The sum of the weights of these targets.
     """
 
     spectrum: Spectrum
@@ -46,7 +46,7 @@ class RidgePath:
         """Decompose standardized features and project the targets.
 
         Samples with the same number in ``units`` (n,) have the same features and are
-        left out together; None says that there are none.
+        left out together. None means that no two samples have the same features.
         """
         spectrum = Spectrum.from_features(features)
         weights = features.weights
@@ -63,16 +63,16 @@ class RidgePath:
         return 1 / (self.spectrum.eigenvalues[:, np.newaxis] + alphas)
 
     def leave_one_out(self, alphas):
-        """Predict each sample by the solution fitted without it.
+        """Predict each sample by the solution that is fitted without it.
 
-        The residual without sample i is its residual over 1 - h_i, with the leverage
-        h_i = w_i / n (1 + x_i^T (X^T diag(w) X / n + alpha I)^(-1) x_i) (Allen's
-        PRESS; Golub, Heath and Wahba, Technometrics 1979), where the mean
-        and the scale of all features are kept.
+        The leave-one-out residual of sample i is its residual divided by 1 - h_i, with
+        the leverage h_i = w_i / n (1 + x_i^T (X^T diag(w) X / n + alpha I)^(-1) x_i)
+        (Allen's PRESS; Golub, Heath and Wahba, Technometrics 1979). The mean and the
+        scale are those of all samples; they are not computed again without the sample.
 
-        Samples of equal features x count as one: their part of the loss is, but for a
-        constant, that of one sample with their mean target and the sum of their
-        weights, so that the formula holds with these in the places of y_i and w_i.
+        Samples with equal features count as one. Up to a constant, their part of the
+        loss is that of one sample with their mean target and the sum of their weights,
+        so the formula holds with these in place of y_i and w_i.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class RidgePath:
     def _without(targets, fitted, leverages):
         """Return leave-one-out predictions, of the shape (samples, A, m) of fitted."""
         targets = targets[:, np.newaxis]
-        # A leverage of 1 is a sample that nothing but itself can predict.
+        # A sample with the leverage 1 cannot be predicted from the others.
         rest = namespace(leverages).maximum(1 - leverages, np.finfo(np.float64).eps)
         return targets - (targets - fitted) / rest[:, :, np.newaxis]
 
@@ -112,8 +112,8 @@ class RidgePath:
         Parameters
         ----------
         statistic : callable
-            Of rows and the predictions (length of rows, A, m) for them; returns an
-            array.
+            A function of rows and the predictions for them, (length of rows, A, m),
+            that returns an array.
 
         Returns
         -------
@@ -133,7 +133,7 @@ class RidgePath:
         Parameters
         ----------
         chosen : array of shape (k,)
-            Positions of rows, which had a weight of 0.
+            Positions of rows, whose weights were 0 in the fit.
 
         Returns
         -------
@@ -156,7 +156,7 @@ class RidgePath:
         for block in self._standardized(chosen):
             block = block.astype(np.float64)
             captured = (block @ directions) ** 2
-            # Rounding can take a little more away than there was.
+            # Rounding can make the difference slightly negative.
             rest = (block**2).sum(axis=1) - captured.sum(axis=1)
             rest = namespace(rest).maximum(rest, 0)[:, np.newaxis]
             spreads.append(captured @ inverse + rest / self.alphas)
@@ -183,7 +183,7 @@ class RidgePath:
     def leave_one_out_of(self, index, leverages):
         """Return the leave-one-out predictions of one of the alphas, (n, m).
 
-        ``leverages`` are those of ``summarize``, which spare the large product.
+        ``leverages`` are those of ``summarize``: computing them takes a large product.
         """
         fitted = self.spectrum.products(self._rotated(index)) + self.intercept
         leverages = leverages[:, index : index + 1]
@@ -193,9 +193,10 @@ class RidgePath:
     def noise_variance(self, predictions, leverages):
         """Return the variance of the targets around the regression function, (m,).
 
-        With the leave-one-out residual e_i / (1 - h_i) of sample i, of a weight w_i
-        around 1, w_i e_i^2 / (1 - h_i) has the expectation s^2. Of samples of equal
-        features it is that of their mean, and what they vary around it is added.
+        Sample i has the residual e_i, the leverage h_i and the weight w_i, and weights
+        have the mean 1. Then w_i e_i^2 / (1 - h_i) has the noise variance as its
+        expected value. For samples with equal features, it is computed for their mean
+        target, and the variance around that mean is added.
 
         Parameters
         ----------

@@ -1,25 +1,25 @@
-"""What counts as zero where numbers are rounded."""
+"""Which variances count as zero, given the rounding of the numbers."""
 
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
 
-# Units in the last place by which constant numbers may differ: those of two or three
-# operations, each rounded by half a unit.
+# Units in the last place by which numbers may differ that should be constant. They come
+# from two or three operations, each rounded by half a unit.
 SPREAD = 2
 
 
 def smallest_spread(dtype, exponents):
-    """Return by what constants may differ that are among the smallest numbers.
+    """Return the largest difference of constant numbers that are subnormal.
 
-    Below the smallest normal number all have the same distance from the next one.
+    All subnormal numbers have the same distance from the next one.
 
     Parameters
     ----------
     dtype : dtype
-        In which the numbers were rounded.
+        The dtype in which the numbers were rounded.
     exponents : int or array of shape (d,), int
-        Two to these powers is the unit of what is returned.
+        The result is in units of two to these powers.
 
     Returns
     -------
@@ -30,16 +30,16 @@ def smallest_spread(dtype, exponents):
 
 
 def is_constant(variances, means, dtype, errors):
-    """Return which columns are constant but for their rounding.
+    """Return which columns are constant, apart from rounding.
 
     Parameters
     ----------
     variances, means : array of shape (d,), float64
         Of the columns.
     dtype : dtype
-        In which their numbers were rounded.
+        The dtype in which their numbers were rounded.
     errors : float or array of shape (d,)
-        What columns may vary by beside that.
+        Other errors: standard deviations up to these count as zero too.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a head is fitted on: distinct rows, their weights and what is held out."""
+"""The samples that a head is fitted on: distinct rows with weights and splits."""
 
 from dataclasses import dataclass
 
@@ -10,25 +10,26 @@ from sklearn_ckn._input.copies import first_copies, merge_copies
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows of positive weight, of which no two are equal in features and answer.
+    """Rows of positive weight, no two of them equal in features and answer.
 
-    The objective of a head knows no difference between rows that are repeated and
-    weights. Predictions for samples left out do: a copy that stays tells the head
-    the answer, so that alpha, temperature and deviation would be chosen on samples
-    that have been seen. Equal features with other answers are held out together for
-    the same reason.
+    For the objective of a head, a row that is repeated is the same as a row with a
+    larger weight. For predictions on samples that are left out, it is not: if a copy of
+    such a sample stays in the training part, the head has seen the answer, and alpha,
+    temperature and standard deviations would be fitted to samples of the training. This
+    is why equal rows are merged, and rows with equal features and different answers
+    are held out together.
 
     Attributes
     ----------
     values : array of shape (k, d)
-        Not copied where no row was left out.
+        Not copied where no row was merged or left out.
     answers : ndarray of shape (k,) or (k, m)
         Positions of classes, or real targets.
     weights : ndarray of shape (k,), float64
     units : ndarray of shape (k,), intp
-        What is held out together has the same number, counted from 0.
+        Numbers from 0: samples with the same number are held out together.
     splits : list of tuple of ndarray, or None
-        Rows that train and rows held out; None leaves the choice to the head.
+        Training rows and held-out rows; None leaves the choice to the loss.
     """
 
     values: np.ndarray
@@ -39,7 +40,7 @@ class Samples:
 
     @classmethod
     def merge(cls, values, answers, weights, *, copies=None, groups=None, splits=None):
-        """Merge equal rows; the first of them stays, with the sum of their weights.
+        """Merge equal rows: the first of them stays, with the sum of their weights.
 
         Parameters
         ----------
@@ -51,10 +52,10 @@ class Samples:
         copies : ndarray of shape (n,) or None
             See ``first_copies``; None finds them.
         groups : ndarray of shape (n,) or None
-            What is held out together; None stands for rows of equal features. Equal
-            rows of two groups are not merged.
+            Rows of one group are held out together; None stands for rows with equal
+            features. Equal rows of different groups are not merged.
         splits : list of tuple of ndarray, or None
-            Rows that train and rows held out; equal rows of different parts are not
+            Training rows and held-out rows. Equal rows in different parts are not
             merged.
 
         Returns
@@ -69,7 +70,7 @@ class Samples:
             keys = [copies, answers, parts] + ([] if groups is None else [groups])
             # Counts and codes are exact in float64.
             first = first_copies(np.column_stack(keys).astype(np.float64))
-        # Sums of the largest weights could be beyond the range of float64.
+        # Divided first: a sum of the largest weights could overflow.
         kept, weights = merge_copies(first, weights / weights.max())
         _, units = np.unique(
             (copies if groups is None else groups)[kept], return_inverse=True
@@ -88,7 +89,7 @@ def _index(positions, array):
 
 
 def _parts(splits, n):
-    """Return the part of each row in each split: 1 trains, 2 is held out, 0 neither."""
+    """Return 1 for training rows of each split, 2 for held-out rows, 0 for others."""
     parts = np.zeros((n, len(splits)), dtype=np.int8)
     for column, (train, held_out) in enumerate(splits):
         parts[train, column] = 1

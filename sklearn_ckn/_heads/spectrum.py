@@ -1,4 +1,4 @@
-"""The eigendecomposition that every step of a regularisation path shares."""
+"""The eigendecomposition that all alphas of a path share."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 
 def _rounding(eigenvalues, size):
-    """Return the rounding of the eigenvalues of a matrix of the size, ascending."""
+    """Return the rounding error of eigenvalues, ascending, of a matrix of a size."""
     return np.finfo(np.float64).eps * size * eigenvalues[-1]
 
 
@@ -41,15 +41,16 @@ class Spectrum:
     def from_features(cls, features):
         """Decompose the smaller of the two matrices.
 
-        Products of float32 leave eigenvalues below zero, which tell the size of the
-        rounding: directions no larger than ten times that hold nothing else and are
-        left out, as are those beneath float64's own rounding.
+        Products computed in float32 may have negative eigenvalues, whose size shows the
+        size of the rounding errors. Directions with eigenvalues up to ten times that
+        size contain only rounding errors and are left out. So are those below the
+        rounding error of float64.
         """
         n, d = features.shape
         primal = d <= n
-        # Fortran order is LAPACK's, which so overwrites the matrix.
+        # LAPACK overwrites a matrix in Fortran order, without a copy.
         matrix = features.gram() if primal else features.outer_gram().T
-        # SciPy before 1.13 gives "evd" too little room for a single number.
+        # SciPy before 1.13 gives "evd" too small a workspace for a 1 x 1 matrix.
         driver = "evd" if len(matrix) > 1 else "evr"
         eigenvalues, vectors = eigh(
             matrix, overwrite_a=True, check_finite=False, driver=driver
@@ -67,8 +68,8 @@ class Spectrum:
     def row_blocks(self):
         """Yield slices of rows and the rows of X V.
 
-        In the features' dtype, or without loss in float64 where they come from the
-        inner products: with n < d and a small alpha, residuals cancel.
+        They have the dtype of the features where d <= n, and else float64: with n < d
+        and a small alpha, residuals are small differences.
         """
         if self.primal:
             vectors = self.vectors.astype(self.features.dtype, copy=False)
@@ -85,10 +86,10 @@ class Spectrum:
         return self.features.xp.concatenate([block for _, block in self.row_blocks()])
 
     def coordinate_errors(self):
-        """Return by how much rounding alone can make coordinates differ, (r,).
+        """Return the standard deviation that rounding alone can give coordinates, (r,).
 
-        Column k of the coordinates has the mean square e_k, of which the rounding of
-        the eigenvalues is a part.
+        The mean square of column k of the coordinates is e_k, and the rounding error of
+        e_k is part of it.
         """
         rounding = _rounding(self.eigenvalues, len(self.vectors))
         return rounding / self.features.xp.sqrt(self.eigenvalues)

@@ -1,4 +1,4 @@
-"""Features seen centred and scaled, block by block, never copied as a whole."""
+"""Features standardized block by block, without a copy of the whole array."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,11 +19,11 @@ from sklearn_ckn._heads.rounding import is_constant, smallest_spread
 
 
 def unit_exponent(values):
-    """Return the exponent of the unit in which features are computed.
+    """Return the power of two by which features are divided before computing.
 
-    Products of three numbers of the size of features whose exponent is 0 neither
-    overflow nor vanish: they are computed as they come. Others are to be divided by
-    two to the power of the exponent, which brings the largest between 1/2 and 1.
+    It is 0 where products of three features neither overflow nor underflow: these are
+    computed as they are. For others, the division brings the largest absolute value
+    between 1/2 and 1.
 
     Parameters
     ----------
@@ -39,16 +39,16 @@ def unit_exponent(values):
 
 @dataclass(frozen=True)
 class StandardizedFeatures:
-    """Features minus their mean, over their root mean square norm.
+    """Features minus their mean, divided by their root mean square norm.
 
-    Columns that are constant to rounding hold nothing: they are standardized to 0.
+    Columns that are constant apart from rounding are standardized to 0.
 
     Attributes
     ----------
     values : array of shape (n, d), float32 or float64
-        The features over 2^exponent, which is a copy of them only if the exponent is
-        not 0. Of the namespace of all other arrays, or NumPy's: features that are too
-        many for a GPU go there block by block.
+        The features over 2^exponent, a copy of them only if the exponent is not 0. Of
+        the namespace of all other arrays, or NumPy's: features that do not fit into
+        the memory of a GPU are sent there block by block.
     weights : array of shape (n,), float64
         Sample weights of mean 1.
     mean : array of shape (d,), float64
@@ -60,8 +60,8 @@ class StandardizedFeatures:
         Which columns are not constant.
     exponent : int
     errors : float or array of shape (d,)
-        What columns of the values may vary by and still be constant, beside the
-        rounding of their own numbers.
+        Columns of the values count as constant up to these standard deviations, in
+        addition to the rounding of their numbers.
     """
 
     values: np.ndarray
@@ -74,16 +74,16 @@ class StandardizedFeatures:
 
     @classmethod
     def from_values(cls, values, weights, errors=0.0):
-        """Measure features in two passes over blocks of rows.
+        """Compute mean and scale in two passes over blocks of rows.
 
         Parameters
         ----------
         values : array of shape (n, d), float32 or float64
         weights : array of shape (n,)
-            They say with which namespace all is computed.
+            Their namespace is the one that computes.
         errors : float or array of shape (d,), default=0.0
-            What columns may vary by and still be constant, beside the rounding of
-            their own numbers.
+            Columns count as constant up to these standard deviations, in addition to
+            the rounding of their numbers.
 
         Returns
         -------
@@ -98,7 +98,7 @@ class StandardizedFeatures:
         return cls._measured(values, weights, exponent, errors)
 
     def weighted(self, weights):
-        """Return the same features, measured with other weights (n,)."""
+        """Return the same features standardized with other weights (n,)."""
         return self._measured(self.values, weights, self.exponent, self.errors)
 
     @classmethod
@@ -112,7 +112,7 @@ class StandardizedFeatures:
         mean /= n
         everything = xp.ones(d, dtype=bool)
         centred = cls(values, weights, mean, 1.0, everything)
-        # The rows are centred by the rounded mean; what that leaves is measured.
+        # The mean is rounded, so the mean of the centred rows is not exactly 0.
         rest, squares = xp.zeros((2, d))
         for rows, block in centred.row_blocks():
             rest += weights[rows] @ block
@@ -120,7 +120,7 @@ class StandardizedFeatures:
             squares += weights[rows] @ block
         rest /= n
         if values.dtype == np.float64:
-            # float32 would tell less of the mean than it is known by.
+            # In float32, the centred rows are less precise than the mean is already.
             mean += rest
         variances = xp.maximum(squares / n - rest**2, 0)
         varying = ~is_constant(variances, mean, values.dtype, errors)
@@ -135,27 +135,27 @@ class StandardizedFeatures:
 
     @property
     def dtype(self):
-        """That of the values."""
+        """The dtype of the values."""
         return self.values.dtype
 
     @property
     def original_scale(self):
-        """The scale in the unit of the features as they came."""
+        """The scale in the original unit of the features."""
         return ldexp(self.scale, self.exponent)
 
     @property
     def original_mean(self):
-        """The mean in the unit of the features as they came, (d,)."""
+        """The mean in the original unit of the features, (d,)."""
         return self.xp.ldexp(self.mean, self.exponent)
 
     @property
     def xp(self):
-        """Namespace of what is computed."""
+        """The namespace that computes."""
         return namespace(self.weights)
 
     @cached_property
     def column_scales(self):
-        """What the centred columns are divided by, (d,): infinite if constant."""
+        """Divisors of the centred columns, (d,): infinite for constant columns."""
         return self.xp.where(self.varying, self.scale, np.inf)
 
     @cached_property
@@ -170,14 +170,14 @@ class StandardizedFeatures:
         return self.xp.asarray(self.values[chosen])
 
     def products(self, right):
-        """Return the values as they came times ``right`` (d, m)."""
+        """Return the values, not standardized, times ``right`` (d, m)."""
         if namespace(self.values) is self.xp:
             return self.values @ right
         parts = [self.rows(rows) @ right for rows in product_blocks(*self.shape)]
         return self.xp.concatenate(parts)
 
     def raw_transposed_product(self, right):
-        """Return the transposed values as they came times ``right`` (n, m)."""
+        """Return the transposed values, not standardized, times ``right`` (n, m)."""
         if namespace(self.values) is self.xp:
             return self.values.T @ right
         parts = (
@@ -198,7 +198,7 @@ class StandardizedFeatures:
         block : ndarray of the shape and dtype of ``values``
         """
         block = values - self.mean[columns].astype(values.dtype)
-        # A scale that is given may be beyond the dtype: over infinity, all is zero.
+        # A given scale may be beyond the dtype: divided by infinity, all is zero.
         with np.errstate(over="ignore"):
             scales = self.column_scales[columns].astype(values.dtype)
         block /= scales
@@ -212,8 +212,8 @@ class StandardizedFeatures:
     def gram(self):
         """Return the lower triangle of X^T diag(w) X / n, (d, d), in Fortran order.
 
-        Products are in the features' dtype, summed in float64. What LAPACK takes is
-        one triangle.
+        Products are computed in the dtype of the features and summed in float64.
+        LAPACK reads only one triangle.
         """
         n, d = self.shape
         total = self.xp.zeros((d, d), order="F")
@@ -228,8 +228,8 @@ class StandardizedFeatures:
     def outer_gram(self):
         """Return diag(w)^(1/2) X X^T diag(w)^(1/2) / n, in float64.
 
-        It is computed where n < d: small alphas then fit every sample, and what is
-        left of residuals and leverages would not survive float32.
+        It is computed where n < d. There, small alphas fit every sample, and the
+        residuals and leverages are differences too small for float32.
         """
         n, d = self.shape
         total = self.xp.zeros((n, n))
@@ -244,8 +244,9 @@ class StandardizedFeatures:
     def transposed_product(self, right):
         """Return X^T right, (d, m), for a ``right`` of shape (n, m), in float64.
 
-        Dual coefficients are of the order 1 / alpha and cancel in this product,
-        which features standardized in float32 would not survive.
+        ``right`` may hold dual coefficients, which are of the order 1 / alpha and
+        cancel in this product. Features standardized in float32 are too imprecise for
+        that.
         """
         total = self.xp.zeros((self.shape[1], right.shape[1]))
         for rows in product_blocks(*self.shape):
@@ -254,7 +255,7 @@ class StandardizedFeatures:
         return total
 
     def of_values(self, coef, intercept):
-        """Turn a linear function of standardized features into one of the values.
+        """Convert a linear function of standardized features to one of the values.
 
         Parameters
         ----------
@@ -270,20 +271,21 @@ class StandardizedFeatures:
         return coef, intercept - coef @ self.mean
 
     def original_units(self, coef, intercept, target_exponents=0):
-        """Turn a linear function of standardized features into one of the features.
+        """Convert a linear function of standardized features to one of the features.
 
         Parameters
         ----------
         coef : array of shape (m, d), float64
         intercept : array of shape (m,), float64
         target_exponents : int or array of shape (m,), int, default=0
-            The function's values are to be multiplied by two to these powers.
+            The values of the function are multiplied by two to these powers.
 
         Returns
         -------
         coef : ndarray of shape (m, d)
         intercept : ndarray of shape (m,)
-            In the dtype of the features, or in float64 if float32 cannot hold them.
+            In the dtype of the features, or in float64 where float32 cannot represent
+            them.
 
         Raises
         ------

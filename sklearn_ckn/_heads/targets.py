@@ -1,4 +1,4 @@
-"""Real targets: one column each, centred in a unit of their own."""
+"""Real targets: one column each, centred and divided by a power of two."""
 
 from dataclasses import dataclass
 
@@ -17,19 +17,19 @@ def target_columns(y):
 
 @dataclass(frozen=True)
 class CentredTargets:
-    """Targets minus their mean, each column over a power of two of its size.
+    """Targets minus their mean, each column divided by a power of two of its size.
 
-    What is computed from them so neither overflows nor vanishes, and a large mean
-    rounds nothing off.
+    Computations with them neither overflow nor underflow, and a large mean costs no
+    digits.
 
     Attributes
     ----------
     values : array of shape (n, m), float64
-        At most 2; 0 in columns that are constant but for their rounding.
+        At most 2; 0 in columns that are constant apart from rounding.
     mean : array of shape (m,), float64
         In the unit of the values.
     exponents : array of shape (m,), int
-        The targets are the sum of both times two to these powers.
+        The targets are (values + mean) times two to these powers.
     """
 
     values: np.ndarray
@@ -47,7 +47,7 @@ class CentredTargets:
         shares = weights / weights.sum()
         mean = shares @ values
         values -= mean
-        # The mean of what is left is the rounding of the mean.
+        # The mean was rounded, so the mean of the centred values is not exactly 0.
         rest = shares @ values
         values -= rest
         mean += rest

@@ -1,8 +1,7 @@
 """Validation of images, and their conversion to the layout (n, H, W, C)."""
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from numbers import Integral
@@ -11,8 +10,9 @@ import joblib
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from sklearn_ckn._common.arrays import to_numpy
+from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.parameters import plain_value
+from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._input.containers import as_rows, image_shape_of, read_images
 from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.dtypes import compute_dtype
@@ -21,7 +21,13 @@ from sklearn_ckn._input.hints import (
     explain_mismatch,
     warn_of_channels,
 )
-from sklearn_ckn._input.rows import IMAGE_DTYPES, NOT_GIVEN, validate_rows
+from sklearn_ckn._input.rows import (
+    IMAGE_DTYPES,
+    NOT_GIVEN,
+    largest_magnitude,
+    needs_no_conversion,
+    validate_rows,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +38,22 @@ class Images:
     ----------
     array : array of shape (n, H, W, C); real numbers of up to 64 bits
         If possible, a view of the user's array, on the same device.
+    largest : float
+        The largest absolute value of a pixel.
     """
 
     array: np.ndarray
+    largest: float
 
     def __len__(self):
         return len(self.array)
+
+    def __getitem__(self, rows):
+        """Return some of the images; a copy of them unless ``rows`` is a slice."""
+        if not isinstance(rows, slice):
+            rows = to_namespace(rows, namespace(self.array))
+        array = self.array[rows]
+        return Images(array, largest_magnitude(array))
 
     @property
     def shape(self):
@@ -62,7 +78,7 @@ class Images:
     def to_numpy(self):
         """Return the images in the memory of the CPU."""
         array = to_numpy(self.array)
-        return self if array is self.array else Images(array)
+        return self if array is self.array else replace(self, array=array)
 
 
 def _stated_shape(image_shape):
@@ -114,14 +130,12 @@ def _check_fitted(X, shape, estimator, name):
 def _row_shape(image_shape, n_features, name):
     """Return the shape (H, W, C) of images given as rows."""
     if image_shape is None:
-        warnings.warn(
+        warn_user(
             f"X has two dimensions and image_shape is None, so {name} takes "
             f"each row as an image of one pixel with {n_features} channels. Pass "
             "image_shape=(height, width) or (height, width, channels) where rows are "
             f"flattened images, or image_shape=(1, 1, {n_features}) if one pixel is "
             "what you mean.",
-            UserWarning,
-            stacklevel=5,
         )
         return (1, 1, n_features)
     return _stated_shape(image_shape)
@@ -230,6 +244,9 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         _check_stated(shape, estimator.image_shape)
     else:
         _check_fitted(X, shape, estimator, name)
+    largest = None
+    if needs_no_conversion(X, IMAGE_DTYPES, allow_nd=True):
+        largest = largest_magnitude(X)
     try:
         validated = validate_rows(
             estimator,
@@ -238,6 +255,7 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
             reset=reset,
             dtypes=IMAGE_DTYPES,
             allow_nd=True,
+            largest=largest,
             **y_options,
         )
     except ValueError as error:
@@ -251,7 +269,8 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         shape = estimator.image_shape_
     elif shape is None:
         shape = _row_shape(estimator.image_shape, array.shape[1], name)
-    images = Images(_to_images(array, shape, estimator.image_shape, "X"))
+    array = _to_images(array, shape, estimator.image_shape, "X")
+    images = Images(array, largest_magnitude(array) if largest is None else largest)
     if reset and estimator.image_shape is None:
-        warn_of_channels(images.array, stacklevel=5)
+        warn_of_channels(images.array)
     return (images, y) if given_y else images

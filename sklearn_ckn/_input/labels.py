@@ -1,6 +1,6 @@
-"""Class labels and targets, checked before any long work."""
+"""Class labels and real targets: checks, and the encoding of labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.utils import compute_class_weight
@@ -23,7 +23,7 @@ def _is_missing(value):
 
 
 def refuse_targets(y, *, numeric):
-    """Raise for entries of y of which scikit-learn would not say what is wrong.
+    """Raise for values in y that scikit-learn refuses without a clear message.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def refuse_targets(y, *, numeric):
     Raises
     ------
     ValueError
-        Values are missing, strings stand beside other values, or there are no numbers
-        for a regression.
+        Values are missing, strings are mixed with other values, or values for a
+        regression are not numbers.
     """
     dtype = getattr(y, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind != "O":
@@ -76,28 +76,32 @@ class Labels:
     Attributes
     ----------
     classes : ndarray of shape (n_classes,)
-        In ascending order; two or more.
+        Sorted; two classes or more.
     positions : ndarray of shape (n,), intp
         The class of each sample, as its position in ``classes``; 0 for samples of
         weight 0.
     weights : ndarray of shape (n,), float64
-        The weights of the samples, over the largest, times those of their classes.
+        Sample weights, divided by the largest one, times the weights of the classes.
     """
 
     classes: np.ndarray
     positions: np.ndarray
     weights: np.ndarray
 
+    def __getitem__(self, rows):
+        """Return the labels of some of the samples, with all classes."""
+        return replace(self, positions=self.positions[rows], weights=self.weights[rows])
+
 
 def encode_labels(y, class_weight, sample_weight=None):
-    """Check labels and turn them into positions of classes and weights.
+    """Check labels and encode them as positions of classes, with weights.
 
     Parameters
     ----------
     y : ndarray of shape (n,)
     class_weight : dict, "balanced" or None
     sample_weight : ndarray of shape (n,) or None, default=None
-        Samples of weight 0 are as if they were not there.
+        Samples with the weight 0 are ignored.
 
     Returns
     -------
@@ -106,9 +110,9 @@ def encode_labels(y, class_weight, sample_weight=None):
     Raises
     ------
     ValueError
-        y holds no labels, or one class only; a class has no positive weight.
+        y does not hold labels, or only one class; a class has no positive weight.
     """
-    # scikit-learn compares labels with integers, which the largest floats overflow.
+    # scikit-learn converts labels to integers, which overflows for the largest floats.
     with np.errstate(invalid="ignore"):
         check_classification_targets(y)
     weights = np.ones(len(y))

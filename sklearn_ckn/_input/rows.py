@@ -1,13 +1,12 @@
 """Validation of arrays: rows of features and images, on the CPU and on a GPU."""
 
-from math import prod
+from math import isfinite, prod
 
 import numpy as np
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_X_y, validate_data
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
-from sklearn_ckn._common.cache_blocks import cache_blocks
 from sklearn_ckn._input.containers import as_rows
 from sklearn_ckn._input.labels import refuse_targets
 
@@ -32,6 +31,7 @@ def validate_rows(
     reset,
     dtypes=FLOAT_DTYPES,
     allow_nd=False,
+    largest=None,
     **y_options,
 ):
     """Validate rows, or images, by the rules of scikit-learn, where they are.
@@ -52,6 +52,8 @@ def validate_rows(
         Dtypes that are not converted; others become float64.
     allow_nd : bool, default=False
         Whether X may be images, with more than two axes.
+    largest : float or None, default=None
+        The ``largest_magnitude`` of X if it is known.
     **y_options
         Of :func:`sklearn.utils.check_X_y`: ``multi_output``, ``y_numeric``.
 
@@ -72,7 +74,7 @@ def validate_rows(
     if y is not None and not (isinstance(y, str) and y == NOT_GIVEN):
         refuse_targets(y, numeric=y_options.get("y_numeric", False))
     is_numpy = namespace(X) is np
-    if is_numpy and not _needs_no_conversion(X, dtypes, allow_nd):
+    if is_numpy and not needs_no_conversion(X, dtypes, allow_nd):
         rows = as_rows(X)[0] if allow_nd else X
         order = [np.float64, *dtypes]
         # scikit-learn looks for NaN in the sum of X first, in which the largest numbers
@@ -83,10 +85,9 @@ def validate_rows(
             )
     if not is_numpy:
         X = _check_gpu_array(X, dtypes, allow_nd)
-    # Checks the number and the names of the features; images count as flattened rows.
-    rows = np.broadcast_to(np.zeros(()), (len(X), prod(X.shape[1:])))
-    validate_data(estimator, rows, y, reset=reset, skip_check_array=True)
-    _check_finite(X, type(estimator).__name__)
+    _check_features(estimator, X, y, reset)
+    largest = largest_magnitude(X) if largest is None else largest
+    _check_finite(X, largest, type(estimator).__name__)
     if isinstance(y, str) and y == NOT_GIVEN:
         return X
     # Only the number of samples matters to y.
@@ -94,7 +95,7 @@ def validate_rows(
     return X, y
 
 
-def _needs_no_conversion(X, dtypes, allow_nd):
+def needs_no_conversion(X, dtypes, allow_nd):
     """Return whether X is an array that can be used as it is, and is not empty."""
     if type(X) is not np.ndarray or X.size == 0 or X.dtype not in dtypes:
         return False
@@ -112,18 +113,39 @@ def _check_gpu_array(X, dtypes, allow_nd):
     return X if X.dtype in dtypes else X.astype(np.float64)
 
 
-def _check_finite(X, name):
-    """Raise if an array holds NaN or infinity."""
-    if X.dtype.kind != "f":
+def _check_features(estimator, X, y, reset):
+    """Check, or at a fit set, the number and the names of the features of an array."""
+    shape = len(X), prod(X.shape[1:])
+    # An array has no names, which scikit-learn takes longer to find out than a small
+    # network to map an image.
+    has_names = hasattr(estimator, "feature_names_in_")
+    if reset or has_names or shape[1] != estimator.n_features_in_:
+        rows = np.broadcast_to(np.zeros(()), shape)
+        validate_data(estimator, rows, y, reset=reset, skip_check_array=True)
+
+
+def largest_magnitude(X):
+    """Return the largest absolute value of an array as a float; NaN if it holds NaN.
+
+    Without an array of booleans or of absolute values, as large as X.
+    """
+    return max(float(X.max()), -float(X.min()))
+
+
+def _check_finite(X, largest, name):
+    """Raise if an array holds NaN or infinity.
+
+    Parameters
+    ----------
+    X : array
+    largest : float
+        Its ``largest_magnitude``.
+    name : str
+        The estimator, for the message.
+    """
+    if isfinite(largest):
         return
-    if namespace(X) is not np:
-        if not bool(namespace(X).isfinite(X).all()):
-            raise ValueError("Input X contains NaN or infinity.")
-        return
-    with np.errstate(invalid="ignore"):
-        if X.dtype != np.float16:
+    if namespace(X) is np:
+        with np.errstate(invalid="ignore"):
             assert_all_finite(X, estimator_name=name, input_name="X")
-            return
-        # scikit-learn would make an array of booleans, half as large as X.
-        for part in cache_blocks(X):
-            assert_all_finite(X[part], estimator_name=name, input_name="X")
+    raise ValueError("Input X contains NaN or infinity.")

@@ -1,4 +1,4 @@
-"""Weights and groups of samples, checked before any long work."""
+"""Sample weights and groups: checks before any long computation."""
 
 from numbers import Real
 
@@ -14,19 +14,19 @@ def check_sample_weight(sample_weight, n_samples):
     Parameters
     ----------
     sample_weight : array-like of shape (n_samples,), float or None
-        None and a number weight all samples alike.
+        None, or a number, gives all samples the same weight.
     n_samples : int
 
     Returns
     -------
     weights : ndarray of shape (n_samples,), float64
-        Weights too small for a sum in float64 to hold them are 0.
+        Weights that are too small to change a sum of weights in float64 are 0.
 
     Raises
     ------
     ValueError
-        A weight is negative, NaN or infinite, none is positive, or there are not as
-        many as samples.
+        A weight is negative, NaN or infinite; no weight is positive; the number of
+        weights is not that of the samples.
     """
     if sample_weight is None:
         return np.ones(n_samples)
@@ -56,8 +56,24 @@ def check_sample_weight(sample_weight, n_samples):
     return np.where(weights < largest * np.finfo(np.float64).eps ** 2, 0.0, weights)
 
 
+def positive_rows(weights):
+    """Return an index of the samples of positive weight.
+
+    If all weights are positive, it is a slice, so that indexing makes no copy.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_samples,)
+
+    Returns
+    -------
+    rows : slice or ndarray of shape (k,), intp
+    """
+    return slice(None) if weights.all() else np.flatnonzero(weights)
+
+
 def check_groups(groups, n_samples):
-    """Return the groups of samples as integers.
+    """Return the groups of samples as numbers from 0.
 
     Parameters
     ----------
@@ -72,7 +88,8 @@ def check_groups(groups, n_samples):
     Raises
     ------
     ValueError
-        There are not as many as samples, one is missing, or all are the same.
+        The number of groups is not that of the samples, a value is missing, or all are
+        equal.
     """
     if groups is None:
         return None
@@ -82,7 +99,7 @@ def check_groups(groups, n_samples):
             f"groups must hold one label for each of the {n_samples} samples, got the "
             f"shape {groups.shape}."
         )
-    # None and NaN differ from themselves, or have no order.
+    # NaN differs from itself, and None has no order.
     if (groups != groups).any() or any(each is None for each in groups.flat):
         raise ValueError(
             "groups holds None or NaN: give a sample that belongs to no other a label "

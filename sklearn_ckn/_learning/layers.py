@@ -114,7 +114,7 @@ def _learn_layer(images, network, settings, options, seeds, engine, task):
             raise
         reason = str(error)
     engine.release_memory()
-    warn_of_the_cpu("A layer is learned", reason, stacklevel=7)
+    warn_of_the_cpu("A layer is learned", reason)
     return _learn_on(CPUEngine(), images.to_numpy(), *arguments, task)
 
 

@@ -120,7 +120,7 @@ def check_range(images, settings):
 
     Parameters
     ----------
-    images : array of shape (n, H, W, C)
+    images : Images
     settings : list of LayerSettings
         Of all layers.
 
@@ -129,16 +129,12 @@ def check_range(images, settings):
     ValueError
         The pixels are too large.
     """
-    dtype = images.dtype
-    if dtype not in (np.float32, np.float64):
-        return
-    largest = max(float(images.max()), -float(images.min()))
-    growth = sqrt(images.shape[3]) * prod(layer.patch_size for layer in settings)
+    growth = sqrt(images.shape[2]) * prod(layer.patch_size for layer in settings)
     # Twice as much, for rounding.
-    if largest > float(np.finfo(dtype).max) / (2 * growth):
+    if images.largest > float(np.finfo(images.dtype).max) / (2 * growth):
         raise ValueError(
-            f"X holds values as large as {largest:.3g}, of which features may leave "
-            f"the range of {dtype}: divide X by a constant."
+            f"X holds values as large as {images.largest:.3g}, of which features may "
+            f"leave the range of {images.dtype}: divide X by a constant."
         )
 
 

@@ -41,8 +41,8 @@ def check_same_problem(estimator, before, images):
         )
 
 
-def same_split(known, labels, units):
-    """Return the rows of the first fit that train and are held out, or None.
+def same_split(known, origin, labels, units):
+    """Return the rows that the first fit trained on and held out, or None.
 
     Others that would be held out have been trained on. None where the images cannot
     be the same.
@@ -50,7 +50,10 @@ def same_split(known, labels, units):
     Parameters
     ----------
     known : tuple of int and ndarray, or None
-        The number of images of the first fit and the rows that it held out.
+        The number of images given to the first fit, and which of them it held out.
+    origin : tuple of int and ndarray of shape (n,)
+        The number of images given to this fit, and which of them have a positive
+        weight: the rows.
     labels : ndarray of shape (n,)
     units : ndarray of shape (n,)
         What is not to be divided.
@@ -59,10 +62,12 @@ def same_split(known, labels, units):
     -------
     rows : tuple of ndarray, or None
     """
-    n_images, held_out = known or (0, None)
-    if n_images != len(labels) or len(held_out) == 0:
+    n_before, held_out_before = known or (0, ())
+    n_images, positions = origin
+    held_out = np.flatnonzero(np.isin(positions, held_out_before))
+    if n_before != n_images or len(held_out) == 0:
         return None
-    train = np.setdiff1d(np.arange(n_images), held_out)
+    train = np.setdiff1d(np.arange(len(positions)), held_out)
     divides = np.isin(units[held_out], units[train]).any()
     if divides or len(np.unique(labels[train])) < len(np.unique(labels)):
         return None
