@@ -9,7 +9,7 @@ from setuptools import setup
 # The kernels are C, one source file an instruction set; the others are Cython alone.
 KERNELS = ["_ext/dispatch.c", *sorted(glob("_ext/set_*.c"))]
 SOURCES = {"_callers": [], "_cpu": KERNELS, "_openmp": [], "_patches": []}
-HEADERS = sorted([*glob("_ext/*.h"), *glob("_ext/*.pxd")])
+HEADERS = sorted(path for end in ("h", "pxd", "pxi") for path in glob(f"_ext/*.{end}"))
 
 # Products are added without being rounded first where the processor can: by default
 # GCC does so only in its own dialect of C, which a distribution's CFLAGS may change.

@@ -2,11 +2,16 @@
  * such thing. */
 #pragma once
 
+#include <stdint.h>
+
 #if defined(__GNUC__)
 #define CKN_INLINE static inline __attribute__((always_inline, unused))
 #define CKN_NO_INLINE __attribute__((noinline))
 #define CKN_RESTRICT __restrict__
-#define CKN_PREFETCH(address) __builtin_prefetch(address)
+/* Load element i of an array into the cache; it may lie beyond the end, where no
+ * pointer may be formed. */
+#define CKN_PREFETCH(array, i)                                                         \
+    __builtin_prefetch((const void *)((uintptr_t)(array) + (i) * sizeof *(array)))
 /* The optimiser must not look through the pointer and keep what it points to in
  * registers, of which the tile needs all. */
 #define CKN_KEEP_IN_MEMORY(pointer) __asm__ volatile("" : "+r"(pointer) : : "memory")
@@ -14,7 +19,7 @@
 #define CKN_INLINE static inline
 #define CKN_NO_INLINE
 #define CKN_RESTRICT
-#define CKN_PREFETCH(address)
+#define CKN_PREFETCH(array, i)
 #define CKN_KEEP_IN_MEMORY(pointer)
 #endif
 #if defined(__clang__)

@@ -164,8 +164,7 @@ static CKN_NO_INLINE void CKN(respond_weak)(const ckn_correlation *c,
                                             const CKN_REAL *scale,
                                             const CKN_REAL *shift, const CKN_REAL *norm,
                                             int kernel, CKN_REAL *out) {
-    const ckn_runs runs = {c->patch_size, c->padded_width * c->n_channels,
-                           c->patch_size * c->n_channels};
+    const ckn_runs runs = ckn_patch_runs(c);
     const CKN_REAL *filters = (const CKN_REAL *)c->direct_panels +
                               panel * CKN_PANEL * runs.n_runs * runs.length;
     CKN_REAL responses[CKN_WEAK_AT_A_TIME * CKN_PANEL];
@@ -202,8 +201,7 @@ static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
     shift = CKN(offset_or_null)(shift, start);
     norm = CKN(offset_or_null)(norm, start);
     if (m == 1) {
-        const ckn_runs runs = {c->patch_size, c->padded_width * c->n_channels,
-                               c->patch_size * c->n_channels};
+        const ckn_runs runs = ckn_patch_runs(c);
         const CKN_REAL *filters =
             (const CKN_REAL *)c->panels + panel * CKN_PANEL * runs.n_runs * runs.length;
         CKN(respond_rows)(strip->addresses, strip->n_addresses, 0, &runs, filters,

@@ -143,9 +143,8 @@ static double CKN(compute_product_gradients)(const ckn_layer *layer, ptrdiff_t n
     const ckn_correlation *c = &layer->patches, *s = &layer->input_gradient;
     const ptrdiff_t height = c->response_height, width = c->response_width;
     const ptrdiff_t stride = CKN(pooled_stride)(layer);
-    const ptrdiff_t depth = c->patch_size * c->patch_size * c->n_channels;
-    const ckn_runs runs = {c->patch_size, c->padded_width * c->n_channels,
-                           c->patch_size * c->n_channels};
+    const ptrdiff_t depth = c->patch_height * c->patch_width * c->n_channels;
+    const ckn_runs runs = ckn_patch_runs(c);
     double by_beta = 0;
     memset(space->radial, 0, (size_t)(n_images * height * width) * sizeof(double));
     for (ptrdiff_t i = 0; i < CKN(n_strips)(c, n_images); i++) {
@@ -221,8 +220,8 @@ static void CKN(compute_image_gradients)(const ckn_layer *layer, ptrdiff_t n_ima
                 ptrdiff_t at = (image * c->response_height + y) * c->response_width + x;
                 double weight =
                     space->radial[at] * (double)space->positions.inverse_norm[at];
-                for (ptrdiff_t row = y; row < y + c->patch_size; row++)
-                    for (ptrdiff_t i = x; i < x + c->patch_size; i++)
+                for (ptrdiff_t row = y; row < y + c->patch_height; row++)
+                    for (ptrdiff_t i = x; i < x + c->patch_width; i++)
                         space->pixel_weights[row * c->padded_width + i] += weight;
             }
         for (ptrdiff_t y = 0; y < c->height; y++)

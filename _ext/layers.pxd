@@ -1,9 +1,13 @@
 """layers.h: what the kernels are told, and their table."""
 
 cdef extern from "layers.h" nogil:
+    enum:
+        CKN_EXP
+        CKN_ARCCOS1
+
     ctypedef struct ckn_correlation:
         Py_ssize_t height, width, n_channels
-        Py_ssize_t patch_size, pad_top, pad_left
+        Py_ssize_t patch_height, patch_width, pad_top, pad_left
         Py_ssize_t padded_height, padded_width
         Py_ssize_t response_height, response_width
         Py_ssize_t n_filters

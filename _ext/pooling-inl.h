@@ -30,7 +30,7 @@ CKN_INLINE ptrdiff_t CKN(last_pooled)(const ckn_layer *layer, ptrdiff_t position
         const ptrdiff_t first = CKN(first_pooled)(layer, y);                           \
         const ptrdiff_t last = CKN(last_pooled)(layer, y, layer->pooled_height);       \
         for (ptrdiff_t i = 0; i < layer->pooled_width; i++) {                          \
-            const double *taps = layer->taps + radius - i * s;                         \
+            const ptrdiff_t shift = radius - i * s;                                    \
             ptrdiff_t begin = i * s > radius ? i * s - radius : 0;                     \
             ptrdiff_t end = i * s + radius < width ? i * s + radius + 1 : width;       \
             SUM sums[CKN_PANEL / (SUM_LANES)];                                         \
@@ -38,7 +38,7 @@ CKN_INLINE ptrdiff_t CKN(last_pooled)(const ckn_layer *layer, ptrdiff_t position
             for (int j = 0; j < CKN_PANEL / (SUM_LANES); j++)                          \
                 sums[j] = (SUM){0};                                                    \
             for (ptrdiff_t x = begin; x < end; x++) {                                  \
-                NUMBER tap = (NUMBER)taps[x];                                          \
+                NUMBER tap = (NUMBER)layer->taps[x + shift];                           \
                 CKN_UNROLL                                                             \
                 for (int j = 0; j < CKN_PANEL / (SUM_LANES); j++)                      \
                     sums[j] +=                                                         \

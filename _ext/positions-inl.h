@@ -60,15 +60,17 @@ CKN_INLINE double CKN(sum_wide_lanes)(CKN_WIDE_VECTOR v) {
  * precision. */
 #define CKN_PRODUCT_TERMS 16
 
-CKN_INLINE double CKN(long_product)(const CKN_REAL *patch, const CKN_REAL *filter,
-                                    ptrdiff_t n_runs, ptrdiff_t stride,
-                                    ptrdiff_t length) {
+CKN_INLINE double CKN(long_product)(const CKN_REAL *first_run, const CKN_REAL *filters,
+                                    const ckn_runs *runs) {
+    const ptrdiff_t length = runs->length;
     CKN_VECTOR sums[4];
     double total = 0;
     int n_terms = 0;
     for (int i = 0; i < 4; i++)
         sums[i] = CKN(splat)(0);
-    for (ptrdiff_t run = 0; run < n_runs; run++) {
+    for (ptrdiff_t run = 0; run < runs->n_runs; run++) {
+        const CKN_REAL *patch = first_run + run * runs->stride;
+        const CKN_REAL *filter = filters + run * length;
         ptrdiff_t k = 0;
         for (; k + 4 * CKN_LANES <= length; k += 4 * CKN_LANES) {
             CKN_UNROLL
@@ -86,8 +88,6 @@ CKN_INLINE double CKN(long_product)(const CKN_REAL *patch, const CKN_REAL *filte
             sums[0] += CKN(load_vector)(patch + k) * CKN(load_vector)(filter + k);
         for (; k < length; k++)
             total += (double)patch[k] * filter[k];
-        patch += stride;
-        filter += length;
     }
     return total + CKN(sum_lanes)((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
@@ -96,15 +96,15 @@ CKN_INLINE double CKN(long_product)(const CKN_REAL *patch, const CKN_REAL *filte
 static CKN_NO_INLINE void CKN(slide_mean)(const ckn_correlation *c,
                                           const double *planes, const CKN_REAL *mean,
                                           ptrdiff_t y, double *products) {
-    const ptrdiff_t k = c->patch_size, n_channels = c->n_channels;
+    const ptrdiff_t n_channels = c->n_channels;
     const ptrdiff_t n_pixels = c->padded_height * c->padded_width;
     for (ptrdiff_t x = 0; x < c->response_width; x += CKN_SLIDE_POSITIONS) {
         CKN_WIDE_VECTOR sums[4];
         for (int i = 0; i < 4; i++)
             sums[i] = (CKN_WIDE_VECTOR){0};
         const CKN_REAL *tap = mean;
-        for (ptrdiff_t row = y; row < y + k; row++)
-            for (ptrdiff_t column = x; column < x + k; column++)
+        for (ptrdiff_t row = y; row < y + c->patch_height; row++)
+            for (ptrdiff_t column = x; column < x + c->patch_width; column++)
                 for (ptrdiff_t channel = 0; channel < n_channels; channel++, tap++) {
                     const double *values =
                         planes + channel * n_pixels + row * c->padded_width + column;
@@ -156,7 +156,7 @@ static void CKN(prepare_pixels)(const ckn_correlation *c, const CKN_REAL *map,
 static void CKN(position_row)(const ckn_layer *layer, const CKN_REAL *map, ptrdiff_t y,
                               const CKN_POSITIONS *p, ptrdiff_t at) {
     const ckn_correlation *c = &layer->patches;
-    const ptrdiff_t k = c->patch_size, width = c->response_width;
+    const ptrdiff_t width = c->response_width;
     const ptrdiff_t padded_width = c->padded_width;
     double *CKN_RESTRICT columns = p->rows;
     double *CKN_RESTRICT windows = columns + CKN(row_room)(c);
@@ -164,22 +164,22 @@ static void CKN(position_row)(const ckn_layer *layer, const CKN_REAL *map, ptrdi
 
     memcpy(columns, p->squares + y * padded_width,
            (size_t)padded_width * sizeof(double));
-    for (ptrdiff_t row = y + 1; row < y + k; row++) {
+    for (ptrdiff_t row = y + 1; row < y + c->patch_height; row++) {
         const double *CKN_RESTRICT squares = p->squares + row * padded_width;
         for (ptrdiff_t x = 0; x < padded_width; x++)
             columns[x] += squares[x];
     }
     memcpy(windows, columns, (size_t)width * sizeof(double));
-    for (ptrdiff_t column = 1; column < k; column++)
+    for (ptrdiff_t column = 1; column < c->patch_width; column++)
         for (ptrdiff_t x = 0; x < width; x++)
             windows[x] += columns[column + x];
     if (c->n_channels < CKN_FEW_CHANNELS) {
         CKN(slide_mean)(c, p->planes, layer->mean, y, products);
     } else {
-        const ptrdiff_t stride = padded_width * c->n_channels;
+        const ckn_runs runs = ckn_patch_runs(c);
         for (ptrdiff_t x = 0; x < width; x++)
-            products[x] = CKN(long_product)(map + y * stride + x * c->n_channels,
-                                            layer->mean, k, stride, k * c->n_channels);
+            products[x] = CKN(long_product)(
+                map + (y * padded_width + x) * c->n_channels, layer->mean, &runs);
     }
 
     /* the exponent of "exp" is factor * (cosine - 1), other kernels take the cosine */

@@ -52,7 +52,7 @@ CKN_INLINE void CKN(multiply_segment)(
             CKN_VECTOR filters[CKN_TILE_VECTORS];
             CKN_UNROLL
             for (int j = 0; j < CKN_PANEL; j += 64 / (int)sizeof(CKN_REAL))
-                CKN_PREFETCH(line + CKN_PREFETCH_LINES * CKN_PANEL + j);
+                CKN_PREFETCH(line, CKN_PREFETCH_LINES * CKN_PANEL + j);
             CKN_UNROLL
             for (int j = 0; j < CKN_TILE_VECTORS; j++)
                 filters[j] = CKN(load_vector)(line + j * CKN_LANES);

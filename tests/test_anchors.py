@@ -69,11 +69,11 @@ def test_only_sampled_images_pass_through_the_earlier_layers(monkeypatch):
 
 def test_zero_patches_are_dropped():
     patches = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [0.0, 1e-200]])
-    assert_allclose(unit_patches(patches, 1), [[0.6, 0.8], [0.0, 1.0]])
+    assert_allclose(unit_patches(patches, 2, 1), [[0.6, 0.8], [0.0, 1.0]])
 
 
 def test_the_constant_direction_stands_in_for_nothing():
-    assert_allclose(unit_patches(np.zeros((5, 4)), 2), [[0.5, 0.5, 0.5, 0.5]])
+    assert_allclose(unit_patches(np.zeros((5, 4)), 1, 2), [[0.5, 0.5, 0.5, 0.5]])
 
 
 def test_near_constant_patches_are_dropped():
@@ -85,9 +85,9 @@ def test_near_constant_patches_are_dropped():
     contrasts = changes * np.sqrt(3) / 2 / np.linalg.norm(patches, axis=1)
     assert_array_equal(contrasts > 0.05, [False, False, False, True, True, False])
     units = patches / np.linalg.norm(patches, axis=1, keepdims=True)
-    assert_allclose(unit_patches(patches.copy(), 2), units[3:5])
-    assert_allclose(unit_patches(patches[:3].copy(), 2), units[:3])
-    assert_allclose(unit_patches(patches.copy(), 1), units)
+    assert_allclose(unit_patches(patches.copy(), 2, 2), units[3:5])
+    assert_allclose(unit_patches(patches[:3].copy(), 2, 2), units[:3])
+    assert_allclose(unit_patches(patches.copy(), 2, 1), units)
 
 
 def test_patches_of_many_blocks(monkeypatch):
@@ -97,4 +97,4 @@ def test_patches_of_many_blocks(monkeypatch):
     kept = np.setdiff1d(np.arange(500), np.r_[0:500:7, 0:500:5])
     expected = patches[kept] / np.linalg.norm(patches[kept], axis=1, keepdims=True)
     monkeypatch.setattr(cache_blocks, "CACHE_BLOCK_VALUES", 100)
-    assert_allclose(unit_patches(patches, 3), expected)
+    assert_allclose(unit_patches(patches, 1, 3), expected)

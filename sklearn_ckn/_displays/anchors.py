@@ -189,11 +189,11 @@ class AnchorsDisplay:
 
 
 def _anchor_tiles(features):
-    """Return the first layer's anchors as pictures (n, k, k, 1 or 3)."""
-    anchors = features.anchors_[0]
-    n_channels = features.image_shape_[2]
-    side = round((anchors.shape[1] / n_channels) ** 0.5)
-    tiles = as_picture(anchors.reshape(-1, side, side, n_channels))
+    """Return the first layer's anchors as pictures (n, kh, kw, 1 or 3)."""
+    network = features._network
+    sides = network.settings[0].patch_shape(network.image_shape)
+    anchors = network.layers[0].anchors
+    tiles = as_picture(anchors.reshape(-1, *sides, network.image_shape[2]))
     if tiles.min() < 0:
         return stretch_around_zero(tiles)
     return stretch(tiles, 0, tiles.max(axis=(1, 2, 3), keepdims=True))

@@ -61,11 +61,11 @@ class ArrayLayer:
     Attributes
     ----------
     settings : LayerSettings
-    mean : array of shape (k * k * C,)
+    mean : array of shape (kh * kw * C,)
         Of the anchors.
-    centred : array of shape (p, k * k * C)
+    centred : array of shape (p, kh * kw * C)
         Anchors minus their mean.
-    anchors : array of shape (p, k * k * C)
+    anchors : array of shape (p, kh * kw * C)
     projection : array of shape (p, p)
         float64 where a projection in float32 would lose too much.
     """
@@ -218,11 +218,11 @@ class ArrayEngine(Engine):
         """Copy single patches; see ``Engine.gather_patches``."""
         xp = self.xp
         padded = pad_maps(xp.asarray(images), settings)
-        offsets = xp.arange(settings.patch_size)
+        patch_height, patch_width = settings.patch_shape(images.shape[1:])
         patches = padded[
             xp.asarray(indices)[:, None, None],
-            xp.asarray(rows)[:, None, None] + offsets[:, None],
-            xp.asarray(columns)[:, None, None] + offsets,
+            xp.asarray(rows)[:, None, None] + xp.arange(patch_height)[:, None],
+            xp.asarray(columns)[:, None, None] + xp.arange(patch_width),
         ]
         return patches.reshape(len(indices), -1)
 

@@ -252,7 +252,7 @@ class CPUEngine(Engine):
                 rows - settings.pad_axis(height)[0],
                 columns - settings.pad_axis(width)[0],
                 patches,
-                settings.patch_size,
+                settings.patch_shape(images.shape[1:]),
                 n_workers,
             )
         return patches

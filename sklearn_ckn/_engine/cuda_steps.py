@@ -91,7 +91,8 @@ class CudaSteps:
             patches,
             *_arrays(scalars),
             np.int64(n_positions),
-            *_integers(height, width, n_channels, rows, columns, settings.patch_size),
+            *_integers(height, width, n_channels, rows, columns),
+            *_integers(*settings.patch_shape(maps.shape[1:])),
             *_integers(settings.pad_axis(height)[0], settings.pad_axis(width)[0]),
             maps.dtype.type(SMALLEST_NORM),
         )
@@ -163,7 +164,8 @@ class CudaSteps:
             maps,
             gradient,
             np.int64(maps.size),
-            *_integers(height, width, n_channels, rows, columns, settings.patch_size),
+            *_integers(height, width, n_channels, rows, columns),
+            *_integers(*settings.patch_shape(maps.shape[1:])),
             *_integers(settings.pad_axis(height)[0], settings.pad_axis(width)[0]),
         )
         return gradient

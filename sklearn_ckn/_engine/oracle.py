@@ -28,13 +28,13 @@ class ArraySteps:
         Parameters
         ----------
         maps : array of shape (n, H, W, C)
-        mean : array of shape (k * k * C,)
+        mean : array of shape (kh * kw * C,)
             Of the anchors.
         settings : LayerSettings
 
         Returns
         -------
-        patches : array of shape (m, k * k * C)
+        patches : array of shape (m, kh * kw * C)
         scalars : PatchScalars
         """
         xp = namespace(maps)
@@ -141,7 +141,7 @@ class ArraySteps:
 
         Parameters
         ----------
-        patch_gradients : array of shape (m, k * k * C)
+        patch_gradients : array of shape (m, kh * kw * C)
             Without the parts that norms have.
         coefficients : array of shape (m, 1)
         maps : array of shape (n, H, W, C)
@@ -161,7 +161,7 @@ class ArraySteps:
         shares = xp.zeros((*shape, 1), dtype=maps.dtype)
         patch_gradients = patch_gradients.reshape(n_images, rows, columns, -1)
         coefficients = coefficients.reshape(n_images, rows, columns, 1)
-        offsets = product(range(settings.patch_size), repeat=2)
+        offsets = product(*map(range, settings.patch_shape(maps.shape[1:])))
         for i, (row, column) in enumerate(offsets):
             window = np.s_[:, row : row + rows, column : column + columns]
             channels = slice(i * n_channels, (i + 1) * n_channels)

@@ -120,14 +120,14 @@ class RoundingGains:
         return cls(projection, projection * derivative * deviation)
 
 
-def correlation_sizes(shape, patch_size, padding, n_filters, max_tile):
+def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
     """Return the sizes of a correlation, and with which tile it is computed.
 
     Parameters
     ----------
     shape : tuple of int
         (H, W, C) of the map.
-    patch_size : int
+    patch_shape : tuple of int
     padding : tuple of tuple of int
         Zeros before and after each axis.
     n_filters : int
@@ -141,10 +141,11 @@ def correlation_sizes(shape, patch_size, padding, n_filters, max_tile):
     """
     (top, bottom), (left, right) = padding
     height, width, n_channels = shape
-    response_height = height + top + bottom - patch_size + 1
-    response_width = width + left + right - patch_size + 1
+    patch_height, patch_width = patch_shape
+    response_height = height + top + bottom - patch_height + 1
+    response_width = width + left + right - patch_width + 1
     tile = 1
-    if patch_size == 3 and n_channels >= MIN_WINOGRAD_CHANNELS:
+    if patch_shape == (3, 3) and n_channels >= MIN_WINOGRAD_CHANNELS:
         tile = best_tile(response_height, response_width, max_tile)
     # Tiles may reach over the last positions: the map gets zeros for them, too.
     reach = [-(-size // tile) * tile for size in (response_height, response_width)]
@@ -152,11 +153,12 @@ def correlation_sizes(shape, patch_size, padding, n_filters, max_tile):
         "height": height,
         "width": width,
         "n_channels": n_channels,
-        "patch_size": patch_size,
+        "patch_height": patch_height,
+        "patch_width": patch_width,
         "pad_top": top,
         "pad_left": left,
-        "padded_height": max(height + top + bottom, reach[0] + patch_size - 1),
-        "padded_width": max(width + left + right, reach[1] + patch_size - 1),
+        "padded_height": max(height + top + bottom, reach[0] + patch_height - 1),
+        "padded_width": max(width + left + right, reach[1] + patch_width - 1),
         "response_height": response_height,
         "response_width": response_width,
         "n_filters": n_filters,
@@ -193,8 +195,8 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     """
     settings = layer.settings
     dtype = layer.anchors.dtype
-    k, n_channels = settings.patch_size, image_shape[2]
-    n_anchors = len(layer.anchors)
+    n_anchors, n_channels = len(layer.anchors), image_shape[2]
+    patch_shape = settings.patch_shape(image_shape)
     padding = [settings.pad_axis(size) for size in image_shape[:2]]
     # What all anchors have in common is a product of its own, in double precision:
     # the products with the differences are smaller, and so are their rounding errors.
@@ -207,7 +209,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         tiles = [t for t, gain in MAX_RESPONSE_GAIN.items() if gains.responses <= gain]
         max_tile = max(tiles, default=1)
         wide = gains.projection > MAX_PROJECTION_GAIN
-    patches = correlation_sizes(image_shape, k, padding, n_anchors, max_tile)
+    patches = correlation_sizes(image_shape, patch_shape, padding, n_anchors, max_tile)
     width = _cpu.panel_width(instruction_set, dtype)
     # No projection of this layer follows the gradient in its input.
     input_gradient = correlation_sizes(
@@ -216,16 +218,21 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
             patches["response_width"],
             -(-n_anchors // width) * width,
         ),
-        k,
-        [(k - 1 - before, k - 1 - after) for before, after in padding],
+        patch_shape,
+        [
+            (side - 1 - before, side - 1 - after)
+            for side, (before, after) in zip(patch_shape, padding, strict=True)
+        ],
         n_channels,
         max(MAX_RESPONSE_GAIN),
     )
     flipped = None
     if gradients == "all":
         # (channel, row, column, anchor), rows and columns from the last to the first
-        filters = np.zeros((n_channels, k, k, input_gradient["n_channels"]), dtype)
-        maps = layer.anchors.reshape(n_anchors, k, k, n_channels)
+        filters = np.zeros(
+            (n_channels, *patch_shape, input_gradient["n_channels"]), dtype
+        )
+        maps = layer.anchors.reshape(n_anchors, *patch_shape, n_channels)
         filters[..., :n_anchors] = maps[:, ::-1, ::-1].transpose(3, 1, 2, 0)
         flipped = _cpu.pack(
             filters.reshape(n_channels, -1),

@@ -85,7 +85,7 @@ __device__ int last_pooled(int row, int radius, int subsampling, int n_pooled)
 extern "C" __global__ void unfold(
     const SCALAR *maps, const SCALAR *mean, SCALAR *patches, SCALAR *norms,
     SCALAR *inverse_norms, SCALAR *offsets, long long n_positions, int height, int width, int n_channels, int n_rows,
-    int n_columns, int patch_size, int top, int left, SCALAR smallest_norm)
+    int n_columns, int patch_height, int patch_width, int top, int left, SCALAR smallest_norm)
 {
     const long long position = (long long)blockIdx.x * GROUPS + threadIdx.y;
     SCALAR sum = 0, offset = 0;
@@ -94,11 +94,11 @@ extern "C" __global__ void unfold(
         const int row = position / n_columns % n_rows - top;
         const long long image = position / n_columns / n_rows;
         // a row of the patch is a run of values in the map, but for its ends
-        const int run = patch_size * n_channels;
+        const int run = patch_width * n_channels;
         const int first = column < 0 ? -column * n_channels : 0;
-        const int past = width - column < patch_size ? width - column : patch_size;
-        SCALAR *target = patches + position * patch_size * run;
-        for (int i = 0; i < patch_size; i++, target += run) {
+        const int past = width - column < patch_width ? width - column : patch_width;
+        SCALAR *target = patches + position * patch_height * run;
+        for (int i = 0; i < patch_height; i++, target += run) {
             const int y = row + i;
             const bool inside = y >= 0 && y < height;
             const long long start = ((image * height + y) * width + column) * n_channels;
@@ -231,7 +231,7 @@ extern "C" __global__ void differentiate(
 extern "C" __global__ void fold(
     const SCALAR *patch_slopes, const SCALAR *coefficients, const SCALAR *maps,
     SCALAR *slopes, long long n_values, int height, int width, int n_channels, int n_rows,
-    int n_columns, int patch_size, int top, int left)
+    int n_columns, int patch_height, int patch_width, int top, int left)
 {
     const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (thread >= n_values)
@@ -241,17 +241,16 @@ extern "C" __global__ void fold(
     const int y = thread / n_channels / width % height;
     const long long image = thread / n_channels / width / height;
     SCALAR sum = 0, share = 0;
-    for (int i = 0; i < patch_size; i++) {
+    for (int i = 0; i < patch_height; i++) {
         const int row = y + top - i;
         if (row < 0 || row >= n_rows)
             continue;
-        for (int j = 0; j < patch_size; j++) {
+        for (int j = 0; j < patch_width; j++) {
             const int column = x + left - j;
             if (column < 0 || column >= n_columns)
                 continue;
             const long long position = (image * n_rows + row) * n_columns + column;
-            const long long pixel = position * patch_size * patch_size
-                + i * patch_size + j;
+            const long long pixel = (position * patch_height + i) * patch_width + j;
             sum += patch_slopes[pixel * n_channels + channel];
             share += coefficients[position];
         }

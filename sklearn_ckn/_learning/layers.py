@@ -132,7 +132,7 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
             np.random.RandomState(seeds[0]),
             task,
         )
-        return unit_patches(patches, settings.patch_size)
+        return unit_patches(patches, network.output_shape[2], settings.patch_size)
 
     memory = options.memory
     key = memory.key(

@@ -81,19 +81,21 @@ def sample_patches(encoder, images, settings, n_patches, random_state, task=None
     return patches
 
 
-def unit_patches(patches, patch_size):
+def unit_patches(patches, n_channels, patch_size):
     """Drop patches of zeros and near-constant ones, divide the others by their norms.
 
     Parameters
     ----------
-    patches : array of shape (n, k * k * C), float32 or float64
+    patches : array of shape (n, kh * kw * C), float32 or float64
         Overwritten: samples of patches are large.
+    n_channels : int
+        C.
     patch_size : int
-        Side k of the patches.
+        Side k of the patches along axes longer than 1.
 
     Returns
     -------
-    unit : array of shape (m, k * k * C), dtype of ``patches``
+    unit : array of shape (m, kh * kw * C), dtype of ``patches``
         At least one row: near-constant patches where there are no others, and the
         constant direction where all are zero.
     """
@@ -102,7 +104,7 @@ def unit_patches(patches, patch_size):
         block = patches[part]
         units = unit_rows(block[block.any(axis=1)])
         if patch_size > 1:
-            units = units[_contrasts(units, patch_size) > MIN_CONTRAST]
+            units = units[_contrasts(units, n_channels, patch_size) > MIN_CONTRAST]
         patches[n_kept : n_kept + len(units)] = units
         n_kept += len(units)
     if n_kept > 0:
@@ -114,11 +116,16 @@ def unit_patches(patches, patch_size):
     return namespace(patches).full((1, length), length**-0.5, dtype=patches.dtype)
 
 
-def _contrasts(units, patch_size):
-    """Return the distance of unit patches from their mean pixel, between 0 and 1."""
+def _contrasts(units, n_channels, patch_size):
+    """Return the distance of unit patches from their mean pixel, between 0 and 1.
+
+    A patch is a function on k x k pixels. Along an axis of length 1 it is zero on all
+    of them but those of one row or column, which alone are stored: the zeros add
+    nothing to sums and products, but their mean is over all k^2 pixels.
+    """
     n_pixels = patch_size**2
-    pixels = units.reshape(len(units), n_pixels, units.shape[1] // n_pixels)
-    sums = pixels.sum(axis=1)
+    n_stored = units.shape[1] // n_channels
+    sums = units.reshape(len(units), n_stored, n_channels).sum(axis=1)
     # Without its mean pixel, the square of a unit patch is 1 - |sum|^2 / n_pixels.
     xp = namespace(units)
     return xp.sqrt(xp.maximum(1 - (sums**2).sum(axis=1) / n_pixels, 0))

@@ -21,7 +21,7 @@ class Layer:
     Attributes
     ----------
     settings : LayerSettings
-    anchors : ndarray of shape (n_anchors, k * k * C)
+    anchors : ndarray of shape (n_anchors, kh * kw * C)
         Unit rows, in (row, column, channel) order. Fitted estimators hold NumPy
         arrays; while a network is trained on a GPU, they are there.
     projection : ndarray of shape (n_anchors, n_anchors), float64
@@ -67,7 +67,7 @@ class LayerGradients:
 
     Attributes
     ----------
-    anchors : ndarray of shape (n_anchors, k * k * C)
+    anchors : ndarray of shape (n_anchors, kh * kw * C)
     projection : ndarray of shape (n_anchors, n_anchors)
     beta : float or array of shape ()
     """
@@ -83,7 +83,7 @@ def anchor_root(settings, anchors):
     Parameters
     ----------
     settings : LayerSettings
-    anchors : ndarray of shape (p, k * k * C)
+    anchors : ndarray of shape (p, kh * kw * C)
 
     Returns
     -------
@@ -101,7 +101,7 @@ def anchor_gradients(settings, anchors, root, gradients):
     Parameters
     ----------
     settings : LayerSettings
-    anchors : ndarray of shape (p, k * k * C)
+    anchors : ndarray of shape (p, kh * kw * C)
     root : InverseSquareRoot
         That of ``anchor_root``.
     gradients : LayerGradients
@@ -109,7 +109,7 @@ def anchor_gradients(settings, anchors, root, gradients):
 
     Returns
     -------
-    anchor_slopes : ndarray of shape (p, k * k * C), float64
+    anchor_slopes : ndarray of shape (p, kh * kw * C), float64
         The whole gradient, in the space around the sphere.
     beta_slope : array of shape ()
     """

@@ -1,6 +1,6 @@
 """A network: its layers, and what follows from them for images of one shape."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import prod, sqrt
 
@@ -102,21 +102,25 @@ class Network:
         for position, settings in enumerate(self.settings):
             if position > 0:
                 # A pixel of a map is a window of 2 s + 1 positions of the layer before.
-                subsampling = self.settings[position - 1].subsampling
-                radius = subsampling if subsampling > 1 else 0
+                # Positions beyond the ends of their axis are none.
+                before = self.settings[position - 1]
+                subsampling = before.subsampling
+                size = before.response_size(self.shapes[position - 1][axis])
+                radius = min(subsampling, size - 1) if subsampling > 1 else 0
                 start -= radius * step
                 length += 2 * radius * step
                 step *= subsampling
-            start -= settings.pad_axis(self.shapes[position][axis])[0] * step
-            length += (settings.patch_size - 1) * step
+            size = self.shapes[position][axis]
+            start -= settings.pad_axis(size)[0] * step
+            length += (settings.patch_side(size) - 1) * step
         return start, step, length
 
 
 def check_range(images, settings):
     """Raise if features of images may leave the range of their dtype.
 
-    The norm of a patch is at most its largest pixel times the square root of its
-    number of values, and no layer makes a patch longer.
+    The norm of a patch is at most that of its largest pixel times the square root of
+    its number of pixels, and no layer makes a patch longer.
 
     Parameters
     ----------
@@ -129,7 +133,10 @@ def check_range(images, settings):
     ValueError
         The pixels are too large.
     """
-    growth = sqrt(images.shape[2]) * prod(layer.patch_size for layer in settings)
+    growth, shape = sqrt(images.shape[2]), images.shape
+    for layer in settings:
+        growth *= sqrt(prod(layer.patch_shape(shape)))
+        shape = layer.output_shape(shape)
     # Twice as much, for rounding.
     if images.largest > float(np.finfo(images.dtype).max) / (2 * growth):
         raise ValueError(
@@ -144,7 +151,8 @@ def with_network(state):
     Parameters
     ----------
     state : dict
-        In version 0.1.0 with a list of layers.
+        In version 0.1.0 with a list of layers, whose patches are square along axes of
+        length 1, too.
 
     Returns
     -------
@@ -153,8 +161,32 @@ def with_network(state):
     if "_layers" not in state:
         return state
     state = dict(state)
-    layers = tuple(state.pop("_layers"))
+    shape = state["image_shape_"]
+    network = Network((), shape, state.get("flip_average", False))
+    for layer in state.pop("_layers"):
+        network = network.followed_by(_without_outer_zeros(layer, network.output_shape))
     # An attribute then, and a property of the network now.
     state.pop("output_shape_", None)
-    flips = state.get("flip_average", False)
-    return {**state, "_network": Network(layers, state["image_shape_"], flips)}
+    return {**state, "_network": network}
+
+
+def _without_outer_zeros(layer, map_shape):
+    """Return a layer of square patches without what lies beside an axis of length 1.
+
+    The patches are zero there, so that the layer's values stay the same.
+
+    Parameters
+    ----------
+    layer : Layer
+        With anchors of shape (p, k * k * C).
+    map_shape : tuple of int
+        (H, W, C) of its input.
+    """
+    side = layer.settings.patch_size
+    # The one row or column of pixels had (k - 1) // 2 zeros before it.
+    rows, columns = (
+        [(side - 1) // 2] if size == 1 else range(side) for size in map_shape[:2]
+    )
+    anchors = layer.anchors.reshape(-1, side, side, map_shape[2])
+    anchors = anchors[:, rows][:, :, columns].reshape(len(anchors), -1)
+    return replace(layer, anchors=np.ascontiguousarray(anchors))

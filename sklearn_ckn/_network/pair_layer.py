@@ -51,12 +51,12 @@ class PairLayer:
         products = products.reshape(n_pairs, *self.map_size, *self.map_size)
         padded = np.pad(products, ((0, 0), *self.padding, *self.padding))
         height, width = self.settings.response_shape(self.map_size)
-        offsets = range(1, self.settings.patch_size)
+        patch_height, patch_width = self.settings.patch_shape(self.map_size)
         rows = padded[:, :height, :, :height].copy()
-        for i in offsets:
+        for i in range(1, patch_height):
             rows += padded[:, i : i + height, :, i : i + height]
         sums = rows[:, :, :width, :, :width].copy()
-        for i in offsets:
+        for i in range(1, patch_width):
             sums += rows[:, :, i : i + width, :, i : i + width]
         return sums.reshape(n_pairs, self.n_positions, self.n_positions)
 

@@ -136,7 +136,8 @@ def resolve_layers(parameters, image_shape):
             layer[name] = _RULES[name][2](layer[name])
         settings.append(LayerSettings(**layer))
         # Maps of the exact kernel have no channels.
-        if layer["patch_size"] ** 2 * (shape[2] or 1) > LARGEST_PATCH:
+        map_shape = (*shape[:2], shape[2] or 1)
+        if settings[-1].patch_length(map_shape) > LARGEST_PATCH:
             raise ValueError(
                 f"patch_size={layer['patch_size']} makes patches of more than "
                 f"{LARGEST_PATCH} values in layer {len(settings) - 1}: use smaller "

@@ -1,7 +1,7 @@
 """The hyper-parameters of one layer, and the map sizes that follow from them."""
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class LayerSettings:
     n_anchors : int or None
         None in the exact kernel, which has no anchors.
     patch_size : int
-        Side k of the square patches, in pixels of the layer's input.
+        Side k of the patches, in pixels of the layer's input; see ``patch_side``.
     subsampling : int
         Stride s of the pooling, in positions.
     kernel : {"exp", "poly", "arccos1"}
@@ -32,20 +32,33 @@ class LayerSettings:
     padding: str
     nystrom_reg: float | None
 
+    def patch_side(self, size):
+        """Return the side of patches along an axis of ``size`` pixels.
+
+        It is 1 along an axis of length 1: longer ones would hold zeros there and
+        nothing else.
+        """
+        return 1 if size == 1 else self.patch_size
+
+    def patch_shape(self, image_shape):
+        """Return (height, width) of the patches of (H, W, C) images."""
+        return self.patch_side(image_shape[0]), self.patch_side(image_shape[1])
+
     def pad_axis(self, size):
         """Return how many zeros stand before and after an axis of ``size`` pixels.
 
         ``"same"`` keeps the size, for even patches too. An axis shorter than the
         patch is padded to one patch under ``"valid"``.
         """
+        side = self.patch_side(size)
         if self.padding == "same":
-            return (self.patch_size - 1) // 2, self.patch_size // 2
-        missing = max(self.patch_size - size, 0)
+            return (side - 1) // 2, side // 2
+        missing = max(side - size, 0)
         return missing // 2, missing - missing // 2
 
     def response_size(self, size):
         """Return the number of patch positions along an axis of ``size`` pixels."""
-        return size + sum(self.pad_axis(size)) - self.patch_size + 1
+        return size + sum(self.pad_axis(size)) - self.patch_side(size) + 1
 
     def response_shape(self, image_shape):
         """Return (height, width) of the map of positions of (H, W, C) images."""
@@ -62,4 +75,4 @@ class LayerSettings:
 
     def patch_length(self, image_shape):
         """Return the number of values of a patch of (H, W, C) images."""
-        return self.patch_size**2 * image_shape[2]
+        return prod(self.patch_shape(image_shape)) * image_shape[2]

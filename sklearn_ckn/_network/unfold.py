@@ -16,14 +16,15 @@ def pad_maps(maps, settings):
 
 
 def unfold(maps, settings):
-    """Return all patches of maps (n, H, W, C), (n, H1, W1, k * k * C)."""
+    """Return all patches of maps (n, H, W, C), (n, H1, W1, kh * kw * C)."""
     rows, columns = settings.response_shape(maps.shape[1:])
+    patch_height, patch_width = settings.patch_shape(maps.shape[1:])
     padded = pad_maps(maps, settings)
     return namespace(maps).concatenate(
         [
             padded[:, row : row + rows, column : column + columns]
-            for row in range(settings.patch_size)
-            for column in range(settings.patch_size)
+            for row in range(patch_height)
+            for column in range(patch_width)
         ],
         axis=-1,
     )

@@ -16,7 +16,7 @@ class BatchGradients:
 
     Attributes
     ----------
-    anchors : list of array of shape (p, k * k * C), float64
+    anchors : list of array of shape (p, kh * kw * C), float64
         In the space around the sphere.
     log_betas : list of array of shape ()
     response : BatchResponse

@@ -1,0 +1,350 @@
+# Layers packed for one instruction set, encoded and differentiated; a part of _cpu.pyx.
+
+# Groups of images whose gradients are summed apart and then added in order: the
+# result does not depend on the number of threads, of which no more are used.
+cdef enum:
+    N_GROUPS = 8
+
+
+def n_groups():
+    """Return the number of groups of images that gradients are summed in."""
+    return N_GROUPS
+
+
+cdef const void* address(name, array, dtype, shape) except NULL:
+    """Return where the data of an array start that the kernels will read or write."""
+    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+        raise ValueError(
+            f"{name} must be C-ordered, {dtype} and of shape {shape}, not "
+            f"{array.dtype} and of shape {array.shape}"
+        )
+    # A view, as the array is contiguous: the address outlives it.
+    cdef const unsigned char[::1] data = array.reshape(-1).view(np.uint8)
+    return &data[0]
+
+
+cdef int read_sizes(ckn_correlation* correlation, name, sizes) except -1:
+    """Read the sizes, a dict by the names of the fields, and check them."""
+    correlation.height = sizes["height"]
+    correlation.width = sizes["width"]
+    correlation.n_channels = sizes["n_channels"]
+    correlation.patch_height = sizes["patch_height"]
+    correlation.patch_width = sizes["patch_width"]
+    correlation.pad_top = sizes["pad_top"]
+    correlation.pad_left = sizes["pad_left"]
+    correlation.padded_height = sizes["padded_height"]
+    correlation.padded_width = sizes["padded_width"]
+    correlation.response_height = sizes["response_height"]
+    correlation.response_width = sizes["response_width"]
+    correlation.n_filters = sizes["n_filters"]
+    correlation.tile = sizes["tile"]
+    cdef Py_ssize_t tile = correlation.tile
+    check_tile(tile, correlation.patch_height == correlation.patch_width == 3)
+    # Tiles reach over the last positions, and their patches beyond those.
+    cdef Py_ssize_t n_rows = (correlation.response_height + tile - 1) // tile * tile
+    cdef Py_ssize_t n_columns = (correlation.response_width + tile - 1) // tile * tile
+    if not (
+        correlation.height >= 1
+        and correlation.width >= 1
+        and correlation.n_channels >= 1
+        and min(correlation.patch_height, correlation.patch_width) >= 1
+        and correlation.response_height >= 1
+        and correlation.response_width >= 1
+        and correlation.n_filters >= 1
+        and correlation.pad_top >= 0
+        and correlation.pad_left >= 0
+        and correlation.pad_top + correlation.height <= correlation.padded_height
+        and correlation.pad_left + correlation.width <= correlation.padded_width
+        and n_rows + correlation.patch_height - 1 <= correlation.padded_height
+        and n_columns + correlation.patch_width - 1 <= correlation.padded_width
+    ):
+        raise ValueError(f"sizes of {name} do not fit together: {sizes}")
+    return 0
+
+
+cdef Py_ssize_t patch_length(const ckn_correlation* correlation) noexcept nogil:
+    return correlation.patch_height * correlation.patch_width * correlation.n_channels
+
+
+cdef class PackedLayers:
+    """Layers as the kernels take them.
+
+    Parameters
+    ----------
+    layers : list of PackedLayer
+        See ``sklearn_ckn._engine.packing``; at least one, all of ``dtype``, each for
+        the maps of the one before.
+    dtype : dtype
+        float32 or float64.
+    instruction_set : str
+        One of ``instruction_sets()``, that the layers were packed for.
+
+    Raises
+    ------
+    ValueError
+        An array or a size is not as described, or layers do not follow each other.
+    """
+
+    cdef ckn_layer* layers
+    cdef const ckn_functions* functions
+    cdef const ckn_functions* double_functions
+    cdef list owners
+    cdef readonly Py_ssize_t n_layers
+    cdef readonly object dtype
+
+    def __cinit__(self, layers, dtype, instruction_set):
+        self.n_layers = len(layers)
+        self.dtype = np.dtype(dtype)
+        if self.n_layers == 0 or self.dtype not in (np.float32, np.float64):
+            raise ValueError("layers of float32 or float64 are needed, at least one")
+        self.functions = find_functions(instruction_set, self.dtype == np.float64)
+        self.double_functions = find_functions(instruction_set, True)
+        self.layers = <ckn_layer*> calloc(self.n_layers, sizeof(ckn_layer))
+        if self.layers == NULL:
+            raise MemoryError("no memory for the layers' descriptions")
+        self.owners = list(layers)
+        for i, layer in enumerate(layers):
+            self._describe(&self.layers[i], layer)
+            if i > 0:
+                self._check_sequence(&self.layers[i - 1], &self.layers[i])
+
+    cdef const void* _panels(
+        self, name, array, Py_ssize_t n_filters, Py_ssize_t depth, bint is_double=False
+    ) except NULL:
+        """Return the address of packed filters."""
+        functions = self.double_functions if is_double else self.functions
+        cdef Py_ssize_t width = functions.panel_width
+        shape = (n_panels(n_filters, width), depth, width)
+        return address(name, array, np.dtype("f8") if is_double else self.dtype, shape)
+
+    cdef int _describe(self, ckn_layer* place, layer) except -1:
+        cdef ckn_correlation* patches = &place.patches
+        read_sizes(patches, "patches", layer.patches)
+        cdef Py_ssize_t length = patch_length(patches)
+        cdef Py_ssize_t p = patches.n_filters
+        patches.panels = self._panels(
+            "anchors", layer.anchors, p, packed_depth(length, patches.tile)
+        )
+        if patches.tile > 1:
+            patches.direct_panels = self._panels(
+                "direct_anchors", layer.direct_anchors, p, length
+            )
+        place.mean = address("mean", layer.mean, self.dtype, (length,))
+        place.wide = layer.wide
+        place.projection = self._panels("projection", layer.projection, p, p, place.wide)
+        if layer.real_projection is not None:
+            place.real_projection = self._panels(
+                "real_projection", layer.real_projection, p, p
+            )
+        place.radius = len(layer.taps) // 2
+        place.taps = <const double*> address(
+            "taps", layer.taps, np.dtype("f8"), (2 * place.radius + 1,)
+        )
+        place.subsampling = layer.subsampling
+        place.pooled_height, place.pooled_width = layer.pooled_shape
+        place.kernel = layer.kernel
+        place.beta = layer.beta
+        if (
+            place.subsampling < 1
+            or place.pooled_height < 1
+            or place.pooled_width < 1
+            or not CKN_EXP <= place.kernel <= CKN_ARCCOS1
+        ):
+            raise ValueError(
+                f"subsampling {place.subsampling}, pooled_shape {layer.pooled_shape} "
+                f"and kernel {place.kernel} are not those of a layer"
+            )
+        self._describe_input_gradient(place, layer)
+
+    cdef int _describe_input_gradient(self, ckn_layer* place, layer) except -1:
+        """Describe the correlation that gives the gradient in the layer's input."""
+        cdef const ckn_correlation* patches = &place.patches
+        cdef ckn_correlation* back = &place.input_gradient
+        cdef Py_ssize_t width = self.functions.panel_width
+        read_sizes(back, "input_gradient", layer.input_gradient)
+        if not (
+            back.height == patches.response_height
+            and back.width == patches.response_width
+            and back.n_channels == n_panels(patches.n_filters, width) * width
+            and back.patch_height == patches.patch_height
+            and back.patch_width == patches.patch_width
+            and back.response_height == patches.height
+            and back.response_width == patches.width
+            and back.n_filters == patches.n_channels
+        ):
+            raise ValueError("sizes of input_gradient are not those of patches, reversed")
+        if layer.flipped is not None:
+            back.panels = self._panels(
+                "flipped",
+                layer.flipped,
+                back.n_filters,
+                packed_depth(patch_length(back), back.tile),
+            )
+
+    cdef int _check_sequence(
+        self, const ckn_layer* layer, const ckn_layer* following
+    ) except -1:
+        if not (
+            following.patches.height == layer.pooled_height
+            and following.patches.width == layer.pooled_width
+            and following.patches.n_channels == layer.patches.n_filters
+        ):
+            raise ValueError("a layer is not for the maps of the one before")
+
+    def __dealloc__(self):
+        free(self.layers)
+
+    cdef int _check_one_layer(self) except -1:
+        if self.n_layers != 1:
+            raise ValueError(f"a single layer is needed, not {self.n_layers}")
+
+    cdef int _check_images(
+        self, size_t itemsize, const Py_ssize_t* shape, Py_ssize_t n_images=-1
+    ) except -1:
+        cdef const ckn_correlation* patches = &self.layers.patches
+        if itemsize != <size_t> self.dtype.itemsize:
+            raise ValueError(f"images must be {self.dtype}, as the layers are")
+        check_shape(
+            "images",
+            shape,
+            shape[0] if n_images < 0 else n_images,
+            patches.height,
+            patches.width,
+            patches.n_channels,
+        )
+
+    cdef int _check_maps(
+        self, name, const Py_ssize_t* shape, Py_ssize_t n_images
+    ) except -1:
+        cdef const ckn_layer* last = &self.layers[self.n_layers - 1]
+        check_shape(
+            name,
+            shape,
+            n_images,
+            last.pooled_height,
+            last.pooled_width,
+            last.patches.n_filters,
+        )
+
+    cdef int _check_sums(
+        self,
+        const Py_ssize_t* anchors,
+        const Py_ssize_t* projection,
+        Py_ssize_t n_groups,
+    ) except -1:
+        cdef const ckn_correlation* patches = &self.layers.patches
+        cdef Py_ssize_t p = patches.n_filters
+        cdef Py_ssize_t width = self.functions.panel_width
+        cdef Py_ssize_t n = n_panels(p, width)
+        check_shape(
+            "anchor_gradients", anchors, n_groups, n, patch_length(patches), width
+        )
+        check_shape("projection_gradients", projection, n_groups, n, p, width)
+        if n_groups < 1:
+            raise ValueError("gradients are added in one group at least")
+
+    def encode_scratch(self, Py_ssize_t n_block):
+        """Return the bytes of scratch that a thread needs for n_block images."""
+        return self.functions.encode_scratch(self.layers, self.n_layers, n_block)
+
+    def gradient_scratch(self, Py_ssize_t n_block):
+        """Return the same for the gradients of the first layer."""
+        return self.functions.gradient_scratch(&self.layers[0], n_block)
+
+    def encode(
+        self,
+        const floating[:, :, :, ::1] images not None,  # IN (n, height, width, channels)
+        floating[:, :, :, ::1] output not None,  # OUT (n, height, width, p) of the last
+        floating[:, :, :, ::1] pooled,           # OUT like output, of one layer, or None
+        unsigned char[:, ::1] scratch not None,  # (n_threads, encode_scratch)
+        Py_ssize_t n_block,
+        Py_ssize_t blocks_per_check,             # blocks between looks at signals
+    ):
+        """Encode blocks of images; each is the work of one thread from start to end."""
+        cdef Py_ssize_t n_images = images.shape[0]
+        self._check_images(sizeof(floating), images.shape)
+        self._check_maps("output", output.shape, n_images)
+        if pooled is not None:
+            self._check_one_layer()
+            self._check_maps("pooled", pooled.shape, n_images)
+        check_work(
+            min(n_block, blocks_per_check),
+            scratch.shape[0],
+            scratch.shape[1],
+            self.encode_scratch(n_block),
+        )
+        cdef Py_ssize_t n_blocks = (n_images + n_block - 1) // n_block
+        cdef Py_ssize_t first, last, block, start
+        cdef int thread, n_threads = scratch.shape[0]
+        cdef bint keep = pooled is not None
+        for first in range(0, n_blocks, blocks_per_check):
+            last = min(first + blocks_per_check, n_blocks)
+            for block in prange(
+                first, last, nogil=True, schedule="dynamic", num_threads=n_threads
+            ):
+                start = block * n_block
+                thread = threadid()
+                self.functions.encode(
+                    self.layers,
+                    self.n_layers,
+                    &images[start, 0, 0, 0],
+                    min(n_block, n_images - start),
+                    &output[start, 0, 0, 0],
+                    <void*> &pooled[start, 0, 0, 0] if keep else NULL,
+                    &scratch[thread, 0],
+                )
+            PyErr_CheckSignals()
+
+    def gradients(
+        self,
+        const floating[:, :, :, ::1] images not None,  # IN (n, height, width, channels)
+        const floating[:, :, :, ::1] pooled not None,  # IN (n, pooled shape, p)
+        const floating[:, :, :, ::1] output_gradients not None,  # IN like pooled
+        # INOUT (groups, panels, patch length, width), (groups, panels, p, width), (groups,)
+        floating[:, :, :, ::1] anchor_gradients not None,
+        floating[:, :, :, ::1] projection_gradients not None,
+        double[::1] beta_gradients not None,
+        floating[:, :, :, ::1] image_gradients,  # OUT like images, or None
+        unsigned char[:, ::1] scratch not None,  # (n_threads, gradient_scratch)
+        Py_ssize_t n_block,
+    ):
+        """Add the gradients of groups of images, each by one thread, of a single layer."""
+        cdef Py_ssize_t n_images = images.shape[0]
+        cdef Py_ssize_t n_groups = beta_gradients.shape[0]
+        self._check_one_layer()
+        self._check_images(sizeof(floating), images.shape)
+        self._check_maps("pooled", pooled.shape, n_images)
+        self._check_maps("output_gradients", output_gradients.shape, n_images)
+        self._check_sums(anchor_gradients.shape, projection_gradients.shape, n_groups)
+        if self.layers.real_projection == NULL:
+            raise ValueError("the layer was not packed for gradients")
+        if image_gradients is not None:
+            self._check_images(sizeof(floating), image_gradients.shape, n_images)
+            if self.layers.input_gradient.panels == NULL:
+                raise ValueError("the layer was not packed for gradients in its input")
+        check_work(
+            n_block, scratch.shape[0], scratch.shape[1], self.gradient_scratch(n_block)
+        )
+        cdef Py_ssize_t group, start, stop
+        cdef int thread, n_threads = scratch.shape[0]
+        cdef bint to_images = image_gradients is not None
+        for group in prange(
+            n_groups, nogil=True, schedule="dynamic", num_threads=n_threads
+        ):
+            thread = threadid()
+            start = group * n_images // n_groups
+            stop = (group + 1) * n_images // n_groups
+            while start < stop:
+                beta_gradients[group] += self.functions.gradients(
+                    self.layers,
+                    &images[start, 0, 0, 0],
+                    &pooled[start, 0, 0, 0],
+                    &output_gradients[start, 0, 0, 0],
+                    min(n_block, stop - start),
+                    &anchor_gradients[group, 0, 0, 0],
+                    &projection_gradients[group, 0, 0, 0],
+                    <void*> &image_gradients[start, 0, 0, 0] if to_images else NULL,
+                    &scratch[thread, 0],
+                )
+                start = start + n_block
+        PyErr_CheckSignals()
