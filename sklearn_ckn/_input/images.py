@@ -50,7 +50,10 @@ class Images:
 
     def __getitem__(self, rows):
         """Return some of the images; a copy of them unless ``rows`` is a slice."""
-        if not isinstance(rows, slice):
+        if isinstance(rows, slice):
+            if rows == slice(None):
+                return self
+        else:
             rows = to_namespace(rows, namespace(self.array))
         array = self.array[rows]
         return Images(array, largest_magnitude(array))
