@@ -272,7 +272,7 @@ def test_pairs_of_images_are_compared_in_smaller_parts(n_jobs, monkeypatch):
 
 def test_closest_patches_are_found_in_smaller_parts(monkeypatch):
     network = CKNFeatures(**NETWORK).fit(IMAGES)._network
-    images = Images(IMAGES, np.abs(IMAGES).max())
+    images = Images(IMAGES, float(abs(IMAGES).max()))
     expected = patches.closest_positions(network, images)
     sizes = []
     monkeypatch.setattr(patches, "unfold", limited(patches.unfold, 4, sizes))
