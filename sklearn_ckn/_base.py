@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: a network and a head on its features."""
+"""NetworkPredictor: base class of the estimators with a network and a linear head."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -17,7 +17,10 @@ NETWORK_PARAMETERS = tuple(CKNFeatures._get_param_names())
 
 
 class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
-    """Base of estimators with the parameters of CKNFeatures and those of a head."""
+    """Base class of the estimators that fit a linear head to the features of a network.
+
+    They have the parameters of CKNFeatures and those of the head.
+    """
 
     _renamed_attributes = RENAMED_PARAMETERS
 
@@ -28,8 +31,9 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     def _learn_features(self, images, engine, task):
         """Learn ``features_`` and return the features of the images, in a list.
 
-        The images are validated; what that has set is the features' too. Two subtasks
-        of ``task``. The list is for ``fit_in_memory``.
+        The images are already validated, and ``features_`` gets the input names that
+        the validation has set. The learning and the encoding are two subtasks of
+        ``task``. ``fit_in_memory`` can replace the array in the list.
         """
         parameters = {name: getattr(self, name) for name in NETWORK_PARAMETERS}
         self.image_shape_ = parameters["image_shape"] = images.shape
@@ -44,23 +48,23 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
             return [self.features_._training_features(images, engine, step)]
 
     def _apply_head(self, X, function):
-        """Apply a function of features to those of images, block by block.
+        """Apply a function to the features of images, block by block.
 
-        Memory so does not grow with the number of features.
+        Memory therefore never holds the features of all images.
 
         Parameters
         ----------
         X : array-like of images
         function : callable
-            From an array of features to a tuple of arrays of as many rows.
+            Maps an array of features to a tuple of arrays with the same number of rows.
 
         Returns
         -------
         results : list of array
-            NumPy's if X is, or else as ``function`` returns them.
+            NumPy arrays if X is one, else as returned by ``function``.
         """
         check_is_fitted(self)
-        # The device of this estimator, which may have changed since the fit.
+        # The parameter of this estimator: ``features_`` has the value of the fit.
         engine = get_prediction_engine(self.device, X)
         images = check_images(self, X, reset=False)
         encoder = self.features_._encoder(images, engine)
@@ -76,22 +80,22 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
 
     @fitted_property
     def coef_(self) -> FloatArray:
-        """Weights of the head on the features."""
+        """Weights of the features before standardization."""
         return self.head_.coef_
 
     @fitted_property
     def intercept_(self) -> FloatArray:
-        """Intercept of the head."""
+        """Intercepts of the head."""
         return self.head_.intercept_
 
     @fitted_property
     def alpha_(self) -> float:
-        """Regularization that was chosen."""
+        """The alpha that was chosen."""
         return self.head_.alpha_
 
     @fitted_property
     def alphas_(self) -> FloatArray:
-        """Regularizations tried, from the largest."""
+        """The alphas that were tried, in descending order."""
         return self.head_.alphas_
 
     @fitted_property

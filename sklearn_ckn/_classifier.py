@@ -1,4 +1,4 @@
-"""CKNClassifier: convolutional kernel features and a linear head."""
+"""CKNClassifier: convolutional kernel features and a linear classifier."""
 
 from typing import Self
 
@@ -44,20 +44,20 @@ from sklearn_ckn._linear_path import LOSS_CONSTRAINT, LinearPathClassifier
 class CKNClassifier(DecisionsMixin, NetworkPredictor):
     """Convolutional kernel network with unsupervised anchors and a linear head.
 
-    The images' features, those of :class:`CKNFeatures`, are centred and divided by
-    their root mean square norm, and the head minimises
+    The features of :class:`CKNFeatures` are centred and divided by their root mean
+    square norm, and the head, a linear classifier, minimises
 
     (1/n) sum_i w_i loss(y_i, W x_i + b) + alpha/2 ||W||^2
 
-    (Mairal, NIPS 2016, eq. 7) over targets of +1 for a sample's class and -1 for the
-    others, summed over the classes. ``alpha`` so means the same whatever the unit of
-    the images and the size of the network.
+    (Mairal, NIPS 2016, eq. 7), where y_i is +1 for the class of image i and -1 for the
+    other classes. The meaning of ``alpha`` therefore does not depend on the unit of the
+    images or the size of the network.
 
     Parameters
     ----------
     n_anchors : int or tuple of int, default=(64, 256)
-        Number of anchors, one value per layer. This and the parameters up to
-        ``kmeans_tol`` are those of :class:`CKNFeatures`, which says more.
+        Number of anchors of each layer. :class:`CKNFeatures` describes this and the
+        parameters up to ``kmeans_tol`` in detail.
     patch_size : int or tuple of int, default=3
         Side of the patches in pixels of the layer's input.
     subsampling : int, "auto" or tuple of these, default="auto"
@@ -67,32 +67,33 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     beta : float or tuple of float, default=2.8
         1 / sigma^2 of the kernel ``"exp"``.
     padding : {"same", "valid"} or tuple of these, default="same"
-        Whether zeros surround the image.
+        Whether the layer's input is padded with zeros.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of images given as rows.
     nystrom_reg : float or tuple of float, default=1e-3
         Added to the eigenvalues of the anchors' kernel matrix.
     n_patches : int, default=100_000
-        Patches sampled for the anchors of each layer.
+        Number of patches sampled to learn the anchors of each layer.
     kmeans_max_iter : int, default=0
-        Largest number of k-means iterations after the seeding.
+        Maximum number of k-means iterations.
     kmeans_tol : float, default=1e-4
-        Part of the inertia that a k-means iteration must gain to go on.
+        Relative tolerance of k-means for the decrease of the inertia.
     flip_average : bool, default=False
         Whether to average the features of an image and of its mirror image.
     memory : str, path, joblib.Memory or None, default=None
-        Where the anchors of layers are kept, and here also the features of the
-        training images: a search over ``head``, ``alpha`` or ``class_weight`` computes
-        them once. They take the room of the features on disk, for each network and
-        each training set.
+        Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
+        of the training images: a search over ``head``, ``alpha`` or ``class_weight``
+        computes these once. They are stored on disk for each network and each training
+        set.
     head : {"ridge", "linear_svm", "logistic"}, default="ridge"
-        The loss of the head: that of :class:`LinearPathClassifier`, which says more.
-        The other two take several times longer than ``"ridge"``.
+        Loss of the head: squared error, squared hinge loss or log loss. See ``loss`` of
+        :class:`LinearPathClassifier`. The last two take several times longer than
+        ``"ridge"``.
     alpha : float, "auto" or array-like of float, default="auto"
-        Regularization of the head, or candidates for it, of which samples held out of
-        the head's training choose one: left out one by one with ``"ridge"``, in
-        folds with the others, or with ``groups`` in ``fit``. The anchors have seen
-        those images, without labels.
+        Regularization of the head, or candidates for it. One candidate is chosen by the
+        accuracy on images held out of the head's training: each image in turn with
+        ``"ridge"``, folds with the other losses or with ``groups`` in ``fit``. The
+        anchors are learned from all images, without labels.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
     device : {"cpu", "cuda", "auto"}, default="cpu"
@@ -101,20 +102,19 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
         arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
-        1 prints a line per layer, 2 one per k-means iteration.
+        1 prints a line per layer, 2 also one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
-        Seeds the sampling of patches and the k-means.
+        Seeds the sampling of patches and k-means.
 
     Attributes
     ----------
     features_ : CKNFeatures
         The fitted network, usable on its own.
     head_ : LinearPathClassifier
-        The head on their features.
+        The head, fitted to their features.
     classes_ : ndarray of shape (n_classes,)
     coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
-        Weights on the features as they come out of ``features_``; one row for two
-        classes.
+        Weights of the features before standardization; one row for two classes.
     intercept_ : ndarray of shape (n_classes,) or (1,)
     alpha_ : float
         The alpha that was chosen.
@@ -126,11 +126,11 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         How ``alpha_scores_`` was computed: each image left out on its own, images held
         out in several splits, or images held out in one split.
     temperature_ : float
-        Probabilities are the softmax of the decisions over it.
+        Probabilities are the softmax of the decisions divided by it.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
-        That of ``features_``.
+        ``n_iter_`` of ``features_``.
     n_features_in_ : int
         H * W * C.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -138,18 +138,17 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
     See Also
     --------
-    CKNFeatures : The features alone, for another head.
+    CKNFeatures : The features without the head.
     CKNRegressor : The same for real targets.
-    LinearPathClassifier : The head alone, for other features.
+    LinearPathClassifier : The head, for any features.
 
     Notes
     -----
-    ``sample_weight`` in ``fit`` is for the head. The patches that the network learns
-    from are drawn uniformly from all images of positive weight, since the anchors are
-    there to represent images, and an image that counts little, such as one of a
-    frequent class, is as good an example of what images look like. A weight of 2
-    therefore means the same as a repetition to the head, but not to the random numbers
-    that draw the patches.
+    ``sample_weight`` in ``fit`` applies to the head. The patches from which the network
+    learns are drawn uniformly from all images of positive weight: anchors represent
+    patches of images, and an image of small weight, such as one of a frequent class, is
+    as good an example as any other. For the head, a weight of 2 therefore means the
+    same as repeating the image, but a repeated image changes which patches are drawn.
 
     Examples
     --------
@@ -228,19 +227,19 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. An array of NumPy or CuPy.
+            Images, or rows with ``image_shape``, as for :meth:`CKNFeatures.fit`.
+            uint8 and float32 are computed in float32, all other dtypes in float64.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
         sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the images, which are not negative. They weight the loss of the
-            head, the choice of alpha and the probabilities, and mean repetitions there.
-            An image of weight 0 is left out altogether. Patches are drawn from all
-            other images alike: see Notes.
+            Weights of the images, not negative: numbers of repetitions in the loss of
+            the head, the choice of alpha and the probabilities. Images of weight 0 are
+            left out completely. The weights do not affect the patches that are drawn
+            from the other images: see Notes.
         groups : array-like of shape (n,) or None, default=None
-            Numbers or strings: images of one group, such as shifted copies of one
-            image or pictures of one object, are held out together, in folds. None
-            stands for images that are equal.
+            Numbers or strings. Images of one group, such as shifted copies of one
+            image or pictures of one object, are held out together, in folds. With None
+            only equal images are held out together.
 
         Returns
         -------
@@ -266,16 +265,16 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         return self
 
     def _read_input(self, X, y, sample_weight, groups, alphas):
-        """Validate what ``fit`` is given, and set what that tells.
+        """Validate the arguments of ``fit`` and set ``classes_`` and the input names.
 
         Returns
         -------
         images : Images
-            Those of positive weight.
+            The images of positive weight.
         problem : ClassifierProblem
-            Of the head on these images.
+            The problem that the head solves on their features.
         origin : tuple of int and ndarray
-            The number of images in X and the positions of these among them.
+            The number of images in X, and the positions in X of ``images``.
         """
         images, y = check_images(self, X, y, reset=True)
         n = len(images)
@@ -297,12 +296,12 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
     @fitted_property
     def temperature_(self) -> float:
-        """What decisions are divided by for probabilities."""
+        """Probabilities are the softmax of the decisions divided by it."""
         return self.head_.temperature_
 
     @computed_where_x_is
     def decision_function(self, X: ArrayLike) -> FloatArray:
-        """Return the scores of the classes.
+        """Return the decision values of the classes.
 
         Parameters
         ----------

@@ -1,13 +1,10 @@
-"""CKNFeatures: images to convolutional kernel features, anchors from k-means."""
+"""CKNFeatures: convolutional kernel features, with anchors from k-means."""
 
 from dataclasses import replace
 from typing import Self
 
 from numpy.typing import ArrayLike
-from sklearn.base import (
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -38,7 +35,7 @@ from sklearn_ckn._network.constraints import NETWORK_CONSTRAINTS
 from sklearn_ckn._network.network import check_range, norm_growth, with_network
 from sklearn_ckn._network.parameters import resolve_layers
 
-#: Parameters of networks since version 0.1.0, from the old name to the new.
+#: Parameters that had another name in version 0.1.0: old name to new name.
 RENAMED_PARAMETERS = {"max_iter": "kmeans_max_iter", "tol": "kmeans_tol"}
 
 
@@ -52,101 +49,97 @@ class CKNFeatures(
 ):
     """Convolutional kernel network with anchors learned without labels.
 
-    A layer takes the patches around every position, compares each with learned
-    anchors by a dot-product kernel on the sphere, and pools the responses with a
-    Gaussian (Mairal, NIPS 2016): with x a patch of norm r and Z the unit anchors,
+    A layer compares the patches around all positions with learned anchors by a
+    dot-product kernel kappa on the unit sphere, and pools the responses with a Gaussian
+    (Mairal, NIPS 2016). For a patch x of norm r and unit anchors Z it computes
 
     r kappa(Z x / r), pooled, times (kappa(Z Z^T) + nystrom_reg I)^(-1/2)
 
     (eq. 5 and 6), which approximates the feature map of a kernel between images. The
-    anchors of each layer are the centers of a spherical k-means over patches
-    sampled uniformly from all images and positions. The map is positively
-    homogeneous: the unit of the images scales the features and does nothing else.
+    anchors are the centers of a spherical k-means of patches, sampled uniformly from
+    all images and positions. The features are positively homogeneous in the images.
 
     Parameters
     ----------
     n_anchors : int or tuple of int, default=(64, 256)
-        Number of anchors p; one value per layer, so its length is the number of
-        layers. The parameters marked "per layer" below take one value for all
-        layers or a tuple with one for each.
+        Number of anchors p of each layer; one value is one layer. The parameters marked
+        "per layer" take one value for all layers, or a tuple with one for each layer.
     patch_size : int or tuple of int, default=3
-        Side k of the patches in pixels of the layer's input; per layer.
+        Side k of the patches in pixels of the layer's input, but 1 along an axis of
+        length 1; per layer.
     subsampling : int, "auto" or tuple of these, default="auto"
-        Stride s of the pooling in positions, whose Gaussian has standard deviation
-        s / sqrt(2); per layer. ``"auto"`` in a tuple is ceil(max(height, width) / 3)
-        of that layer's map, which leaves a map of about 3 x 3; on its own it stands
-        for 2 in every layer but the last and ``"auto"`` in the last.
+        Stride s of the pooling in positions, by a Gaussian with standard deviation
+        s / sqrt(2); per layer. ``"auto"`` for a layer is ceil(max(height, width) / 3)
+        of its map of positions, which gives an output of about 3 x 3. One ``"auto"``
+        for all layers is 2 for each layer but the last, and ``"auto"`` for the last.
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
-        kappa(u) is exp(beta (u - 1)), u^2, or the arc-cosine kernel of order 1,
-        which belongs to the ReLU; per layer.
+        kappa(u) is exp(beta (u - 1)), u^2, or the arc-cosine kernel of order 1, which
+        corresponds to the ReLU; per layer.
     beta : float or tuple of float, default=2.8
-        1 / sigma^2 of the kernel ``"exp"``, unused by the others; per layer.
+        1 / sigma^2 of the kernel ``"exp"``; per layer. The other kernels ignore it.
     padding : {"same", "valid"} or tuple of these, default="same"
-        Whether zeros surround the image, so that every pixel is a position. Axes
-        shorter than a patch are padded either way; per layer.
+        Whether the layer's input is padded with zeros, so that every pixel is a
+        position; per layer. Axes shorter than a patch are always padded.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of images given as rows. With
         None, a row is one pixel with ``n_features`` channels, with a warning.
     nystrom_reg : float or tuple of float, default=1e-3
-        Added to the eigenvalues of kappa(Z Z^T); per layer.
+        Added to the eigenvalues of the anchors' kernel matrix; per layer.
     n_patches : int, default=100_000
-        Patches sampled for the anchors of each layer.
+        Number of patches sampled to learn the anchors of each layer.
     kmeans_max_iter : int, default=0
-        Largest number of k-means iterations; 0 keeps the k-means++ seeds, which
-        are patches, as anchors. Iterations lower ``nystrom_residual_`` but seldom
-        raise the accuracy of a classifier on the features.
+        Maximum number of k-means iterations. With 0 the anchors are the patches chosen
+        by k-means++. Iterations decrease ``nystrom_residual_``, but rarely increase the
+        accuracy of a classifier on the features.
     kmeans_tol : float, default=1e-4
-        k-means stops when an iteration lowers its inertia by no more than this part.
+        Relative tolerance: k-means ends when an iteration decreases the inertia by no
+        more than this fraction of it.
     flip_average : bool, default=False
-        Whether the features are the mean of those of the image and of its mirror
-        image, left and right exchanged: the feature map of the kernel averaged over
-        this flip (Haasdonk and Burkhardt, Machine Learning 2007). It takes
-        twice the time, and helps where a mirror image shows the same thing: not for
-        digits or letters.
+        Whether to average the features of an image and of its left-right mirror image:
+        the kernel's feature map averaged over flips (Haasdonk and Burkhardt, Machine
+        Learning 2007). It takes twice the time, and does not suit digits or letters.
     memory : str, path, joblib.Memory or None, default=None
-        Where the anchors of layers are kept, as in :class:`sklearn.pipeline.Pipeline`:
-        a folder or a Memory. A fit that finds a layer learned before, from the same
-        images with the same ``random_state`` and the same parameters as far as they
-        matter to it, looks it up. The first layer's anchors do not depend on its
-        ``beta``, ``kernel``, ``subsampling`` or ``nystrom_reg``. What is
-        damaged there is computed again, with a warning. Unused while ``random_state``
-        is None.
+        Cache of the learned anchors, as in :class:`sklearn.pipeline.Pipeline`. Layers
+        with the same images, ``random_state`` and relevant parameters are not learned
+        again. The first layer's anchors do not depend on its ``beta``, ``kernel``,
+        ``subsampling`` or ``nystrom_reg``. Damaged entries are computed again, with a
+        warning. Not used if ``random_state`` is None.
     device : {"cpu", "cuda", "auto"}, default="cpu"
         Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
         ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
         own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
         arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
-        1 prints a line per layer, 2 one per k-means iteration.
+        1 prints a line per layer, 2 also one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
-        Seeds the sampling of patches and the k-means; on the same kind of processor
-        the same seed gives the same anchors to the bit, whatever the number of
-        threads.
+        Seeds the sampling of patches and k-means. The same seed gives bit-identical
+        anchors with any number of threads, on the same kind of processor.
 
     Attributes
     ----------
-    anchors_ : list of ndarray of shape (p, k * k * C)
-        Unit rows, in (row, column, channel) order; float64 for float64 images, else
-        float32. Fewer than ``n_anchors``, with a warning, where there are fewer
-        distinct patches.
+    anchors_ : list of ndarray of shape (p, kh * kw * C)
+        Anchors of each layer as rows of unit norm, in (row, column, channel) order;
+        float64 for float64 images, else float32. The sides kh and kw are 1 along an
+        axis of length 1 of the layer's input, else k. There are fewer than
+        ``n_anchors``, with a warning, if there are fewer distinct patches.
     betas_ : list of float
+        ``beta`` of each layer.
     subsampling_ : list of int
-        ``"auto"`` resolved.
+        Stride of each layer; ``"auto"`` is replaced by its value.
     image_shape_ : tuple of int
         (H, W, C).
     output_shape_ : tuple of int
-        (H', W', p) of the last layer's map, which ``transform`` flattens.
+        (H', W', p) of the last layer's output, which ``transform`` flattens.
     n_iter_ : int
-        Largest of ``n_iter_per_layer_``.
+        Maximum of ``n_iter_per_layer_``.
     n_iter_per_layer_ : list of int
-        Rounds of each layer's clustering: 1 for the seeding, which assigns every
-        patch once, and 1 for each k-means iteration after it.
+        For each layer, 1 for k-means++ plus the number of k-means iterations.
     inertia_ : list of float
-        Sum of 1 - cosine between patches and nearest anchors, of each layer.
+        Sum of 1 - cosine between patches and their nearest anchors, for each layer.
     nystrom_residual_ : list of float
-        Mean of 1 - ||psi(x)||^2 over sampled unit patches x, of each layer: the
-        part, between 0 and 1, of the kernel's feature map that the anchors miss.
-        If it is large, more anchors or a smaller beta represent patches better.
+        Mean of 1 - ||psi(x)||^2 over sampled unit patches x, for each layer: the part,
+        from 0 to 1, of the kernel's feature map that the anchors do not represent. If
+        it is large, use more anchors or a smaller beta.
     n_features_in_ : int
         H * W * C.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -154,7 +147,7 @@ class CKNFeatures(
 
     See Also
     --------
-    CKNClassifier : These features and a linear head.
+    CKNClassifier : These features with a linear head.
     ckn_kernel : The kernel that their inner products approximate.
     SphericalKMeans : The clustering of the patches.
 
@@ -222,9 +215,9 @@ class CKNFeatures(
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. An array of NumPy or CuPy; lists,
-            series and a data frame with one column may hold the images or rows.
+            Images, or rows with ``image_shape``, as an array of NumPy or CuPy, a list,
+            a series or a data frame with one column. uint8 and float32 are computed in
+            float32, all other dtypes in float64.
         y : None
             Ignored.
 
@@ -249,17 +242,17 @@ class CKNFeatures(
 
     @fit_context
     def _fit_validated(self, images, engine):
-        """Fit on images that another estimator has validated, and names set by it."""
+        """Fit to images from another estimator, which has validated and named them."""
         task = start_task(self, None, images.array)
         self._learn(images, engine, task)
         task.end()
         return self
 
     def _learn(self, images, engine, task):
-        """Learn from validated images and set the fitted attributes."""
+        """Learn the network from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape
-        all_settings = resolve_layers(self.get_params(deep=False), images.shape)
-        check_range(images, norm_growth(all_settings, images.shape))
+        settings = resolve_layers(self.get_params(deep=False), images.shape)
+        check_range(images, norm_growth(settings, images.shape))
         options = LearningOptions(
             n_patches=self.n_patches,
             max_iter=self.kmeans_max_iter,
@@ -267,10 +260,8 @@ class CKNFeatures(
             memory=resolve_memory(self.memory, self.random_state),
             verbose=self.verbose,
         )
-        random_state = check_random_state(self.random_state)
-        network, learned = learn_network(
-            images, all_settings, options, random_state, engine, task
-        )
+        rng = check_random_state(self.random_state)
+        network, learned = learn_network(images, settings, options, rng, engine, task)
         self.inertia_ = [each.inertia for each in learned]
         self.nystrom_residual_ = [each.residual for each in learned]
         self.n_iter_per_layer_ = [1 + each.n_iter for each in learned]
@@ -279,35 +270,35 @@ class CKNFeatures(
 
     @computed_where_x_is
     def transform(self, X: ArrayLike) -> FloatArray:
-        """Map images to their features.
+        """Compute the features of images.
 
-        Memory stays at the output and a bounded amount, which follows
-        scikit-learn's ``working_memory``, where X is C-ordered or rows: integers and
-        booleans, in a memory-mapped file too, are converted block by block.
+        If X is C-ordered or has rows, memory holds the output and a bounded amount that
+        follows scikit-learn's ``working_memory``: integers and booleans, also in a
+        memory-mapped file, are converted block by block.
 
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images of the shape of those given to ``fit``, in any of the layouts.
+            Images of the same shape as in ``fit``, in any of these layouts.
 
         Returns
         -------
         features : array of shape (n, H' * W' * p)
-            The maps of the last layer, flattened in the order of
-            ``output_shape_``; float32 for uint8 and float32 images, float64 for
-            others. An array of CuPy on the GPU of X if X is one, else of NumPy.
+            Output of the last layer, flattened in the order of ``output_shape_``;
+            float32 for uint8 and float32 images, else float64. An array of CuPy on the
+            GPU of X if X is one, else of NumPy.
 
         Raises
         ------
         ValueError
-            X is not as described, or so large that features may be infinite.
+            X is not as described, or so large that features could be infinite.
 
         Warns
         -----
         UserWarning
-            There is no GPU for ``device="cuda"``, and the CPU computes.
+            There is no GPU for ``device="cuda"``: the features are computed on the CPU.
         """
-        # scikit-learn's check takes as long as a tenth of a small network.
+        # check_is_fitted takes a tenth of the time of a small network.
         if not hasattr(self, "_network"):
             check_is_fitted(self)
         engine = get_prediction_engine(self.device, X)
@@ -321,28 +312,28 @@ class CKNFeatures(
         return engine.bind(self._network, images.dtype)
 
     def _training_features(self, images, engine, task):
-        """Return the features of the images of the fit, from memory if it has them."""
+        """Return the features of the training images, from the cache if possible."""
         memory = resolve_memory(self.memory, self.random_state)
         return training_features(self._encoder(images, engine), images, memory, task)
 
     @fitted_property
     def anchors_(self) -> list[FloatArray]:
-        """Anchors of every layer, each (n_anchors, k*k*C) with unit rows."""
+        """Anchors of each layer as rows of unit norm, (p, kh * kw * C)."""
         return [layer.anchors for layer in self._network.layers]
 
     @fitted_property
     def betas_(self) -> list[float]:
-        """Kernel parameter of every layer."""
+        """``beta`` of each layer."""
         return [settings.beta for settings in self._network.settings]
 
     @fitted_property
     def subsampling_(self) -> list[int]:
-        """Pooling stride of every layer, ``"auto"`` resolved."""
+        """Stride of each layer; ``"auto"`` is replaced by its value."""
         return [settings.subsampling for settings in self._network.settings]
 
     @fitted_property
     def output_shape_(self) -> tuple[int, int, int]:
-        """(H', W', p) of the last layer's map."""
+        """(H', W', p) of the last layer's output."""
         return self._network.output_shape
 
     @property

@@ -42,15 +42,15 @@ from sklearn_ckn._ridge_path import RidgePathRegressor
 class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     """Convolutional kernel network with unsupervised anchors and ridge regression.
 
-    The images' features, those of :class:`CKNFeatures`, go into
-    :class:`RidgePathRegressor`, which chooses its regularization by leave-one-out
-    predictions and gives standard deviations.
+    The features of :class:`CKNFeatures` are the input of :class:`RidgePathRegressor`,
+    which chooses its regularization by leave-one-out predictions and estimates standard
+    deviations.
 
     Parameters
     ----------
     n_anchors : int or tuple of int, default=(64, 256)
-        Number of anchors, one value per layer. This and the parameters up to
-        ``kmeans_tol`` are those of :class:`CKNFeatures`, which says more.
+        Number of anchors of each layer. :class:`CKNFeatures` describes this and the
+        parameters up to ``kmeans_tol`` in detail.
     patch_size : int or tuple of int, default=3
         Side of the patches in pixels of the layer's input.
     subsampling : int, "auto" or tuple of these, default="auto"
@@ -60,43 +60,44 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     beta : float or tuple of float, default=2.8
         1 / sigma^2 of the kernel ``"exp"``.
     padding : {"same", "valid"} or tuple of these, default="same"
-        Whether zeros surround the image.
+        Whether the layer's input is padded with zeros.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of images given as rows.
     nystrom_reg : float or tuple of float, default=1e-3
         Added to the eigenvalues of the anchors' kernel matrix.
     n_patches : int, default=100_000
-        Patches sampled for the anchors of each layer.
+        Number of patches sampled to learn the anchors of each layer.
     kmeans_max_iter : int, default=0
-        Largest number of k-means iterations after the seeding.
+        Maximum number of k-means iterations.
     kmeans_tol : float, default=1e-4
-        Part of the inertia that a k-means iteration must gain to go on.
+        Relative tolerance of k-means for the decrease of the inertia.
     flip_average : bool, default=False
         Whether to average the features of an image and of its mirror image.
     memory : str, path, joblib.Memory or None, default=None
-        Where the anchors of layers are kept, and here also the features of the
-        training images: a search over ``alpha`` computes them once. They take the
-        room of the features on disk, for each network and each training set.
+        Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
+        of the training images: a search over ``alpha`` computes these once. They are
+        stored on disk for each network and each training set.
     alpha : float, "auto" or array-like of float, default="auto"
-        Regularization, or candidates for it: see :class:`RidgePathRegressor`.
+        Regularization of the head, or candidates for it: see
+        :class:`RidgePathRegressor`.
     device : {"cpu", "cuda", "auto"}, default="cpu"
         Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
         ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
         own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
         arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
-        1 prints a line per layer, 2 one per k-means iteration.
+        1 prints a line per layer, 2 also one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
-        Seeds the sampling of patches and the k-means.
+        Seeds the sampling of patches and k-means.
 
     Attributes
     ----------
     features_ : CKNFeatures
         The fitted network, usable on its own.
     head_ : RidgePathRegressor
-        The head on its features.
+        The head, fitted to their features.
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Weights on the features as they come out of ``features_``.
+        Weights of the features before standardization.
     intercept_ : float or ndarray of shape (n_targets,)
     alpha_ : float
         The alpha that was chosen.
@@ -110,7 +111,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
-        That of ``features_``.
+        ``n_iter_`` of ``features_``.
     n_features_in_ : int
         H * W * C.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -119,11 +120,11 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     See Also
     --------
     CKNClassifier : The same for classes.
-    RidgePathRegressor : The head alone, for other features.
+    RidgePathRegressor : The head, for any features.
 
     Notes
     -----
-    ``sample_weight`` in ``fit`` is for the regression: see :class:`CKNClassifier`.
+    ``sample_weight`` in ``fit`` applies to the head: see :class:`CKNClassifier`.
 
     Examples
     --------
@@ -193,17 +194,18 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. An array of NumPy or CuPy.
+            Images, or rows with ``image_shape``, as for :meth:`CKNFeatures.fit`.
+            uint8 and float32 are computed in float32, all other dtypes in float64.
         y : array-like of shape (n,) or (n, n_targets)
             Real numbers.
         sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the images in the regression, which are not negative; 0 leaves
-            an image out altogether. See :meth:`CKNClassifier.fit`.
+            Weights of the images, not negative: numbers of repetitions in the ridge
+            regression. Images of weight 0 are left out completely. The weights do not
+            affect the patches that are drawn: see :meth:`CKNClassifier.fit`.
         groups : array-like of shape (n,) or None, default=None
-            Numbers or strings: images of one group, such as shifted copies of one
-            image or pictures of one object, are held out together, in folds. None
-            stands for images that are equal.
+            Numbers or strings. Images of one group, such as shifted copies of one
+            image or pictures of one object, are held out together, in folds. With None
+            only equal images are held out together.
 
         Returns
         -------
@@ -261,16 +263,16 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
         return_std : bool, default=False
-            Whether to return standard deviations too.
+            Whether to return the standard deviations too.
 
         Returns
         -------
         mean : array of shape (n,) or (n, n_targets)
-            float64 for float64 images, or where float32 cannot hold numbers like the y
+            float64 for float64 images, or if float32 cannot represent values like the y
             of the fit, else float32. An array of CuPy on the GPU of X if X is one, else
             of NumPy.
         deviation : array of the shape of ``mean``, float64
-            Standard deviation of a new target, noise included: see
+            Standard deviation of a new target, including its noise: see
             :class:`RidgePathRegressor`. Only if ``return_std``.
 
         Raises
