@@ -1,4 +1,4 @@
-"""SupervisedCKNClassifier: anchors, betas and head learned together."""
+"""SupervisedCKNClassifier: the network and the head are trained on the labels."""
 
 from typing import Any, Literal, Self
 
@@ -35,23 +35,22 @@ class SupervisedCKNClassifier(CKNClassifier):
 
     (1/n) sum_i w_i loss(y_i, W x_i + b) + alpha/2 ||W||^2
 
-    (Mairal, NIPS 2016, eq. 7) over the head, the anchors of all layers, which stay unit
-    vectors, and on request the betas, by stochastic gradients. x are the features of
-    the network minus a mean, over the root mean square norm of those that training
-    starts with. After every epoch the head is fitted anew, and the best
-    epoch is kept: with ``early_stopping`` the one of the highest accuracy on images
-    held out of the training, the unsupervised start among them.
+    by stochastic gradient descent over the head, the anchors of all layers, which
+    remain unit vectors, and optionally the betas (Mairal, "End-to-End Kernel Learning
+    with Supervised Convolutional Kernel Networks", NIPS 2016, eq. 7). x are features
+    minus a mean, divided by the root mean square norm of the features at the start. The
+    head is refitted after every epoch. The best epoch, which may be the start, is kept:
+    with ``early_stopping`` the one with the highest accuracy on held-out images.
 
-    Labels help where what tells the classes apart is not what k-means finds by itself:
-    on ten thousand small photographs by 2.5 to 6 points of accuracy, the more the fewer
-    anchors there are, on a few thousand digits not at all. An epoch takes about as long
-    as five calls of ``transform`` on the training images.
+    On ten thousand small photographs, training increases the accuracy by 2.5 to 6
+    points, most with few anchors; on a few thousand digits, it does not. An epoch takes
+    about as long as five calls of ``transform`` on the training images.
 
     Parameters
     ----------
     n_anchors : int or tuple of int, default=(64, 256)
-        Number of anchors, one value per layer. This and the parameters up to
-        ``kmeans_tol`` are those of :class:`CKNFeatures`, which says more.
+        Number of anchors of each layer. :class:`CKNFeatures` describes this and the
+        parameters up to ``kmeans_tol`` in detail.
     patch_size : int or tuple of int, default=3
         Side of the patches in pixels of the layer's input.
     subsampling : int, "auto" or tuple of these, default="auto"
@@ -59,122 +58,113 @@ class SupervisedCKNClassifier(CKNClassifier):
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
         Dot-product kernel between unit patches.
     beta : float or tuple of float, default=2.8
-        1 / sigma^2 of the kernel ``"exp"``, at the start.
+        1 / sigma^2 of the kernel ``"exp"``, at the start of training.
     padding : {"same", "valid"} or tuple of these, default="same"
-        Whether zeros surround the image.
+        Whether the layer's input is padded with zeros.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of images given as rows.
     nystrom_reg : float or tuple of float, default=1e-3
         Added to the eigenvalues of the anchors' kernel matrix.
     n_patches : int, default=100_000
-        Patches sampled for the anchors of each layer at the start.
+        Number of patches sampled to learn the anchors of each layer at the start.
     kmeans_max_iter : int, default=0
-        Largest number of k-means iterations after the seeding.
+        Maximum number of k-means iterations.
     kmeans_tol : float, default=1e-4
-        Part of the inertia that a k-means iteration must gain to go on.
+        Relative tolerance of k-means for the decrease of the inertia.
     flip_average : bool, default=False
-        Whether to average the features of an image and of its mirror image, in
-        training too.
+        Whether to average the features of an image and of its mirror image.
     memory : str, path, joblib.Memory or None, default=None
-        Where the unsupervised start is kept: see :class:`CKNClassifier`. Training
-        itself is not looked up.
+        Cache of the start, as for :class:`CKNClassifier`. Training is not cached.
     head : {"ridge", "linear_svm", "logistic"}, default="ridge"
-        The loss that all is trained for: squared error, squared hinge or log loss; that
-        of :class:`LinearPathClassifier`, which says more.
+        Squared error, squared hinge or log loss: see :class:`LinearPathClassifier`.
     alpha : float, "auto" or array-like of float, default="auto"
-        Regularization. ``"auto"`` or candidates: the head of the start chooses one of
-        them as that of :class:`CKNClassifier` does, the network is trained with ten
-        times as much, no less than 1e-5, and the head of the trained network chooses
-        again, by the images held out; without any, it is that of the training.
+        Regularization, or candidates for it. With candidates, the head of the start
+        chooses one as in :class:`CKNClassifier`, the network is trained with ten times
+        this value, at least 1e-5, and its head chooses again, by the held-out images.
+        Without held-out images, it has the alpha of the training.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
     learn_beta : bool, default=False
-        Whether to learn the betas of kernels ``"exp"`` too, by their logarithms. On
-        photographs it added a point of accuracy.
+        Whether to train the logarithms of the betas of the kernels ``"exp"``. On
+        photographs this increased the accuracy by one point.
     n_epochs : int, default=30
-        Passes over the training images; 0 keeps the start.
+        Number of passes over the training images; 0 keeps the start.
     batch_size : int, default=64
-        Images of a step.
+        Approximate number of images per step: batches have equal sizes up to 1.
     learning_rate : float, default=0.05
-        Angle, in radians, by which an anchor turns at most in a step while its
-        gradients agree. Steps have no other scale, so that neither the unit of the
-        images nor the loss matters. It rises over the first 100 steps, or a quarter
-        of all if they are fewer than 400.
+        Largest angle in radians by which a step turns an anchor whose gradients agree.
+        It does not depend on the unit of the images or on the loss. It increases
+        linearly over the first 100 steps, or the first quarter of fewer than 400 steps.
     schedule : {"cosine", "step", "constant"}, default="cosine"
-        How the rate changes over the epochs: falls to 0 as half a period of the
-        cosine, or is divided by 10 after 4/7, 17/21 and 20/21 of them, or stays.
+        Learning rate schedule: half a period of the cosine down to 0, division by 10
+        after 4/7, 17/21 and 20/21 of the epochs, or a constant rate.
     augment : {"flip", "shift", "flip+shift"}, callable or None, default=None
-        Random changes of the images of each step. ``"flip"`` exchanges left and right
-        of every other image, ``"shift"`` moves images by up to an eighth of their
-        size, repeating the border. A callable takes images (n, H, W, C), float32 or
-        float64, and a RandomState, and returns as many.
+        Random augmentation of each batch. ``"flip"`` exchanges left and right of an
+        image with probability 1/2, and ``"shift"`` moves it by up to an eighth of its
+        size and repeats the border. A callable maps images (n, H, W, C), float32 or
+        float64, and a RandomState to images of the same shape.
     early_stopping : bool, default=True
-        Whether to hold images out of the training, to choose the epoch and the alpha
-        by them, and to stop after ``n_iter_no_change`` epochs without a better one.
-        The final head is fitted on all images. Where this would hold out fewer than 10
-        images, and without ``early_stopping``, the epoch of the lowest training
-        objective is kept, and probabilities are too certain: they are calibrated on
-        images that the network has seen.
+        Whether to hold images out of the training, by which the epoch and alpha are
+        chosen, and to stop after ``n_iter_no_change`` epochs without improvement. The
+        final head is fitted to all images. If False, or if fewer than 10 images would
+        be held out, the epoch with the lowest training objective is kept, and the
+        probabilities are overconfident: they are calibrated on training images.
     validation_fraction : float, default=0.1
-        Part of the images held out with ``early_stopping``.
+        Fraction of the images that ``early_stopping`` holds out.
     n_iter_no_change : int, default=10
-        Epochs to wait for a better one with ``early_stopping``.
+        Number of epochs without improvement after which ``early_stopping`` stops.
     warm_start : bool, default=False
-        Whether a second ``fit`` goes on from the network of the first one.
+        Whether a second ``fit`` continues with the network of the first one.
     device : {"cpu", "cuda", "auto"}, default="cpu"
         Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
         ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
         own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
         arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
-        Sums are rounded otherwise on a GPU, so that a training does not repeat the
-        epochs of another device.
     verbose : int, default=0
-        1 prints a line per layer and per epoch, 2 one per k-means iteration.
+        1 prints a line per layer and per epoch, 2 also one per k-means iteration.
     random_state : int, RandomState instance or None, default=None
-        Seeds the start, the split, the order of the images and their changes. The same
-        seed gives the same network to the bit, with any number of threads, on the same
-        kind of processor.
+        Seeds the start, the split, the batches and the augmentation. The same seed
+        gives a bit-identical network with any number of threads, on the same kind of
+        processor; a GPU rounds differently, and its epochs differ from those of a CPU.
 
     Attributes
     ----------
     features_ : CKNFeatures
-        The network with its learned anchors, usable on its own. Its ``inertia_``,
-        ``nystrom_residual_`` and ``n_iter_`` tell of the start.
+        The fitted network, usable on its own. Its ``inertia_``, ``nystrom_residual_``
+        and ``n_iter_`` describe the start.
     head_ : LinearPathClassifier
-        The head on their features.
+        The head, fitted to their features.
     history_ : dict of list
-        One entry per epoch, the start as epoch 0, ready for a data frame: ``"epoch"``;
-        ``"objective"``, on the training images as they are; ``"batch_loss"``, the mean
-        of the epoch's steps; ``"validation_score"``, the accuracy on the held-out
-        images; ``"learning_rate"`` at the epoch's end; ``"seconds"``; with
-        ``learn_beta`` also ``"beta_0"`` and so on. NaN where there is none.
+        One value per epoch, from epoch 0, the start: ``"epoch"``; ``"objective"`` on
+        the training images without augmentation; ``"batch_loss"``, the mean over the
+        epoch's batches; ``"validation_score"``, the accuracy on the held-out images;
+        ``"learning_rate"`` at the end of the epoch; ``"seconds"``; with ``learn_beta``
+        also ``"beta_0"`` and so on. Missing values are NaN.
     best_epoch_ : int
         The epoch that was kept.
     training_alpha_ : float
-        That of the objective.
+        The alpha of the objective.
     classes_ : ndarray of shape (n_classes,)
     coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
-        Weights on the features as they come out of ``features_``; one row for two
-        classes.
+        Weights of the features before standardization; one row for two classes.
     intercept_ : ndarray of shape (n_classes,) or (1,)
     alpha_ : float
-        The alpha of the head, in the unit of the root mean square norm of the features
-        as they are now.
+        The alpha of the head. It is relative to the root mean square norm of the final
+        features, which training changes: it is not comparable to ``training_alpha_``.
     alphas_ : ndarray of shape (n_alphas,)
         The alphas that were tried, in descending order.
     alpha_scores_ : ndarray of shape (n_alphas,)
         Accuracy for each of ``alphas_``, on images that the head was not trained on. It
-        is too high where no images were held out of the training, since the network has
-        then been trained on the labels of all images.
+        is too high if no images were held out of the training of the network.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
         How ``alpha_scores_`` was computed: each image left out on its own, images held
         out in several splits, or the images held out of the training.
     temperature_ : float
-        Probabilities are the softmax of the decisions over it.
+        Probabilities are the softmax of the decisions divided by it.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
-        Epochs that were run in this fit; fewer than ``n_epochs`` if it stopped early.
+        Number of epochs of this fit; fewer than ``n_epochs`` if it stopped early.
     n_features_in_ : int
         H * W * C.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -182,13 +172,8 @@ class SupervisedCKNClassifier(CKNClassifier):
 
     See Also
     --------
-    CKNClassifier : The same without supervised training.
+    CKNClassifier : The same without training on the labels.
     TrainingDisplay : Plots ``history_``.
-
-    References
-    ----------
-    J. Mairal, "End-to-End Kernel Learning with Supervised Convolutional Kernel
-    Networks", NIPS 2016.
 
     Examples
     --------
@@ -275,10 +260,10 @@ class SupervisedCKNClassifier(CKNClassifier):
     @classmethod
     def _translate_state(cls, state):
         if "max_iter" in state and "history_" in state:
-            # Version 0.1.0 counted the rounds of k-means.
+            # In version 0.1.0 it was the number of k-means iterations.
             state = {**state, "n_iter_": state["history_"]["epoch"][-1]}
         if state.get("learning_rate") == "auto":
-            # It stood for this number and nothing else.
+            # In version 0.1.0 "auto" was always this number.
             state = {**state, "learning_rate": 0.05}
         return super()._translate_state(state)
 
@@ -288,15 +273,13 @@ class SupervisedCKNClassifier(CKNClassifier):
     ) -> Self:
         """Return an estimator with the architecture of a published network.
 
-        Both are for CIFAR-10 and belong behind :class:`PatchWhitening`.
-
         Parameters
         ----------
         name : {"mairal2016-5", "mairal2016-14"}
-            The networks of 5 and of 14 layers of Mairal (NIPS 2016, sect. 4.1), with
-            their kernels, head, epochs and schedule.
+            5 or 14 layers, kernels, head, epochs and schedule of Mairal (NIPS 2016,
+            sect. 4.1), for CIFAR-10 images after :class:`PatchWhitening`.
         **parameters
-            What is to be otherwise, or beside it.
+            Other parameters, or other values.
 
         Returns
         -------
@@ -305,7 +288,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         Raises
         ------
         ValueError
-            There is no such network.
+            ``name`` is not one of these.
         """
         if name not in PRESETS:
             raise ValueError(
@@ -321,23 +304,22 @@ class SupervisedCKNClassifier(CKNClassifier):
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Learn the start, then train network and head.
+        """Learn the start without labels, then train the network and the head.
 
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images, or rows with ``image_shape``. uint8 and float32 are computed in
-            float32, everything else in float64. An array of NumPy or CuPy.
+            Images, or rows with ``image_shape``, as for :meth:`CKNFeatures.fit`.
+            uint8 and float32 are computed in float32, all other dtypes in float64.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
         sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the images in the objective, the heads and the accuracy on
-            held-out images, which are not negative; 0 leaves an image out altogether.
-            Which images are held out, and in what order the others train, does not
-            depend on them. See :meth:`CKNClassifier.fit`.
+            Weights of the images as for :meth:`CKNClassifier.fit`, in the objective,
+            the heads and the accuracy on held-out images. Images of weight 0 are left
+            out completely. The weights do not affect the split or the batches.
         groups : array-like of shape (n,) or None, default=None
-            Numbers or strings: images of one group are held out together, by
-            ``early_stopping`` too. None stands for images that are equal.
+            Numbers or strings. Images of one group are held out together, also by
+            ``early_stopping``. With None only equal images are held out together.
 
         Returns
         -------
@@ -347,11 +329,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         ------
         ValueError
             X, y, a weight, a group or a parameter is not as described; ``augment``
-            returned something else than images; with ``warm_start``, the images, the
-            classes or the layers are not those of the first fit.
+            did not return finite images of the same shape; with ``warm_start``, the
+            image shape, the classes or the layers are not those of the first fit.
         FloatingPointError
-            A loss was not finite. The estimator is fitted nevertheless, with the best
-            epoch before.
+            A loss or gradient is not finite. The best epoch so far is kept as the fit.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
