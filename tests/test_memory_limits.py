@@ -301,6 +301,8 @@ def test_a_batch_in_parts_is_the_batch():
         gradients.append(objective.gradients(network, head, IMAGES, targets, weights))
     whole, parts = gradients
     assert_allclose(parts.value, whole.value)
-    assert_allclose(parts.response.slopes, whole.response.slopes, atol=1e-12)
+    assert_allclose(
+        parts.response.decision_gradients, whole.response.decision_gradients, atol=1e-12
+    )
     for left, right in zip(parts.anchors, whole.anchors, strict=True):
         assert_allclose(left, right, atol=1e-12 * np.abs(right).max())

@@ -119,21 +119,21 @@ def test_float32_gradients():
 def test_optimizer_turns_anchors_by_the_rate():
     network = problem()[0]
     rng = np.random.RandomState(0)
-    slopes = [rng.randn(*rows.shape) for rows in network.anchors]
-    slopes[0][1] = 0
+    anchor_gradients = [rng.randn(*rows.shape) for rows in network.anchors]
+    anchor_gradients[0][1] = 0
     for unit in (1e-300, 1e-20, 1.0, 1e20, 1e300):
         optimizer = SphereOptimizer(network, True)
-        scaled = [unit * each for each in slopes]
+        scaled = [unit * each for each in anchor_gradients]
         gradients = BatchGradients(scaled, [unit, -unit], None)
         moved = optimizer.step(network, gradients, 0.01)
-        for before, after, slope in zip(
-            network.anchors, moved.anchors, slopes, strict=True
+        for before, after, gradient in zip(
+            network.anchors, moved.anchors, anchor_gradients, strict=True
         ):
             angles = np.arccos(np.clip(np.sum(before * after, axis=1), -1, 1))
-            rates = np.where(slope.any(axis=1), np.arctan(0.01), 0)
+            rates = np.where(gradient.any(axis=1), np.arctan(0.01), 0)
             assert_allclose(angles, rates, rtol=1e-6, atol=1e-7)
             assert_allclose(np.linalg.norm(after, axis=1), 1, rtol=1e-14)
-            assert (np.sum((after - before) * slope, axis=1) <= 0).all()
+            assert (np.sum((after - before) * gradient, axis=1) <= 0).all()
         assert_allclose(
             moved.betas, np.array(network.betas) * np.exp([-0.01, 0.01]), rtol=1e-12
         )
@@ -271,15 +271,15 @@ def test_intercepts_follow_a_batch(name):
     before = loss(head.decisions(rows), targets, weights)[0]
     assert response.value < before
     assert_array_equal(response.head.theta[:-1], head.theta[:-1])
-    value, slopes, _ = loss(response.head.decisions(rows), targets, weights)
+    value, gradients, _ = loss(response.head.decisions(rows), targets, weights)
     assert_allclose(value, response.value, rtol=1e-12)
-    assert_allclose(slopes, response.slopes, atol=1e-12)
+    assert_allclose(gradients, response.decision_gradients, atol=1e-12)
     if name == "ridge":
-        # At the minimum the slopes of a column sum to 0, but for the 1/4096 of what
+        # At the minimum the gradients of a column sum to 0, but for the 1/4096 of what
         # was known before.
         residual = head.decisions(rows) - targets
         rest = (weights * residual).sum(axis=0) / (64**2 + 1)
-        assert_allclose(slopes.sum(axis=0), rest, rtol=1e-8)
+        assert_allclose(gradients.sum(axis=0), rest, rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -310,7 +310,7 @@ def test_a_single_image_keeps_its_gradient():
     weights = np.ones((1, 1))
     residual = head.decisions(rows) - targets
     response = head.respond(rows, targets, weights, loss)
-    assert_allclose(response.slopes, residual / 2)
+    assert_allclose(response.decision_gradients, residual / 2)
     moved = response.moved_head(weights, 1e-4)
     assert np.abs(moved.theta[:-1] - head.theta[:-1]).max() > 0
     after = loss(moved.decisions(rows), targets, weights)[0]

@@ -1,4 +1,4 @@
-"""AnchorsDisplay: what the anchors of a layer look like."""
+"""AnchorsDisplay: pictures of the anchors of a layer."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 class AnchorsDisplay:
     """Plot of the anchors of a layer.
 
-    It is best made by :meth:`from_estimator`.
+    Use :meth:`from_estimator` to create it.
 
-    The anchors of the first layer are image patches and drawn as such. Those of deeper
-    layers are patches of the maps of the layer before, which mean nothing to the eye:
-    in their place stand the parts of given images whose patches in that layer are the
-    closest to each anchor.
+    The anchors of the first layer are image patches and are drawn as pictures. Those of
+    deeper layers are patches of the maps of the previous layer, which show nothing to
+    the eye. Each of them is represented by the parts of given images whose patches in
+    that layer are closest to the anchor.
 
     Parameters
     ----------
     tiles : ndarray of shape (n_anchors, n_tiles, height, width, channels)
-        One picture or several for each anchor, with one channel or three (red, green
-        and blue), from 0 to 1; NaN is transparent.
+        One or more pictures for each anchor, with one channel or three (red, green and
+        blue) and values from 0 to 1; NaN is transparent.
     layer : int, default=0
-        The layer, for the title.
+        Number of the layer, for the title.
 
     Attributes
     ----------
@@ -97,16 +97,15 @@ class AnchorsDisplay:
         layer : int, default=0
             Counted from 0; negative numbers count from the last layer.
         images : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C), default=None
-            Needed for every layer but the first: images like those of the fit. In them
-            the patches of the smallest angle with each anchor are looked for, of each
-            image one at most. The first layer's anchors are drawn as they are if this
-            is None, and by such patches otherwise.
+            Images like those of the fit, required for all layers except the first. The
+            patches with the smallest angle to an anchor represent it, at most one from
+            each image. With None, the anchors of the first layer are drawn themselves.
         n_patches : int, default=4
-            How many parts of the images to show for each anchor.
+            Number of image parts to show for each anchor.
         ax : matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
         cmap : str or matplotlib.colors.Colormap, default="gray"
-            Colours of what has one channel.
+            Colormap for tiles with one channel.
 
         Returns
         -------
@@ -117,22 +116,22 @@ class AnchorsDisplay:
         NotFittedError
             The estimator is not fitted.
         TypeError
-            It has no anchors.
+            ``estimator`` is not one of these.
         ValueError
-            There is no such layer, or ``images`` are missing or not as described.
+            The layer does not exist, or ``images`` are missing or not as described.
         ImportError
-            Matplotlib is missing.
+            Matplotlib is not installed.
 
         Notes
         -----
-        Anchors and images of one channel are drawn in the colours of ``cmap``, those of
-        three channels as red, green and blue, and those of any other number by the mean
-        of their channels. Each anchor is divided by its largest absolute value; zero
-        is the darkest colour if no anchor has a negative value, and the middle
-        otherwise. Parts of images are as large as the layer's receptive field, so
-        that they may reach outside of the image, where nothing is drawn. Those of
-        images without a negative value are scaled as ``images`` are, from their
-        smallest to their largest value, others as anchors are.
+        Anchors and images with one channel are drawn in the colors of ``cmap``, those
+        with three channels as red, green and blue, and all others as the mean of their
+        channels. Each anchor is divided by its largest absolute value. Zero is the
+        lowest color if no anchor has negative values, and otherwise the middle color.
+        Image parts have the size of the layer's receptive field; where they extend
+        beyond the image, nothing is drawn. If ``images`` have no negative values, their
+        parts are scaled from the smallest to the largest value of all images, and
+        otherwise like anchors.
         """
         features = fitted_features(estimator)
         layer = check_layer(layer, len(features.anchors_))
@@ -156,14 +155,14 @@ class AnchorsDisplay:
         return cls(tiles, layer=layer).plot(ax=ax, cmap=cmap)
 
     def plot(self, *, ax: Axes | None = None, cmap: str | Colormap = "gray") -> Self:
-        """Draw the anchors, in the order of ``anchors_``, row by row.
+        """Draw the anchors row by row, in the order of ``anchors_``.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
         cmap : str or matplotlib.colors.Colormap, default="gray"
-            Colours of what has one channel.
+            Colormap for tiles with one channel.
 
         Returns
         -------
@@ -172,12 +171,12 @@ class AnchorsDisplay:
         Raises
         ------
         ImportError
-            Matplotlib is missing.
+            Matplotlib is not installed.
         """
         if ax is None:
             pyplot = import_pyplot("AnchorsDisplay")
             _, ax = pyplot.subplots(figsize=(6, 6), layout="constrained")
-        # The parts of images of one anchor side by side, without a gap.
+        # The image parts of an anchor are drawn side by side, without a gap.
         n_anchors, n_tiles, height, width, n_channels = self.tiles.shape
         joined = self.tiles.swapaxes(1, 2).reshape(
             n_anchors, height, n_tiles * width, n_channels
@@ -189,7 +188,7 @@ class AnchorsDisplay:
 
 
 def _anchor_tiles(features):
-    """Return the first layer's anchors as pictures (n, kh, kw, 1 or 3)."""
+    """Return the anchors of the first layer as pictures (n, kh, kw, 1 or 3)."""
     network = features._network
     sides = network.settings[0].patch_shape(network.image_shape)
     anchors = network.layers[0].anchors
@@ -200,7 +199,7 @@ def _anchor_tiles(features):
 
 
 def _scale_patches(patches, images):
-    """Return parts of images scaled to values from 0 to 1."""
+    """Return image parts scaled to values from 0 to 1."""
     low, high = images.min(), images.max()
     if low < 0:
         return stretch_around_zero(patches)

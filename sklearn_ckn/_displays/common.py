@@ -1,4 +1,4 @@
-"""What the displays share: matplotlib, the network of an estimator, pictures."""
+"""Functions shared by the displays: axes, checks of arguments, and pictures."""
 
 from math import sqrt
 from numbers import Integral
@@ -11,7 +11,7 @@ from sklearn_ckn._features import CKNFeatures
 
 
 def import_pyplot(name):
-    """Return ``matplotlib.pyplot``, for the display called ``name``."""
+    """Return ``matplotlib.pyplot``; ``name`` is the display for the error message."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -22,18 +22,18 @@ def import_pyplot(name):
 
 
 def take_axes(name, axes, n_axes, size, purpose):
-    """Return the first ``n_axes`` of given axes, flat, or of a new figure.
+    """Return the first ``n_axes`` of the given axes, or those of a new figure.
 
     Parameters
     ----------
     name : str
-        Of the display.
+        Name of the display.
     axes : array-like of matplotlib.axes.Axes or None
     n_axes : int
     size : tuple of float
-        Width and height of each of new axes, in inches.
+        Width and height of each new axes, in inches.
     purpose : str
-        What the axes are for.
+        Purpose of the axes, for the error message.
     """
     if axes is None:
         width, height = size
@@ -49,7 +49,7 @@ def take_axes(name, axes, n_axes, size, purpose):
 
 
 def fitted_features(estimator):
-    """Return the fitted CKNFeatures that an estimator is or has."""
+    """Return the fitted CKNFeatures of an estimator, which may be the estimator."""
     if not isinstance(estimator, (CKNFeatures, NetworkPredictor)):
         raise TypeError(
             "estimator must be a CKNFeatures, CKNClassifier, CKNRegressor or "
@@ -61,7 +61,7 @@ def fitted_features(estimator):
 
 
 def check_layer(layer, n_layers):
-    """Return the position of a layer; negative ones count from the last."""
+    """Return the number of a layer; negative numbers count from the last layer."""
     if not isinstance(layer, Integral) or not -n_layers <= layer < n_layers:
         raise ValueError(
             f"layer must be an integer from 0 to {n_layers - 1}, or from -1 for the "
@@ -71,9 +71,9 @@ def check_layer(layer, n_layers):
 
 
 def as_picture(images):
-    """Return images whose last axis has one channel or three.
+    """Return images with one or three channels in the last axis.
 
-    Three stay as they are; any other number is averaged.
+    Three channels are kept; any other number of channels is averaged to one.
     """
     if images.shape[-1] in (1, 3):
         return images
@@ -81,9 +81,9 @@ def as_picture(images):
 
 
 def stretch(values, low, high):
-    """Return values with ``low`` moved to 0 and ``high`` to 1; 0.5 if they are equal.
+    """Map values linearly so that ``low`` becomes 0 and ``high`` 1, and clip them.
 
-    What is NaN stays NaN.
+    All values become 0.5 if ``low`` and ``high`` are equal. NaN remains NaN.
     """
     span = np.where(high > low, high - low, 1)
     stretched = np.clip((values - low) / span, 0, 1)
@@ -91,16 +91,16 @@ def stretch(values, low, high):
 
 
 def stretch_around_zero(tiles):
-    """Return pictures (..., height, width, channels) with zero moved to 0.5.
+    """Scale pictures (..., height, width, channels) so that zero becomes 0.5.
 
-    Each is divided by its largest absolute value. What is NaN stays NaN.
+    Each is divided by its largest absolute value. NaN remains NaN.
     """
     largest = np.nanmax(np.abs(tiles), axis=(-3, -2, -1), keepdims=True)
     return stretch(tiles, -largest, largest)
 
 
 def mosaic(tiles):
-    """Lay tiles out in rows, in their order, about as high as wide.
+    """Arrange tiles row by row in a picture that is about square.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def mosaic(tiles):
     Returns
     -------
     picture : ndarray of shape (picture height, picture width, channels)
-        NaN between tiles and after the last.
+        NaN between the tiles and after the last one.
     """
     n_tiles, height, width, n_channels = tiles.shape
     gap = max(1, min(height, width) // 8)
@@ -122,12 +122,12 @@ def mosaic(tiles):
     return cells.reshape(n_rows * (height + gap), -1, n_channels)[:-gap, :-gap]
 
 
-#: Unlike any grey, and rare in photographs.
+#: Color where a picture is NaN: not a gray, and rare in photographs.
 BACKGROUND = "lightsteelblue"
 
 
 def show(ax, picture, **image_options):
-    """Draw a picture with one channel or three on a ground seen where it is NaN."""
+    """Draw a picture with one or three channels; NaN shows the background color."""
     if picture.shape[-1] == 3:
         opaque = ~np.isnan(picture).any(axis=-1, keepdims=True)
         picture = np.concatenate([np.nan_to_num(picture), opaque], axis=-1)

@@ -1,4 +1,4 @@
-"""FeatureMapDisplay: what the layers make of one image."""
+"""FeatureMapDisplay: the maps of one image after each layer."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 
 
 class FeatureMapDisplay:
-    """Plot of an image and of its maps after the layers.
+    """Plot of an image and of its maps after each layer.
 
-    It is best made by :meth:`from_estimator`.
+    Use :meth:`from_estimator` to create it.
 
     Parameters
     ----------
     image : ndarray of shape (H, W, C)
     maps : list of ndarray of shape (H', W', n_anchors)
-        One for each layer shown.
+        Maps of the image, for each layer shown.
     layers : list of int
-        Which these are, for the titles.
+        Numbers of these layers, for the titles.
 
     Attributes
     ----------
     figure_ : matplotlib.figure.Figure
     axes_ : ndarray of matplotlib.axes.Axes, shape (1 + n_layers,)
-        Of the image and of each layer's maps.
+        Axes of the image and of the maps of each layer.
 
     See Also
     --------
@@ -91,14 +91,14 @@ class FeatureMapDisplay:
         ----------
         estimator : CKNFeatures, CKNClassifier, CKNRegressor or SupervisedCKNClassifier
         image : array-like of shape (H, W), (H, W, C) or (H*W*C,)
-            One image, of the shape of those of the fit.
+            One image, of the same shape as in ``fit``.
         layer : int or None, default=None
             The layer to show, counted from 0; negative numbers count from the last.
             None shows all of them.
         axes : array-like of matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
         cmap : str or matplotlib.colors.Colormap, default="viridis"
-            Colours of the maps.
+            Colormap for the maps.
 
         Returns
         -------
@@ -109,20 +109,21 @@ class FeatureMapDisplay:
         NotFittedError
             The estimator is not fitted.
         TypeError
-            It makes no maps.
+            ``estimator`` is not one of these.
         ValueError
-            There is no such layer, ``image`` is not one image of the shape of those of
-            the fit, or ``axes`` are too few.
+            The layer does not exist, ``image`` is not one image of the same shape as in
+            ``fit``, or there are too few ``axes``.
         ImportError
-            Matplotlib is missing.
+            Matplotlib is not installed.
 
         Notes
         -----
-        A layer's maps are the values that go into the next layer and, after the last,
-        into the features; those of the image as it is, with ``flip_average`` too.
-        There is one for each anchor, in the order of ``anchors_``. A map's dark
-        and bright are the smallest and the largest value of all maps of the layer. An
-        image of neither one channel nor three is drawn by the mean of its channels.
+        The maps of a layer are the input of the next layer; those of the last layer are
+        the features. With ``flip_average``, they are the maps of the image without its
+        mirror image. There is one map for each anchor, in the order of ``anchors_``. The
+        colors range from the smallest to the largest value of all maps of a layer. An
+        image that does not have one or three channels is drawn as the mean of its
+        channels.
         """
         features = fitted_features(estimator)
         n_layers = len(features.anchors_)
@@ -148,9 +149,9 @@ class FeatureMapDisplay:
         Parameters
         ----------
         axes : array-like of matplotlib.axes.Axes or None, default=None
-            One for the image and one for each layer; None makes a figure.
+            Axes for the image and for each layer. None creates a figure.
         cmap : str or matplotlib.colors.Colormap, default="viridis"
-            Colours of the maps.
+            Colormap for the maps.
 
         Returns
         -------
@@ -159,9 +160,9 @@ class FeatureMapDisplay:
         Raises
         ------
         ValueError
-            ``axes`` are too few.
+            There are too few ``axes``.
         ImportError
-            Matplotlib is missing.
+            Matplotlib is not installed.
         """
         n_axes = 1 + len(self.maps)
         purpose = "the image and the maps of each layer"

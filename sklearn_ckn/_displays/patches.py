@@ -1,4 +1,4 @@
-"""The parts of images that are closest to the anchors of a layer."""
+"""Finds the image parts whose patches are closest to the anchors of a layer."""
 
 from functools import partial
 from math import prod
@@ -12,20 +12,22 @@ from sklearn_ckn._network.unfold import unfold
 
 
 def closest_positions(network, images):
-    """Find in every image the position whose patch is closest to each last anchor.
+    """Find, in each image, the position of the patch closest to each anchor.
+
+    The anchors and patches are those of the last layer.
 
     Parameters
     ----------
     network : Network
-        Up to the layer of the anchors.
+        Its last layer has the anchors.
     images : Images
 
     Returns
     -------
     cosines : ndarray of shape (n, n_anchors)
-        Between the patches found and the anchors; 0 for patches of zeros.
+        Cosines between these patches and the anchors; 0 for patches of zeros.
     positions : ndarray of shape (n, n_anchors)
-        Counted row by row, see ``LayerSettings.response_shape``.
+        Numbered row by row in a map of ``LayerSettings.response_shape``.
     """
     engine, dtype = CPUEngine(), images.dtype
     encoder = engine.bind(network.first(len(network.layers) - 1), dtype)
@@ -39,34 +41,36 @@ def closest_positions(network, images):
         units = unit_rows(patches.reshape(-1, patches.shape[-1]))
         return units.reshape(-1, n_positions, units.shape[1])
 
-    # Patches padded, gathered and divided by their norms.
+    # Three copies of the patches: padded, unfolded and divided by their norms.
     row_bytes = dtype.itemsize * n_positions * 3 * last.anchors.shape[1]
     parts = Budget(engine.block_bytes).in_parts(
         len(images), row_bytes, partial(map, unit_patches), engine
     )
     for part, units in parts:
-        # The nearest patch of each anchor, image by image: sums of BLAS would depend on
-        # how many images come together.
+        # Image by image, because rounding in BLAS would depend on the number of images
+        # in a product.
         for i, own in enumerate(units, part.start):
             positions[i], cosines[i] = engine.nearest_anchors(last.anchors, own)
     return cosines, positions
 
 
 def closest_patches(network, images, n_patches):
-    """Cut out of images what the patches closest to each last anchor see.
+    """Cut out the receptive fields of the patches closest to each anchor.
+
+    The anchors and patches are those of the last layer.
 
     Parameters
     ----------
     network : Network
-        Up to the layer of the anchors.
+        Its last layer has the anchors.
     images : Images
     n_patches : int
-        How many for each anchor, each of another image.
+        Number of patches for each anchor, each from another image.
 
     Returns
     -------
     patches : ndarray of shape (n_anchors, n_patches, height, width, C)
-        Fewer than ``n_patches`` if there are fewer images; NaN outside of the image.
+        Fewer than ``n_patches`` if there are fewer images; NaN outside the images.
     """
     cosines, positions = closest_positions(network, images)
     chosen = (-cosines).argsort(axis=0, kind="stable")[:n_patches]
@@ -88,7 +92,7 @@ def closest_patches(network, images, n_patches):
 
 
 def _cut(image, top, left, height, width):
-    """Return a rectangle of an image, NaN where it reaches outside."""
+    """Return a rectangle of an image, with NaN outside the image."""
     rectangle = np.full((height, width, image.shape[2]), np.nan)
     inside = image[
         max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)

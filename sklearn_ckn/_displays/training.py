@@ -1,4 +1,4 @@
-"""TrainingDisplay: how a network was trained."""
+"""TrainingDisplay: the training curves of a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TrainingDisplay:
-    """Plot of how a network was trained.
+    """Plot of the training curves of a network.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class TrainingDisplay:
     ----------
     figure_ : matplotlib.figure.Figure
     axes_ : ndarray of matplotlib.axes.Axes, shape (1,) or (2,)
-        Of the objective and, where images were held out, of their accuracy.
+        Axes of the objective and, if images were held out, of their accuracy.
 
     Examples
     --------
@@ -62,13 +62,13 @@ class TrainingDisplay:
         *,
         axes: Axes | Sequence[Axes] | AnyArray | None = None,
     ) -> Self:
-        """Plot the training of a fitted estimator.
+        """Plot the training curves of a fitted estimator.
 
         Parameters
         ----------
         estimator : SupervisedCKNClassifier
         axes : array-like of matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
 
         Returns
         -------
@@ -79,7 +79,7 @@ class TrainingDisplay:
         NotFittedError
             The estimator is not fitted.
         ImportError
-            Matplotlib is missing.
+            Matplotlib is not installed.
         """
         check_is_fitted(estimator, "history_")
         display = cls(estimator.history_, best_epoch=estimator.best_epoch_)
@@ -91,7 +91,7 @@ class TrainingDisplay:
         Parameters
         ----------
         axes : array-like of matplotlib.axes.Axes or None, default=None
-            One for each of ``axes_``; None makes a figure.
+            One for each of ``axes_``. None creates a figure.
 
         Returns
         -------
@@ -100,9 +100,9 @@ class TrainingDisplay:
         Raises
         ------
         ValueError
-            ``axes`` are too few.
+            There are too few ``axes``.
         ImportError
-            Matplotlib is missing.
+            Matplotlib is not installed.
         """
         has_score = not np.isnan(self.history["validation_score"]).all()
         n_axes = 1 + has_score

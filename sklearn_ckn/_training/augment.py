@@ -1,4 +1,4 @@
-"""Random changes of training images that keep their labels."""
+"""Data augmentation: random flips and shifts of training images."""
 
 import numpy as np
 
@@ -6,19 +6,19 @@ from sklearn_ckn._common.arrays import namespace, to_numpy
 
 NAMES = ("flip", "shift", "flip+shift")
 
-# A shift moves an image by no more than this part of its size: 4 pixels of 32.
+# Largest shift of an image, as a fraction of its size: 4 pixels of 32.
 LARGEST_SHIFT = 1 / 8
 
 
 def flip(images, rng):
-    """Exchange left and right of each image with probability 1/2."""
+    """Exchange left and right of an image, with probability 1/2 for each image."""
     xp = namespace(images)
     chosen = xp.asarray(rng.uniform(size=(len(images), 1, 1, 1)) < 0.5)
     return xp.where(chosen, images[:, :, ::-1], images)
 
 
 def shift(images, rng):
-    """Move each image by up to an eighth of its size, its border repeated."""
+    """Move each image by up to an eighth of its size and repeat its border."""
     n_images, height, width, _ = images.shape
     indices = []
     for size in (height, width):
@@ -41,7 +41,7 @@ def augment_images(augment, images, rng):
     ----------
     augment : {"flip", "shift", "flip+shift"}, callable or None
     images : array of shape (n, H, W, C), float32 or float64
-        A callable gets and returns NumPy arrays, wherever they are.
+        If they are on a GPU, a callable gets and returns NumPy copies of them.
     rng : RandomState
 
     Returns
@@ -51,7 +51,7 @@ def augment_images(augment, images, rng):
     Raises
     ------
     ValueError
-        A callable returned another shape, or something that is not finite.
+        The images returned by a callable have another shape or are not finite.
     """
     if augment is None:
         return images

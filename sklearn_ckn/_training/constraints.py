@@ -1,4 +1,4 @@
-"""What scikit-learn is told of the parameters of training, to validate them."""
+"""Constraints with which scikit-learn validates the training parameters."""
 
 from numbers import Integral, Real
 

@@ -1,4 +1,4 @@
-"""A training as a whole: its start, its epochs, the best of them and its head."""
+"""Controller of a training: start, epochs, early stopping, best epoch, final head."""
 
 from dataclasses import replace
 from functools import partial
@@ -12,10 +12,10 @@ from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._training.loop import TrainingLoop
 
-# A network that learns from labels fits noise that fixed features leave alone, so its
-# training takes a larger alpha than the head of the start. With less than the smallest,
-# the head's largest weights are on directions in which the features hardly vary, and
-# the first steps of the anchors turn those into noise.
+# A network that is trained on labels also fits noise that a head on fixed features does
+# not, and needs a larger alpha than the head of the start. With an alpha below the
+# smallest, the head has its largest weights in directions in which the features hardly
+# vary, and the first steps of the anchors fill these directions with noise.
 ALPHA_FACTOR = 10
 SMALLEST_ALPHA = 1e-5
 
@@ -26,9 +26,9 @@ def training_alpha(alpha, start_head):
     Parameters
     ----------
     alpha : float, "auto" or array-like of float
-        Of the estimator.
+        Parameter of the estimator.
     start_head : LinearPathClassifier
-        Fitted on the network that training starts from.
+        Fitted to the features of the network at the start.
     """
     if isinstance(alpha, Real):
         return float(alpha)
@@ -43,17 +43,18 @@ class Training:
     data : TrainingSet
     options : TrainingOptions
     head : LinearPathClassifier
-        Not fitted; its alpha may be a number, candidates or ``"auto"``.
+        Not fitted. Its alpha is a number, candidates or ``"auto"``.
     problem : ClassifierProblem
-        Of the head on all images; the rows held out of the training become its split.
+        Of the head on all images. If images are held out, they are its only split.
     engine : CPUEngine or ArrayEngine
     rng : RandomState
 
     Attributes
     ----------
     start, best : Epoch
+        The first epoch, and the best one so far.
     failure : FloatingPointError or None
-        What ended the training.
+        The error that ended the training.
     """
 
     def __init__(self, data, options, head, problem, engine, rng):
@@ -71,7 +72,7 @@ class Training:
         self.start = self.best = self.failure = None
 
     def begin(self, network, features, number, scale):
-        """Fit the head of the objective on the features of the network to start from.
+        """Fit the head of the objective to the features of the network at the start.
 
         See ``TrainingLoop.start``.
         """
@@ -80,14 +81,14 @@ class Training:
             self._start_score = self._on(features, self._problem.choose).score
 
     def run(self, task, result_of):
-        """Train, and yield every epoch when it is there.
+        """Train, and yield each epoch after it is finished.
 
         Parameters
         ----------
         task : Task
-            Callbacks are told of every epoch, and may end the training.
+            Each epoch is a subtask, and callbacks may stop the training.
         result_of : callable
-            From an epoch to the attributes of an estimator that stopped there.
+            Maps an epoch to the fitted attributes of an estimator that stops there.
 
         Yields
         ------
@@ -114,7 +115,7 @@ class Training:
                 return
 
     def _seen_images(self):
-        """Return what callbacks are told that the network is trained on."""
+        """Return the training images and labels, for callbacks."""
         data = self._data
         images, classes = data.images, self._problem.labels.classes
         if len(data.held_out):
@@ -122,7 +123,7 @@ class Training:
         return {"X": images, "y": classes[data.labels[data.train]]}
 
     def _is_better(self, epoch):
-        """Whether an epoch is to be kept rather than the best so far."""
+        """Return whether an epoch is better than the best one so far."""
         if epoch.objective > self.start.objective:
             return False
         if np.isnan(epoch.validation_score):
@@ -130,7 +131,11 @@ class Training:
         return epoch.validation_score > self.best.validation_score
 
     def fit_best_head(self):
-        """Return the head on the features of the best epoch; None to keep the start."""
+        """Return the final head for the best epoch, or None if the start is kept.
+
+        The start is also kept if the final head is not more accurate on the held-out
+        images than the head of the start.
+        """
         if self.best is self.start:
             return None
         fitted = self._fit_learned([self._loop.encode(self.best.network)])
@@ -140,15 +145,16 @@ class Training:
         return self._as_estimator(fitted)
 
     def fit_learned_head(self, features):
-        """Return a head on features that have seen the labels.
+        """Return a head fitted to features of a network that was trained on labels.
 
-        Held-out images choose one of the candidates for alpha. Without any, alpha is
-        that of the training, in the unit that features have now.
+        One of the candidates for alpha is chosen by the held-out images. Without
+        held-out images, or without candidates, it is the alpha of the training,
+        converted to the scale of these features.
         """
         return self._as_estimator(self._fit_learned(features))
 
     def _fit_learned(self, features):
-        """Return the FittedHead of ``fit_learned_head``."""
+        """Return the FittedHead for ``fit_learned_head``."""
         problem = self._problem
         if isinstance(self._head.alpha, Real) or not len(self._data.held_out):
             alphas, scale = np.array([self._options.alpha]), self.start.head.scale
@@ -156,7 +162,7 @@ class Training:
         return self._on(features, problem.fit)
 
     def _on(self, features, method):
-        """Call a method of a ClassifierProblem on features, which are in a list."""
+        """Call a method of a ClassifierProblem with features, given in a list."""
         with single_threaded_blas():
             return fit_in_memory(method, features, self._engine)
 
@@ -165,7 +171,7 @@ class Training:
 
 
 def head_of_epoch(head, epoch, alpha, classes):
-    """Return a head like ``head`` as an epoch has it, without a choice of alpha."""
+    """Return a copy of ``head`` with the coefficients and the score of an epoch."""
     head = clone(head)
     head.classes_ = classes
     head.coef_, head.intercept_ = map(to_numpy, epoch.head.in_original_units())

@@ -1,4 +1,4 @@
-"""What a network is trained on, and how."""
+"""The data and the options of a training."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from sklearn_ckn._heads.path import one_vs_rest
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images with targets, some of them held out of the training.
+    """Images and their targets, split into training rows and held-out rows.
 
     Attributes
     ----------
     images : array of shape (n, H, W, C)
-        NumPy's, or of the engine's namespace.
+        Of NumPy or of the engine's namespace.
     labels : ndarray of shape (n,)
         Positions of the classes.
     targets : ndarray of shape (n, m)
         +1 and -1.
     weights : ndarray of shape (n,)
-        Of mean 1 over the training part.
+        Sample weights, with mean 1 over the training rows.
     train, held_out : ndarray
-        Rows, in ascending order.
+        Row numbers, in ascending order.
     """
 
     images: np.ndarray
@@ -34,14 +34,14 @@ class TrainingSet:
 
     @classmethod
     def from_labels(cls, images, labels, rows):
-        """Make targets and weights.
+        """Compute targets and weights from labels.
 
         Parameters
         ----------
         images : array of shape (n, H, W, C)
         labels : Labels
         rows : tuple of ndarray
-            Rows that train and rows held out.
+            Training rows and held-out rows.
         """
         train, held_out = rows
         return cls(
@@ -55,7 +55,7 @@ class TrainingSet:
 
     @property
     def training_weights(self):
-        """The weights, 0 for what is held out."""
+        """The weights, with 0 for the held-out rows."""
         weights = np.zeros_like(self.weights)
         weights[self.train] = self.weights[self.train]
         return weights
@@ -63,13 +63,15 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What the training is told.
+    """The training parameters of a SupervisedCKNClassifier, which describes them.
 
     Attributes
     ----------
-    head, alpha, n_epochs, batch_size, learning_rate, schedule, learn_beta, augment
-        See ``SupervisedCKNClassifier``; numbers all.
-    n_iter_no_change : int
+    head, n_epochs, batch_size, schedule, learn_beta, augment, n_iter_no_change
+        Parameters of the estimator.
+    alpha : float
+        The alpha of the objective.
+    learning_rate : float
     """
 
     head: str

@@ -1,4 +1,4 @@
-"""The fit of SupervisedCKNClassifier: its start, the training and the last head."""
+"""The fit of SupervisedCKNClassifier: start, training and final head."""
 
 from copy import copy
 from dataclasses import fields
@@ -28,14 +28,14 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     ----------
     model : SupervisedCKNClassifier
     X, y, sample_weight, groups
-        What its ``fit`` was given.
+        Arguments of its ``fit``.
     task : Task
-        The start, each epoch and the fit of a head are subtasks of it.
+        The start, each epoch and the fit of the head are subtasks of it.
 
     Returns
     -------
     failure : FloatingPointError or None
-        What ended the training; the attributes are set then, too.
+        The error that ended the training. The attributes are set nevertheless.
     """
     alphas = resolve_alphas(model.alpha)
     earlier = EarlierFit.of(model) if model.warm_start else None
@@ -73,10 +73,10 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
         _record(model, training.start)
     else:
         training.begin(network, features, earlier.epoch, earlier.feature_scale)
-        # The features have seen the labels, and their head chooses accordingly.
+        # This network was trained on the labels, so its head is chosen accordingly.
         start_head = training.fit_learned_head(features)
     model._feature_scale = training.start.head.scale
-    # Wide features take more memory than all that comes after.
+    # Wide features take more memory than the whole training.
     del features
     model.n_iter_ = 0
     for epoch in training.run(task, partial(_attributes, model, training.start)):
@@ -91,27 +91,27 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
 
 
 def _choose_held_out(model, problem, origin, earlier, random_state):
-    """Return the rows that train and those held out of the training."""
+    """Return the training rows and the held-out rows."""
     labels, units = problem.labels.positions, problem.hold_out.units
     if not model.early_stopping:
         return np.arange(len(labels)), np.arange(0)
-    # Other images than those of an earlier fit have been trained on.
+    # All other images were training images of the earlier fit.
     rows = None if earlier is None else earlier.same_split(origin, labels, units)
     fraction = model.validation_fraction
     return rows or split_rows(labels, fraction, random_state, units)
 
 
 def _training_set(images, labels, rows, engine):
-    """Return the TrainingSet, its images where the engine computes if they fit."""
+    """Return the TrainingSet, with images on the engine's device if they fit."""
     array = images.array
     if engine.has_room_for(array.nbytes):
-        # Every epoch takes them in another order.
+        # Copied once, because every epoch reads them in another order.
         array = to_namespace(array, engine.xp)
     return TrainingSet.from_labels(array, labels, rows)
 
 
 def _training_options(model):
-    """Return the TrainingOptions that are parameters of the model."""
+    """Return the TrainingOptions from the parameters of the model."""
     options = {
         field.name: getattr(model, field.name) for field in fields(TrainingOptions)
     }
@@ -121,7 +121,7 @@ def _training_options(model):
 
 
 def _attributes(model, start, epoch):
-    """Return the fitted attributes of a training that stopped after an epoch."""
+    """Return the fitted attributes of a training that stops after ``epoch``."""
     return {
         "features_": _with_network(model.features_, epoch.network),
         "head_": head_of_epoch(
@@ -133,8 +133,8 @@ def _attributes(model, start, epoch):
 
 
 def _with_network(features, trained):
-    """Return a fitted CKNFeatures like another, with a trained network."""
-    # A copy, so that a fit that fails later leaves the network of an earlier one.
+    """Return a copy of a fitted CKNFeatures with a trained network."""
+    # A copy: if the fit fails later, the estimator keeps its earlier network.
     changed = copy(features)
     dtype = features._network.layers[0].anchors.dtype
     changed._network = trained.stored(dtype)

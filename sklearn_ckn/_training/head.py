@@ -1,4 +1,4 @@
-"""The linear head in training, and how it follows the features between its refits."""
+"""The linear head during training: its steps between the refits after each epoch."""
 
 from dataclasses import dataclass, replace
 
@@ -8,28 +8,30 @@ from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.norms import square_sums
 from sklearn_ckn._common.threads import single_threaded_blas
 
-# Largest step of the weights between refits. Standardized features have a mean square
-# norm of 1, so that a longer one would overshoot.
+# Largest learning rate of the weights. Standardized features have a mean square norm
+# of 1, so that a larger one would overshoot.
 LARGEST_RATE = 0.5
 
-# Steps of the intercepts on a batch. Decisions have the unit of the targets, +1 and
-# -1: a shift of this size changes a loss by less than its square.
+# Maximum number of steps of the intercepts per batch, and the shift at which they
+# stop. Decisions have the scale of the targets, +1 and -1: such a shift changes a loss
+# by less than its square.
 MAX_INTERCEPT_STEPS = 20
 SMALLEST_SHIFT = 0.05
 
 
 def _prior(weights):
-    """Return the weight in a batch of n images of what was known before it.
+    """Return the weight of the previous intercepts against a batch of n images.
 
-    1/n of an image: nothing beside many, as much as the image if there is only one,
-    which else would be right whatever its features.
+    It is 1/n of the mean weight of an image. For large batches it is negligible. For a
+    single image it is as large as that of the image: without it, the intercepts alone
+    would fit the image, whatever its features are.
     """
     return weights.sum() / len(weights) ** 2
 
 
 @dataclass(frozen=True)
 class Head:
-    """A linear head on features minus their mean over a scale.
+    """A linear head on standardized features, (features - mean) / scale.
 
     Attributes
     ----------
@@ -44,9 +46,9 @@ class Head:
     scale: float
 
     def standardize(self, features):
-        """Return features minus the mean over the scale, in float64.
+        """Return (features - mean) / scale, in float64.
 
-        There is no unit of float32 features for which float64 is too small.
+        Float64 represents the results for float32 features of any scale.
         """
         rows = features.astype(np.float64)
         rows -= self.mean
@@ -58,25 +60,25 @@ class Head:
         with single_threaded_blas():
             return rows @ self.theta[:-1] + self.theta[-1]
 
-    def backward(self, slopes):
-        """Return the gradient (n, d) of a function with ``slopes`` in decisions."""
+    def backward(self, gradients):
+        """Return gradients in the rows, (n, d), from those in the decisions, (n, m)."""
         with single_threaded_blas():
-            return slopes @ self.theta[:-1].T
+            return gradients @ self.theta[:-1].T
 
     def in_original_units(self):
-        """Return coef (m, d) and intercept (m,) on the features as they come."""
+        """Return coef (m, d) and intercept (m,) for features before standardization."""
         coef = self.theta[:-1] / self.scale
         return coef.T, self.theta[-1] - self.mean @ coef
 
     def respond(self, rows, targets, weights, loss):
-        """Let the intercepts follow a batch, and measure its loss there.
+        """Minimise the loss of a batch over the intercepts, and compute its gradients.
 
-        What moves the anchors moves the mean of the features most, and by many times
-        their scale where images have little contrast. The loss is therefore minimised
-        over the intercepts before its slopes are taken, so that gradients tell of
-        what the head cannot set right by itself. Every step minimises a quadratic upper
-        bound, since the second derivative of every loss in the decisions is at most a
-        sample's weight, or goes on twice as far as long as the loss falls.
+        A step of the anchors mainly changes the mean of the features, for images with
+        little contrast by many times their scale. The loss is therefore minimised over
+        the intercepts first, so that the gradients contain only what the intercepts
+        cannot correct. Each step minimises a quadratic upper bound: the second
+        derivative of every loss in a decision is at most the sample's weight. As long
+        as the loss decreases, the next step is twice as long.
 
         Parameters
         ----------
@@ -94,29 +96,29 @@ class Head:
         total = weights.sum()
         prior = _prior(weights)
         shift = namespace(rows).zeros(decisions.shape[1])
-        value, slopes, _ = loss(decisions, targets, weights)
+        value, gradients, _ = loss(decisions, targets, weights)
         bound, factor = value, 1
         for _ in range(MAX_INTERCEPT_STEPS):
-            step = (slopes.sum(axis=0) + prior * shift) / (total + prior)
+            step = (gradients.sum(axis=0) + prior * shift) / (total + prior)
             moved = shift - factor * step
-            new_value, new_slopes, _ = loss(decisions + moved, targets, weights)
+            new_value, new_gradients, _ = loss(decisions + moved, targets, weights)
             new_bound = new_value + float(prior / 2 * (moved**2).sum())
             if factor > 1 and not new_bound < bound:
                 factor = 1
                 continue
-            shift, value, slopes, bound = moved, new_value, new_slopes, new_bound
-            # What is not finite ends the loop too.
+            shift, value, gradients, bound = moved, new_value, new_gradients, new_bound
+            # Values that are not finite also end the loop.
             if not bool((abs(step) > SMALLEST_SHIFT).any()):
                 break
             factor *= 2
         theta = self.theta.copy()
         theta[-1] += shift
-        return BatchResponse(replace(self, theta=theta), rows, value, slopes)
+        return BatchResponse(replace(self, theta=theta), rows, value, gradients)
 
 
 @dataclass(frozen=True)
 class BatchResponse:
-    """A head whose intercepts have followed a batch.
+    """A head with intercepts adapted to a batch, and the loss of the batch.
 
     Attributes
     ----------
@@ -125,29 +127,29 @@ class BatchResponse:
         Standardized features.
     value : float
         Weighted loss of the batch.
-    slopes : array of shape (n, m), float64
-        Of the loss in the decisions.
+    decision_gradients : array of shape (n, m), float64
+        Gradients of the loss in the decisions.
     """
 
     head: Head
     rows: np.ndarray
     value: float
-    slopes: np.ndarray
+    decision_gradients: np.ndarray
 
     def moved_head(self, weights, alpha):
         """Return the head after a gradient step of its weights.
 
-        With the intercepts at their minimum, the second derivative in the weights is
-        at most X^T D X + alpha I, where X are the features minus any mean, as that of
-        the batch. Its largest eigenvalue is no more than its trace, the mean square
-        norm, plus alpha: a step of one over this lowers the loss of the batch,
-        whatever the features have become since the last refit. The mean decision
-        stays.
+        If the intercepts minimise the loss, the second derivative in the weights is at
+        most X^T D X + alpha I, where D holds the sample weights and X are the features
+        minus any mean, here that of the batch. Its largest eigenvalue is at most the
+        trace of X^T D X, the mean square norm, plus alpha. A step with the inverse of
+        this bound as its learning rate decreases the loss of the batch, however the
+        features have changed since the last refit. The mean decision does not change.
 
         Parameters
         ----------
         weights : array of shape (n, 1)
-            Of the samples in the loss.
+            Sample weights in the loss.
         alpha : float
 
         Returns
@@ -161,7 +163,7 @@ class BatchResponse:
             centred = self.rows - mean
             bound = float(weights[:, 0] @ square_sums(centred)) + alpha
             rate = min(LARGEST_RATE, 1 / bound)
-            move = rate * (centred.T @ self.slopes + alpha * coef)
+            move = rate * (centred.T @ self.decision_gradients + alpha * coef)
             theta = self.head.theta.copy()
             theta[:-1] -= move
             theta[-1] += mean @ move

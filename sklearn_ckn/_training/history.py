@@ -1,4 +1,4 @@
-"""What is kept and printed of the epochs of a training."""
+"""The training history: the values recorded for each epoch, and the printed line."""
 
 
 def extended(history, epoch, with_betas):
@@ -10,7 +10,7 @@ def extended(history, epoch, with_betas):
         May be empty.
     epoch : Epoch
     with_betas : bool
-        Whether the kernel parameters are kept too.
+        Whether to record the betas too.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def extended(history, epoch, with_betas):
 
 
 def describe(epoch):
-    """Return a line about an epoch."""
+    """Return the line that is printed for an epoch."""
     return (
         f"epoch {epoch.number}: objective {epoch.objective:.5f}, batch loss "
         f"{epoch.batch_loss:.5f}, validation accuracy {epoch.validation_score:.4f}, "

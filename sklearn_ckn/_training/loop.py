@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps on the sphere, the head refitted after each."""
+"""The training loop: epochs of optimizer steps, with a refit of the head after each."""
 
 import time
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ class Epoch:
     Attributes
     ----------
     number : int
-        0 before training.
+        0 is the start, before training.
     network : TrainedNetwork
     head : Head
-        Refitted.
+        Refitted to the features of ``network``.
     objective : float
-        On the training part, not augmented.
+        On the training images, without augmentation.
     batch_loss : float
-        Mean loss of the epoch's batches as they came; NaN for epoch 0.
+        Mean loss of the epoch's batches, each before its step; NaN for the start.
     validation_score : float
-        Accuracy on the held-out part; NaN without one.
+        Accuracy on the held-out images; NaN if there are none.
     learning_rate : float
-        At the end of the epoch.
+        Of the last step; NaN for the start.
     seconds : float
     """
 
@@ -59,7 +59,7 @@ class TrainingLoop:
     options : TrainingOptions
     engine : CPUEngine or ArrayEngine
     rng : RandomState
-        Orders the batches and augments.
+        For the order of the images and the augmentation.
     """
 
     def __init__(self, data, options, engine, rng):
@@ -73,7 +73,7 @@ class TrainingLoop:
         self._objective = Objective(TRAINING_LOSSES[options.head], engine)
 
     def start(self, network, features, number=0, scale=None):
-        """Fit the head on a network's features; return it as an epoch.
+        """Fit the head to the features of a network and return the start as an Epoch.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class TrainingLoop:
             See ``fit_in_memory``.
         number : int, default=0
         scale : float or None, default=None
-            That of the features in the objective; None measures it.
+            Scale of the features in the objective. None computes it from them.
         """
         began = time.perf_counter()
         head, objective, score = self._refit(features, scale, None)
@@ -90,7 +90,7 @@ class TrainingLoop:
         return Epoch(number, network, head, objective, np.nan, score, np.nan, seconds)
 
     def epochs(self, epoch):
-        """Train from ``epoch`` on, and yield every epoch after it.
+        """Continue the training after ``epoch`` and yield each new epoch.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class TrainingLoop:
             yield epoch
 
     def _steps(self, n_done, network, head, optimizer):
-        """Yield the batches' losses, with network, head and rate of each step."""
+        """Yield the loss, the new network, the new head and the rate of each step."""
         options, data = self._options, self._data
         order = self._rng.permutation(data.train)
         n_batches = max(1, round(len(order) / options.batch_size))
@@ -146,9 +146,9 @@ class TrainingLoop:
             yield gradients.value, network, head, rate
 
     def _take(self, batches):
-        """Yield batches, given by their rows, with images where the engine computes.
+        """Yield rows and images of batches, with the images on the engine's device.
 
-        While one is worked on, the next one is copied.
+        The next batch is copied to the device while the current one is processed.
         """
         images = self._data.images
         blocks = (images[namespace(images).asarray(rows)] for rows in batches)
@@ -158,13 +158,13 @@ class TrainingLoop:
     def encode(self, trained):
         """Return the features of all images, (n, d).
 
-        They are where the engine computes, if there is room for them.
+        They are on the engine's device if they fit into its memory.
         """
         encoder = self._engine.bind(trained.network, self._dtype)
         return encoder.resident_features(self._data.images)
 
     def _refit(self, features, scale, theta):
-        """Return the head on features, the objective and the held-out accuracy.
+        """Return the refitted head, the objective and the accuracy on held-out images.
 
         Raises
         ------

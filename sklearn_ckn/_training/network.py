@@ -1,4 +1,4 @@
-"""A network in training: its parameters, and their gradients."""
+"""TrainedNetwork: a network during training, and the gradients of its parameters."""
 
 from dataclasses import dataclass, replace
 
@@ -12,14 +12,14 @@ from sklearn_ckn._network.network import Network
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network in float64, with what the gradients of its projections need.
+    """A network in float64, with the matrix decompositions that its gradients need.
 
     Attributes
     ----------
     network : Network
-        Its arrays are of the namespace that trains them.
+        Its arrays are of the namespace that computes the training.
     roots : list of InverseSquareRoot
-        Of each layer's kernel matrix.
+        Decompositions of the kernel matrices of the layers' anchors.
     """
 
     network: Network
@@ -27,7 +27,7 @@ class TrainedNetwork:
 
     @classmethod
     def from_network(cls, network, xp=np):
-        """Start from a fitted network, with the namespace ``xp``."""
+        """Convert a fitted network to float64 arrays of the namespace ``xp``."""
         anchors = [
             xp.asarray(layer.anchors.astype(np.float64)) for layer in network.layers
         ]
@@ -35,9 +35,9 @@ class TrainedNetwork:
 
     @classmethod
     def _from_parameters(cls, network, all_settings, all_anchors):
-        """Build a network like another; the kernel matrices are decomposed."""
+        """Decompose the kernel matrices and build a network with new parameters."""
         layers, roots = [], []
-        # On one thread the result is the same to the bit on every machine size.
+        # One thread, so that the bits do not depend on the number of threads.
         with single_threaded_blas():
             for settings, anchors in zip(all_settings, all_anchors, strict=True):
                 root = anchor_root(settings, anchors)
@@ -47,21 +47,21 @@ class TrainedNetwork:
 
     @property
     def anchors(self):
-        """Unit anchors of every layer, (p, patch length), float64."""
+        """Anchors of each layer as rows of unit norm, (p, kh * kw * C), float64."""
         return [layer.anchors for layer in self.network.layers]
 
     @property
     def settings(self):
-        """The LayerSettings of every layer, its beta among them."""
+        """The LayerSettings of each layer, which include its beta."""
         return self.network.settings
 
     @property
     def betas(self):
-        """Kernel parameter of every layer."""
+        """``beta`` of each layer."""
         return [settings.beta for settings in self.settings]
 
     def moved(self, anchors, betas):
-        """Return the network with other anchors and betas."""
+        """Return the network with new anchors and betas."""
         settings = [
             replace(each, beta=beta)
             for each, beta in zip(self.settings, betas, strict=True)
@@ -69,7 +69,7 @@ class TrainedNetwork:
         return self._from_parameters(self.network, settings, anchors)
 
     def stored(self, dtype):
-        """Return the network with NumPy arrays and anchors of ``dtype``."""
+        """Return the Network with NumPy arrays, and with anchors of ``dtype``."""
         layers = [
             layer.with_anchors_as(dtype).to_namespace(np)
             for layer in self.network.layers
@@ -77,7 +77,7 @@ class TrainedNetwork:
         return replace(self.network, layers=tuple(layers))
 
     def gradients(self, layer_gradients):
-        """Follow the projections back to anchors and betas.
+        """Back-propagate through the projections to the anchors and betas.
 
         Parameters
         ----------
@@ -85,10 +85,10 @@ class TrainedNetwork:
 
         Returns
         -------
-        anchors : list of array of shape (p, patch length), float64
-            In the space around the sphere.
+        anchors : list of array of shape (p, kh * kw * C), float64
+            Gradients in the anchors, not yet projected on the tangent space.
         log_betas : list of array of shape ()
-            With respect to the logarithms of the betas.
+            Gradients in the logarithms of the betas.
         """
         with single_threaded_blas():
             pairs = [

@@ -1,4 +1,4 @@
-"""The objective of a batch of images and its gradients, by back-propagation."""
+"""The loss of a batch of images and its gradients, by back-propagation."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,15 +12,16 @@ from sklearn_ckn._training.head import BatchResponse
 
 @dataclass(frozen=True)
 class BatchGradients:
-    """Gradients of the data term of the objective on a batch, in the network.
+    """The loss of a batch and its gradients in the parameters of the network.
 
     Attributes
     ----------
     anchors : list of array of shape (p, kh * kw * C), float64
-        In the space around the sphere.
+        Gradients in the anchors, not yet projected on the tangent space.
     log_betas : list of array of shape ()
+        Gradients in the logarithms of the betas.
     response : BatchResponse
-        Of the head; the gradients are those at its intercepts.
+        The head with adapted intercepts, for which the gradients are computed.
     """
 
     anchors: list
@@ -34,17 +35,17 @@ class BatchGradients:
 
     @property
     def are_finite(self):
-        """Whether a step can be taken."""
-        xp = namespace(self.response.slopes)
-        # One look for all: what is on a GPU is waited for once.
+        """Whether the loss and all gradients are finite."""
+        xp = namespace(self.response.decision_gradients)
+        # Combined before the conversion to bool, so that a GPU is waited for once.
         finite = np.isfinite(self.value)
-        for part in [*self.anchors, *self.log_betas, self.response.slopes]:
+        for part in [*self.anchors, *self.log_betas, self.response.decision_gradients]:
             finite = finite & xp.isfinite(part).all()
         return bool(finite)
 
 
 class Objective:
-    """The weighted loss of batches of images and its gradients in the network.
+    """Computes the weighted loss of batches and its gradients in the network.
 
     Parameters
     ----------
@@ -59,19 +60,19 @@ class Objective:
     def gradients(self, trained, head, images, targets, weights):
         """Compute the loss of a batch and its gradients.
 
-        All features are known before any gradient is: where memory holds the tape of a
-        part of the batch only, the forward pass of its images is done a second time.
+        Gradients need the features of the whole batch. If memory holds the tape of only
+        a part of the batch, the forward pass is therefore computed twice.
 
         Parameters
         ----------
         trained : TrainedNetwork
         head : Head
         images : array of shape (n, H, W, C), float32 or float64
-            Like all arrays of the engine's namespace.
+            Of the engine's namespace, as all other arrays.
         targets : array of shape (n, m)
             +1 and -1.
         weights : array of shape (n, 1)
-            Of the samples in the sum.
+            Sample weights in the sum.
 
         Returns
         -------
@@ -80,7 +81,7 @@ class Objective:
         Raises
         ------
         MemoryError
-            A single image takes more memory than there is.
+            There is not enough memory for a single image.
         """
         batch = _Batch(images, self._engine.bind(trained.network, images.dtype))
         rows = [
@@ -88,7 +89,7 @@ class Objective:
         ]
         rows = namespace(images).concatenate(rows) if len(rows) > 1 else rows[0]
         response = head.respond(rows, targets, weights, self._loss)
-        row_gradients = response.head.backward(response.slopes)
+        row_gradients = response.head.backward(response.decision_gradients)
         totals = None
         compute = partial(batch.gradients_of, row_gradients, head.scale)
         for gradients in batch.each(compute):
@@ -100,7 +101,7 @@ class Objective:
 
 
 class _Batch:
-    """A batch on its way through a network and back, in parts that fit into memory."""
+    """Forward and backward passes of a batch, in parts that fit into memory."""
 
     def __init__(self, images, encoder):
         self._images = images
@@ -108,7 +109,7 @@ class _Batch:
         self._whole = None
 
     def each(self, compute):
-        """Yield what ``compute`` returns for slices of rows."""
+        """Yield the results of ``compute`` for slices of rows that fit into memory."""
         engine = self._encoder.engine
         parts = engine.tape_budget.in_parts(
             len(self._images),
@@ -120,18 +121,18 @@ class _Batch:
             yield result
 
     def features_of(self, rows):
-        """Return the features of some images; of all, their way back is kept."""
+        """Return the features of some rows; the tape is kept if they are all rows."""
         if rows == slice(0, len(self._images)):
             self._whole = self._encoder.forward(self._images)
             return self._whole.features
         return self._encoder.features(self._images[rows])
 
     def gradients_of(self, row_gradients, feature_scale, rows):
-        """Return the LayerGradients of some images.
+        """Return the LayerGradients of some rows.
 
-        ``row_gradients`` are those in the standardized features of all images.
+        ``row_gradients`` are the gradients in the standardized features of all rows.
         """
-        # Whoever tries again finds nothing that still takes memory.
+        # Released here, so that it takes no memory when a smaller part is tried again.
         forward, self._whole = self._whole, None
         if forward is None:
             forward = self._encoder.forward(self._images[rows])

@@ -1,4 +1,4 @@
-"""Steps of anchors on the sphere, and of betas, of a size that no unit decides."""
+"""Adam on the unit sphere for anchors, and for betas; steps do not depend on scale."""
 
 from math import cos, pi
 
@@ -7,40 +7,41 @@ import numpy as np
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.norms import powers_of_two, row_norms, unit_rows
 
-# Weights of the past in the running means of gradients and of their squares.
+# Decay rates of the running means of the gradients and of their squares.
 MOMENTUM = 0.9
 SQUARES_MOMENTUM = 0.99
 
-#: When the schedule "step" divides the rate by ten, in parts of the training: after
+#: Fractions of the training after which the schedule "step" divides the rate by ten:
 #: epochs 60, 85 and 100 of 105 (Mairal, NIPS 2016, sect. 4.1).
 DROPS = (60 / 105, 85 / 105, 100 / 105)
 
 
-# How a beta changes in a step at most, as logarithms of factors, and where it ends:
-# below, the kernel is linear to rounding of float32, and above it tells all patches
-# apart that are more than a degree from each other.
+# Limits of the change of a beta in a step, as logarithms of factors, and of its value.
+# Below 1e-4 the kernel is linear up to float32 rounding. Above 1e4 its value is below
+# 0.22 already for patches at an angle of one degree.
 LARGEST_FACTORS = (-1.0, 1.0)
 BETA_LIMITS = ((np.minimum, 1e-4), (np.maximum, 1e4))
 
 
-# Steps in which the rate rises, as many as the running mean of the squares reaches
-# back, and no more than this part of the training.
+# Number of steps in which the rate increases, which is the memory of the running mean
+# of the squares, and its largest fraction of the training.
 WARM_UP_STEPS = 100
 WARM_UP_PART = 0.25
 
 
 def warm_up(n_done, n_steps):
-    """Return the part of the rate to take after ``n_done`` of ``n_steps`` steps.
+    """Return the factor of the learning rate after ``n_done`` of ``n_steps`` steps.
 
-    The first steps have hardly anything to average over: they all are of the full
-    rate, whatever little their gradients agree on (Ma and Yarats, AAAI 2021).
+    The first steps average over few gradients. Without this factor they would all be
+    as long as the full rate, even if the gradients of the batches do not agree (Ma and
+    Yarats, AAAI 2021).
     """
     n_rising = min(WARM_UP_STEPS, WARM_UP_PART * n_steps)
     return min(1.0, (n_done + 1) / n_rising)
 
 
 def scheduled_rate(rate, schedule, progress):
-    """Return the rate after a part ``progress`` of the training, between 0 and 1."""
+    """Return the learning rate after a fraction ``progress`` of the training."""
     if schedule == "cosine":
         return rate * (1 + cos(pi * progress)) / 2
     if schedule == "step":
@@ -49,28 +50,34 @@ def scheduled_rate(rate, schedule, progress):
 
 
 def tangent(rows, points):
-    """Return rows without their part along the unit vectors ``points``."""
+    """Return rows minus their components along the unit vectors ``points``."""
     return rows - (rows * points).sum(axis=1, keepdims=True) * points
 
 
 def safe_norms(rows):
-    """Return the norms (n, 1) of rows of float64 of any magnitude."""
+    """Return the norms (n, 1) of float64 rows without overflow or underflow."""
     largest = abs(rows).max(axis=1, keepdims=True)
     scale, inverse = powers_of_two(largest)
     return row_norms(rows * scale)[:, np.newaxis] * inverse
 
 
 class SphereOptimizer:
-    """Adam for unit vectors, each an entity with one running mean of its squares.
+    """Adam for unit vectors, with one running mean of squares for each vector.
 
-    The gradient's tangent part g enters m <- 0.9 m + 0.1 g and, by its squared norm,
-    v <- 0.99 v + 0.01 ||g||^2; both corrected for their start at 0 (Kingma and Ba, ICLR
-    2015). The step -rate m / sqrt(v) is taken in the tangent space, brought back to
-    the sphere by normalisation, and m is projected on the new tangent space
-    (Becigneul and Ganea, ICLR 2019, in this simplest form). ``rate`` so is the
-    angle, in radians, that an anchor moves at most in a step of persistent gradients,
-    whatever the scale of images, loss and weights: sqrt(v) is kept rather than v, which
-    could overflow or vanish. Logarithms of betas move likewise, on the line.
+    The tangent component g of the gradient updates m <- 0.9 m + 0.1 g and
+    v <- 0.99 v + 0.01 ||g||^2, both corrected for their start at 0 (Kingma and Ba, ICLR
+    2015). The step -rate m / sqrt(v) is taken in the tangent space and normalised back
+    to the sphere, and m is projected on the new tangent space (the simplest form of
+    Becigneul and Ganea, ICLR 2019). ``rate`` is therefore the largest angle in radians
+    by which a step turns an anchor whose gradients agree, whatever the scale of images,
+    loss and weights. sqrt(v) is stored instead of v, which could overflow or underflow.
+    The logarithms of the betas are updated in the same way, without the sphere.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+    learn_beta : bool
+        Whether to update the betas of the kernels ``"exp"``.
     """
 
     def __init__(self, network, learn_beta):
@@ -86,14 +93,14 @@ class SphereOptimizer:
         self._n_steps = 0
 
     def step(self, network, gradients, rate):
-        """Return the network after a step against the gradients.
+        """Return the network after a step in the direction of the negative gradients.
 
         Parameters
         ----------
         network : TrainedNetwork
         gradients : BatchGradients
         rate : float
-            Radians.
+            In radians.
 
         Returns
         -------
@@ -101,36 +108,37 @@ class SphereOptimizer:
         """
         self._n_steps += 1
         anchors = [
-            self._step_anchors(i, rows, slopes, rate)
-            for i, (rows, slopes) in enumerate(
+            self._step_anchors(i, rows, row_gradients, rate)
+            for i, (rows, row_gradients) in enumerate(
                 zip(network.anchors, gradients.anchors, strict=True)
             )
         ]
         betas = network.betas
         if self._learned.any():
-            # Some numbers a layer: these stay with NumPy.
-            slopes = [float(slope) for slope in gradients.log_betas]
-            slopes = np.where(self._learned, slopes, 0)
-            self._update(self._beta_means, self._beta_roots, slopes, np.abs(slopes))
+            # One number per layer: computed with NumPy on every device.
+            log_beta_gradients = [float(gradient) for gradient in gradients.log_betas]
+            log_beta_gradients = np.where(self._learned, log_beta_gradients, 0)
+            norms = np.abs(log_beta_gradients)
+            self._update(self._beta_means, self._beta_roots, log_beta_gradients, norms)
             moves = self._direction(self._beta_means, self._beta_roots)
             factors = np.exp(np.clip(-rate * moves, *LARGEST_FACTORS))
-            # Who has started beyond the limits stays there at most.
+            # A beta that started beyond a limit may stay there, but not go farther.
             low, high = (reduce(betas, limit) for reduce, limit in BETA_LIMITS)
             betas = np.clip(np.array(betas) * factors, low, high).tolist()
         return network.moved(anchors, betas)
 
-    def _step_anchors(self, i, rows, slopes, rate):
+    def _step_anchors(self, i, rows, gradients, rate):
         means, roots = self._anchor_means[i], self._anchor_roots[i]
-        slopes = tangent(slopes, rows)
-        self._update(means, roots, slopes, safe_norms(slopes))
+        gradients = tangent(gradients, rows)
+        self._update(means, roots, gradients, safe_norms(gradients))
         moved = unit_rows(rows - rate * self._direction(means, roots))
         self._anchor_means[i] = tangent(means, moved)
         return moved
 
     @staticmethod
-    def _update(means, roots, slopes, norms):
+    def _update(means, roots, gradients, norms):
         means *= MOMENTUM
-        means += (1 - MOMENTUM) * slopes
+        means += (1 - MOMENTUM) * gradients
         xp = namespace(roots)
         xp.hypot(
             SQUARES_MOMENTUM**0.5 * roots,
@@ -139,7 +147,7 @@ class SphereOptimizer:
         )
 
     def _direction(self, means, roots):
-        """Return the unit-scale direction; 0 where no gradient was seen."""
+        """Return m / sqrt(v), both corrected; 0 if all gradients were 0."""
         corrected = roots / (1 - SQUARES_MOMENTUM**self._n_steps) ** 0.5
         xp = namespace(corrected)
         corrected = xp.where(corrected > 0, corrected, 1)

@@ -9,8 +9,9 @@ _COMMON = {
     "schedule": "step",
 }
 
-#: The networks for CIFAR-10 of Mairal (NIPS 2016), on images whitened in patches. Their
-#: rate, 0.1, is one of plain stochastic gradients; ours is an angle.
+#: The networks for CIFAR-10 of Mairal (NIPS 2016), for images with whitened patches.
+#: The learning rate of the paper, 0.1, is left out: it is that of plain stochastic
+#: gradient descent, whereas ours is an angle.
 PRESETS = {
     "mairal2016-5": {
         "n_anchors": (128,) * 5,

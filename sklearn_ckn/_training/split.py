@@ -1,20 +1,21 @@
-"""Images held out of the training of a network."""
+"""The split into training images and held-out images."""
 
 import numpy as np
 
 from sklearn_ckn._heads.folds import keep_classes, most_frequent_labels
 
-# With fewer held out, their accuracy says nothing.
+# The accuracy on fewer held-out images is too inaccurate to choose an epoch.
 MIN_HELD_OUT = 10
 
 
 def split_rows(labels, fraction, rng, units=None):
-    """Hold a part of the rows out, about the same part of every class.
+    """Hold out about the same fraction of the rows of every class.
 
-    Every class keeps a row at least. Class by class, rows in random order are given
-    evenly spaced places between 0 and 1, with one random offset each; those below
-    ``fraction`` are held out, so that small classes are drawn from too. Rows of one
-    unit stay together, and count as one of its most frequent class.
+    At least one row of every class remains for training. The rows of a class are
+    shuffled and get evenly spaced numbers between 0 and 1, each with its own random
+    offset. Rows with a number below ``fraction`` are held out: in this way rows of
+    small classes can be held out too. All rows of a unit stay together and count as one
+    row of the most frequent class of the unit.
 
     Parameters
     ----------
@@ -24,12 +25,12 @@ def split_rows(labels, fraction, rng, units=None):
         Between 0 and 1.
     rng : RandomState
     units : ndarray of shape (n,) or None, default=None
-        Counted from 0; None takes every row as one.
+        Number of the unit of each row, from 0. None makes every row a unit.
 
     Returns
     -------
     train, held_out : ndarray of shape (n - h,) and (h,)
-        Rows in ascending order; nothing is held out where that would be fewer than 10.
+        Rows in ascending order. No row is held out if there would be fewer than 10.
     """
     n = len(labels)
     units = np.arange(n) if units is None else units

@@ -1,4 +1,4 @@
-"""A second fit that goes on from the network of the first: ``warm_start``."""
+"""Warm start: a second fit continues with the network of the first one."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from sklearn_ckn._network.parameters import resolve_layers
 
-# Settings that the anchors cannot be separated from.
+# Layer settings that must not change, because the anchors were trained with them.
 FIXED = ("patch_size", "subsampling", "kernel", "padding", "nystrom_reg")
 
 
 @dataclass(frozen=True)
 class EarlierFit:
-    """What a second fit of a SupervisedCKNClassifier takes over from the first.
+    """The state of a fitted SupervisedCKNClassifier that a second fit continues from.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class EarlierFit:
     feature_scale : float
         Scale of the features in the objective.
     split_of : tuple of int and ndarray
-        The number of images given to the first fit, and which of them it held out.
+        Number of images given to the first fit, and positions of the held-out ones.
     """
 
     image_shape: tuple
@@ -34,7 +34,7 @@ class EarlierFit:
 
     @classmethod
     def of(cls, model):
-        """Return what a model has of an earlier fit; None if it has not been fitted."""
+        """Return the EarlierFit of a model, or None if it is not fitted."""
         if not hasattr(model, "features_"):
             return None
         return cls(
@@ -42,23 +42,23 @@ class EarlierFit:
             classes=model.classes_,
             epoch=model.history_["epoch"][-1],
             feature_scale=model._feature_scale,
-            # Models of version 0.1.0 do not know which images they held out.
+            # Models of version 0.1.0 did not store which images they held out.
             split_of=getattr(model, "_split_of", (0, ())),
         )
 
     def check_same_problem(self, model, images):
-        """Raise unless images, classes and layers are those of the first fit.
+        """Raise if the image shape, classes or layers differ from the first fit.
 
         Parameters
         ----------
         model : SupervisedCKNClassifier
-            With the classes of the second fit.
+            Its ``classes_`` are already those of the second fit.
         images : Images
 
         Raises
         ------
         ValueError
-            They are others.
+            They differ.
         """
         settings = resolve_layers(model.get_params(deep=False), images.shape)
         fitted = model.features_._network.settings
@@ -78,23 +78,26 @@ class EarlierFit:
             )
 
     def same_split(self, origin, labels, units):
-        """Return the rows that the first fit trained on and held out, or None.
+        """Return the split of the first fit, or None if it does not fit the images.
 
-        None where the images cannot be the same.
+        None is returned if no row was held out, or if these cannot be the same images:
+        their number differs, or the split would divide a unit or leave a class without
+        training rows.
 
         Parameters
         ----------
         origin : tuple of int and ndarray of shape (n,)
-            The number of images given to this fit, and which of them have a positive
-            weight: the rows.
+            Number of images given to this fit, and positions of those with a positive
+            weight, which are the rows.
         labels : ndarray of shape (n,)
             Positions of the classes.
         units : ndarray of shape (n,)
-            Equal for images that are not to be divided.
+            Rows with the same number must not be divided by the split.
 
         Returns
         -------
         rows : tuple of ndarray, or None
+            Training rows and held-out rows.
         """
         n_before, held_out_before = self.split_of
         n_images, positions = origin
