@@ -90,7 +90,7 @@ class SupervisedCKNClassifier(CKNClassifier):
     n_epochs : int, default=30
         Number of passes over the training images; 0 keeps the start.
     batch_size : int, default=64
-        Approximate number of images per step: batches have equal sizes up to 1.
+        Approximate number of images per step; batches differ in size by at most 1.
     learning_rate : float, default=0.05
         Largest angle in radians by which a step turns an anchor whose gradients agree.
         It does not depend on the unit of the images or on the loss. It increases

@@ -124,10 +124,10 @@ class AnchorsDisplay:
 
         Notes
         -----
-        Anchors and images with one channel are drawn in the colors of ``cmap``, those
+        Anchors and images with one channel are drawn in the colours of ``cmap``, those
         with three channels as red, green and blue, and all others as the mean of their
         channels. Each anchor is divided by its largest absolute value. Zero is the
-        lowest color if no anchor has negative values, and otherwise the middle color.
+        lowest colour if no anchor has negative values, and otherwise the middle colour.
         Image parts have the size of the layer's receptive field; where they extend
         beyond the image, nothing is drawn. If ``images`` have no negative values, their
         parts are scaled from the smallest to the largest value of all images, and

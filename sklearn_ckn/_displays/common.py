@@ -122,12 +122,12 @@ def mosaic(tiles):
     return cells.reshape(n_rows * (height + gap), -1, n_channels)[:-gap, :-gap]
 
 
-#: Color where a picture is NaN: not a gray, and rare in photographs.
+#: Colour where a picture is NaN: not a grey, and rare in photographs.
 BACKGROUND = "lightsteelblue"
 
 
 def show(ax, picture, **image_options):
-    """Draw a picture with one or three channels; NaN shows the background color."""
+    """Draw a picture with one or three channels; NaN shows the background colour."""
     if picture.shape[-1] == 3:
         opaque = ~np.isnan(picture).any(axis=-1, keepdims=True)
         picture = np.concatenate([np.nan_to_num(picture), opaque], axis=-1)

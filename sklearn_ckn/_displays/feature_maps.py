@@ -120,8 +120,8 @@ class FeatureMapDisplay:
         -----
         The maps of a layer are the input of the next layer; those of the last layer are
         the features. With ``flip_average``, they are the maps of the image without its
-        mirror image. There is one map for each anchor, in the order of ``anchors_``. The
-        colors range from the smallest to the largest value of all maps of a layer. An
+        mirror image. There is one map per anchor, in the order of ``anchors_``. The
+        colours range from the smallest to the largest value of all maps of a layer. An
         image that does not have one or three channels is drawn as the mean of its
         channels.
         """
