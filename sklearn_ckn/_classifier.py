@@ -111,7 +111,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     features_ : CKNFeatures
         The fitted network, usable on its own.
     head_ : LinearPathClassifier
-        The head, fitted to their features.
+        The head, fitted to the output of ``features_``.
     classes_ : ndarray of shape (n_classes,)
     coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
         Weights of the features before standardization; one row for two classes.

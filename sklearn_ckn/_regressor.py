@@ -95,7 +95,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     features_ : CKNFeatures
         The fitted network, usable on its own.
     head_ : RidgePathRegressor
-        The head, fitted to their features.
+        The head, fitted to the output of ``features_``.
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
         Weights of the features before standardization.
     intercept_ : float or ndarray of shape (n_targets,)

@@ -72,7 +72,7 @@ class SupervisedCKNClassifier(CKNClassifier):
     kmeans_tol : float, default=1e-4
         Relative tolerance of k-means for the decrease of the inertia.
     flip_average : bool, default=False
-        Whether to average the features of an image and of its mirror image.
+        Whether to average features of an image and its mirror image, also in training.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the start, as for :class:`CKNClassifier`. Training is not cached.
     head : {"ridge", "linear_svm", "logistic"}, default="ridge"
@@ -133,7 +133,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         The fitted network, usable on its own. Its ``inertia_``, ``nystrom_residual_``
         and ``n_iter_`` describe the start.
     head_ : LinearPathClassifier
-        The head, fitted to their features.
+        The head, fitted to the output of ``features_``.
     history_ : dict of list
         One value per epoch, from epoch 0, the start: ``"epoch"``; ``"objective"`` on
         the training images without augmentation; ``"batch_loss"``, the mean over the
