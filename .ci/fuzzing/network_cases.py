@@ -65,9 +65,13 @@ def position_errors(maps, layer, eps):
     height, width = settings.response_shape(maps.shape[1:])
     pads = [settings.pad_axis(size) for size in maps.shape[1:3]]
     squares = np.pad((maps**2).sum(axis=3), ((0, 0), *pads))
-    side = range(settings.patch_size)
+    patch_height, patch_width = settings.patch_shape(maps.shape[1:])
     norms = np.sqrt(
-        sum(squares[:, i : i + height, j : j + width] for i in side for j in side)
+        sum(
+            squares[:, i : i + height, j : j + width]
+            for i in range(patch_height)
+            for j in range(patch_width)
+        )
     )
     window = 2 * REACH + 1
     reach = maximum_filter(norms, (1, window, window), mode="constant")
