@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define CKN_INLINE static inline __attribute__((always_inline, unused))
 #define CKN_NO_INLINE __attribute__((noinline))
 #define CKN_RESTRICT __restrict__

@@ -72,8 +72,14 @@ typedef struct {
     ckn_functions real[2]; /* of float and of double */
 } ckn_instruction_set;
 
+/* Compilers without vector extensions compute number by number. Clang with the command
+ * line of Microsoft's compiler (clang-cl) has them, but does not call itself GNU. */
+#if !defined(__GNUC__) && !defined(__clang__) && !defined(CKN_SCALAR)
+#define CKN_SCALAR
+#endif
+
 /* The sets beside the baseline, where compiler and architecture have them. */
-#if defined(__GNUC__) && defined(__x86_64__) && !defined(CKN_SCALAR)
+#if defined(__x86_64__) && !defined(CKN_SCALAR)
 #define CKN_HAS_X86_SETS 1
 extern const ckn_instruction_set ckn_avx2, ckn_avx512;
 #endif

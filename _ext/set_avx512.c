@@ -5,6 +5,12 @@
 #ifdef CKN_HAS_X86_SETS
 
 #include <immintrin.h>
+#if defined(__clang__) && defined(_MSC_VER)
+/* With clang-cl, immintrin.h leaves out what the whole file is not compiled for. */
+#include <smmintrin.h>
+#include <avxintrin.h>
+#include <avx512fintrin.h>
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

@@ -4,9 +4,6 @@
 #include "layers.h"
 
 #define CKN_SET baseline
-#if !defined(__GNUC__) && !defined(CKN_SCALAR)
-#define CKN_SCALAR
-#endif
 
 #if defined(CKN_SCALAR)
 #define CKN_FLOAT_LANES 1

@@ -1,19 +1,14 @@
 """CKNFeatures: images to convolutional kernel features, anchors from k-means."""
 
-import warnings
 from dataclasses import replace
-from numbers import Integral, Real
-from os import PathLike
 from typing import Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace
@@ -35,12 +30,12 @@ from sklearn_ckn._common.types import (
     Subsampling,
     fit_context,
 )
-from sklearn_ckn._engine.choice import DEVICES, get_engine, get_prediction_engine
+from sklearn_ckn._engine.choice import get_engine, get_prediction_engine
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._learning.cache import resolve_memory, training_features
 from sklearn_ckn._learning.layers import LearningOptions, learn_network
-from sklearn_ckn._network.kernels import KERNELS
-from sklearn_ckn._network.network import check_range, with_network
+from sklearn_ckn._network.constraints import NETWORK_CONSTRAINTS
+from sklearn_ckn._network.network import check_range, norm_growth, with_network
 from sklearn_ckn._network.parameters import resolve_layers
 
 #: Parameters of networks since version 0.1.0, from the old name to the new.
@@ -183,28 +178,7 @@ class CKNFeatures(
     """
 
     _renamed_attributes = RENAMED_PARAMETERS
-    _parameter_constraints = {  # noqa: RUF012
-        "n_anchors": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "patch_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "subsampling": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-            "array-like",
-        ],
-        "kernel": [StrOptions(set(KERNELS)), "array-like"],
-        "beta": [Interval(Real, 0, None, closed="neither"), "array-like"],
-        "padding": [StrOptions({"same", "valid"}), "array-like"],
-        "image_shape": ["array-like", None],
-        "nystrom_reg": [Interval(Real, 0, None, closed="neither"), "array-like"],
-        "n_patches": [Interval(Integral, 1, None, closed="left")],
-        "kmeans_max_iter": [Interval(Integral, 0, None, closed="left")],
-        "kmeans_tol": [Interval(Real, 0, None, closed="left")],
-        "flip_average": ["boolean"],
-        "memory": [str, PathLike, HasMethods(["cache"]), None],
-        "device": [StrOptions(DEVICES)],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints = NETWORK_CONSTRAINTS
 
     def __init__(
         self,
@@ -287,44 +261,23 @@ class CKNFeatures(
         """Learn from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape
         all_settings = resolve_layers(self.get_params(deep=False), images.shape)
-        check_range(images, all_settings)
-        # Drawn for all layers at once: no layer's seeds depend on what others do.
-        seeds = check_random_state(self.random_state).randint(
-            np.iinfo(np.int32).max, size=(len(all_settings), 2)
-        )
+        check_range(images, norm_growth(all_settings, images.shape))
         options = LearningOptions(
             n_patches=self.n_patches,
             max_iter=self.kmeans_max_iter,
             tol=finite_number("kmeans_tol", self.kmeans_tol),
             memory=resolve_memory(self.memory, self.random_state),
-            verbose=self.verbose > 1,
+            verbose=self.verbose,
         )
+        random_state = check_random_state(self.random_state)
         network, learned = learn_network(
-            images, all_settings, options, seeds, engine, task, self._report
+            images, all_settings, options, random_state, engine, task
         )
         self.inertia_ = [each.inertia for each in learned]
         self.nystrom_residual_ = [each.residual for each in learned]
         self.n_iter_per_layer_ = [1 + each.n_iter for each in learned]
         self.n_iter_ = max(self.n_iter_per_layer_)
         self._network = replace(network, flip_average=self.flip_average)
-
-    def _report(self, position, settings, learned):
-        """Warn of missing anchors and print the line of a layer."""
-        n_anchors, length = learned.layer.anchors.shape
-        if n_anchors < settings.n_anchors:
-            warnings.warn(
-                f"Layer {position} has {n_anchors} distinct patches among those "
-                f"sampled, fewer than the n_anchors={settings.n_anchors} asked for: it "
-                "gets as many anchors as patches.",
-                UserWarning,
-                stacklevel=6,
-            )
-        if self.verbose:
-            print(
-                f"[CKNFeatures] layer {position}: {n_anchors} anchors of {length} "
-                f"values from {learned.n_points} patches, {learned.n_iter} k-means "
-                f"iterations, Nystroem residual {learned.residual:.4f}"
-            )
 
     @computed_where_x_is
     def transform(self, X: ArrayLike) -> FloatArray:
@@ -356,7 +309,9 @@ class CKNFeatures(
         UserWarning
             There is no GPU for ``device="cuda"``, and the CPU computes.
         """
-        check_is_fitted(self)
+        # scikit-learn's check takes as long as a tenth of a small network.
+        if not hasattr(self, "_network"):
+            check_is_fitted(self)
         engine = get_prediction_engine(self.device, X)
         images = check_images(self, X, reset=False)
         encoder = self._encoder(images, engine)
@@ -364,7 +319,7 @@ class CKNFeatures(
 
     def _encoder(self, images, engine):
         """Return the encoder of the fitted network for validated images."""
-        check_range(images, self._network.settings)
+        check_range(images, self._network.norm_growth)
         return engine.bind(self._network, images.dtype)
 
     def _training_features(self, images, engine, task):

@@ -30,7 +30,7 @@ class RidgePathRegressor(
     The features are centred and divided by their root mean square norm, without a
     copy, and the regression minimises
 
-    (1/n) sum_i w_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2.
+    (1/n) sum_i w_i ||y_i - W x_i - b||^2 / 2 + alpha/2 ||W||^2.
 
     One eigendecomposition gives the solutions and the leave-one-out predictions for
     all alphas, and the standard deviations of predictions.

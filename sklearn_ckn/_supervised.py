@@ -1,29 +1,18 @@
 """SupervisedCKNClassifier: anchors, betas and head learned together."""
 
-from collections.abc import Callable
-from copy import copy
-from dataclasses import fields
-from functools import partial
-from numbers import Integral, Real
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self
 
-import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_ckn._classifier import CKNClassifier
-from sklearn_ckn._common.arrays import to_namespace
 from sklearn_ckn._common.devices import device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
-from sklearn_ckn._common.memory_limits import fit_in_memory
-from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.progress import start_task
 from sklearn_ckn._common.types import (
     Alpha,
+    Augmentation,
     ClassWeight,
     Device,
-    FloatArray,
     Head,
     ImageShape,
     Kernel,
@@ -34,22 +23,9 @@ from sklearn_ckn._common.types import (
     Subsampling,
     fit_context,
 )
-from sklearn_ckn._engine.choice import get_engine
-from sklearn_ckn._heads.alphas import resolve_alphas
-from sklearn_ckn._training.augment import NAMES as AUGMENTATIONS
-from sklearn_ckn._training.controller import Training, head_of_epoch, training_alpha
-from sklearn_ckn._training.data import TrainingOptions, TrainingSet
-from sklearn_ckn._training.history import describe, extended
-from sklearn_ckn._training.network import TrainedNetwork
+from sklearn_ckn._training.constraints import TRAINING_CONSTRAINTS
+from sklearn_ckn._training.fit import fit_supervised
 from sklearn_ckn._training.presets import PRESETS
-from sklearn_ckn._training.split import split_rows
-from sklearn_ckn._training.warm_start import check_same_problem, same_split
-
-Augmentation: TypeAlias = (
-    Literal["flip", "shift", "flip+shift"]
-    | Callable[[FloatArray, np.random.RandomState], FloatArray]
-    | None
-)
 
 
 class SupervisedCKNClassifier(CKNClassifier):
@@ -228,16 +204,7 @@ class SupervisedCKNClassifier(CKNClassifier):
 
     _parameter_constraints = {  # noqa: RUF012
         **CKNClassifier._parameter_constraints,
-        "learn_beta": ["boolean"],
-        "n_epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "schedule": [StrOptions({"cosine", "step", "constant"})],
-        "augment": [StrOptions(set(AUGMENTATIONS)), callable, None],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "warm_start": ["boolean"],
+        **TRAINING_CONSTRAINTS,
     }
 
     def __init__(
@@ -390,7 +357,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         """
         task = start_task(self, self.n_epochs + 3, X, y)
         with keep_fitted_on_error(self), device_of(X):
-            failure = self._fit(X, y, sample_weight, groups, task)
+            failure = fit_supervised(self, X, y, sample_weight, groups, task)
         if failure is not None:
             raise FloatingPointError(
                 f"Training stopped in epoch {self.history_['epoch'][-1] + 1}: "
@@ -400,100 +367,3 @@ class SupervisedCKNClassifier(CKNClassifier):
             ) from failure
         task.end()
         return self
-
-    def _fit(self, X, y, sample_weight, groups, task):
-        """Set the fitted attributes; return an error that came after the start."""
-        alphas = resolve_alphas(self.alpha)
-        goes_on = self.warm_start and hasattr(self, "features_")
-        before = vars(self).copy() if goes_on else None
-        engine = get_engine(self.device, X)
-        rng = check_random_state(self.random_state)
-        images, problem, origin = self._read_input(X, y, sample_weight, groups, alphas)
-        labels = problem.labels
-        if goes_on:
-            check_same_problem(self, before, images)
-            with task.subtask("encode start"):
-                features = [
-                    self.features_._encoder(images, engine).features(images.array)
-                ]
-        else:
-            features = self._learn_features(images, engine, task)
-        start_head = None
-        if not goes_on:
-            with task.subtask("fit head"):
-                fitted = fit_in_memory(problem.fit, features, engine)
-            start_head = self._new_head()._set_fitted(fitted, labels)
-        rows = np.arange(len(images)), np.arange(0)
-        if self.early_stopping:
-            known = (before or {}).get("_split_of")
-            places, units = labels.positions, problem.hold_out.units
-            rows = same_split(known, origin, places, units)
-            rows = rows or split_rows(places, self.validation_fraction, rng, units)
-        n_given, positions = origin
-        self._split_of = n_given, positions[rows[1]]
-        array = images.array
-        if engine.has_room_for(array.nbytes):
-            # Every epoch takes them in another order.
-            array = to_namespace(array, engine.xp)
-        data = TrainingSet.from_labels(array, labels, rows)
-        if before is None or isinstance(self.alpha, Real):
-            self.training_alpha_ = training_alpha(self.alpha, start_head)
-        training = Training(
-            data, self._options(), self._new_head(), problem, engine, rng
-        )
-        network = TrainedNetwork.from_network(self.features_._network, engine.xp)
-        if before is None:
-            self.history_ = {}
-            training.begin(network, features, 0, None)
-            self._record(training.start)
-        else:
-            number = before["history_"]["epoch"][-1]
-            training.begin(network, features, number, before["_feature_scale"])
-            # Its features have seen the labels, and their head chooses accordingly.
-            start_head = training.fit_learned_head(features)
-        self._feature_scale = training.start.head.scale
-        # Wide features take more memory than all that comes after.
-        del features
-        self.n_iter_ = 0
-        for epoch in training.run(task, partial(self._attributes, training.start)):
-            self._record(epoch)
-            self.n_iter_ = epoch.number - training.start.number
-        head = training.fit_best_head()
-        self.head_ = start_head if head is None else head
-        self.best_epoch_ = training.best.number
-        if head is not None:
-            self.features_ = self._with_network(training.best.network)
-        return training.failure
-
-    def _options(self):
-        options = {
-            field.name: getattr(self, field.name) for field in fields(TrainingOptions)
-        }
-        options["alpha"] = self.training_alpha_
-        options["learning_rate"] = finite_number("learning_rate", self.learning_rate)
-        return TrainingOptions(**options)
-
-    def _attributes(self, start, epoch):
-        """Return the fitted attributes of a training that stopped after an epoch."""
-        return {
-            "features_": self._with_network(epoch.network),
-            "head_": head_of_epoch(
-                self._new_head(), epoch, self.training_alpha_, self.classes_
-            ),
-            "best_epoch_": epoch.number,
-            "n_iter_": epoch.number - start.number,
-        }
-
-    def _with_network(self, network):
-        """Return ``features_`` with the layers of a trained network."""
-        # A copy, so that a fit that fails later leaves the network of an earlier one.
-        features = copy(self.features_)
-        dtype = self.features_._network.layers[0].anchors.dtype
-        features._network = network.stored(dtype)
-        return features
-
-    def _record(self, epoch):
-        """Add an epoch to the history and print its line."""
-        self.history_ = extended(self.history_, epoch, self.learn_beta)
-        if self.verbose:
-            print(f"[SupervisedCKNClassifier] {describe(epoch)}", flush=True)

@@ -25,6 +25,13 @@ Device: TypeAlias = Literal["cpu", "cuda", "auto"]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 Loss: TypeAlias = Literal["ridge", "linear_svm", "logistic"]
 #: A head is named by its loss.
+Augmentation: TypeAlias = (
+    Literal["flip", "shift", "flip+shift"]
+    | Callable[
+        [NDArray[np.floating[Any]], np.random.RandomState], NDArray[np.floating[Any]]
+    ]
+    | None
+)
 Head: TypeAlias = Loss
 ImageShape: TypeAlias = tuple[int, int] | tuple[int, int, int] | Sequence[int] | None
 Kernel: TypeAlias = Literal["exp", "poly", "arccos1"]

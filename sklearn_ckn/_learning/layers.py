@@ -7,6 +7,7 @@ import numpy as np
 
 from sklearn_ckn._common.arrays import to_numpy
 from sklearn_ckn._common.memory_limits import is_out_of_memory, warn_of_the_cpu
+from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._learning.cache import ResilientMemory
 from sklearn_ckn._learning.k_means import spherical_k_means
@@ -28,15 +29,15 @@ class LearningOptions:
         Of k-means.
     memory : ResilientMemory
         Where anchors are looked up.
-    verbose : bool
-        Whether to print a line per k-means iteration.
+    verbose : int
+        1 prints a line per layer, 2 one per k-means iteration too.
     """
 
     n_patches: int
     max_iter: int
     tol: float
     memory: ResilientMemory
-    verbose: bool
+    verbose: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class LearnedLayer:
     residual: float
 
 
-def learn_network(images, all_settings, options, seeds, engine, task, report):
+def learn_network(images, all_settings, options, random_state, engine, task):
     """Learn the layers of a network from the images of a data set.
 
     Parameters
@@ -71,13 +72,10 @@ def learn_network(images, all_settings, options, seeds, engine, task, report):
     all_settings : list of LayerSettings
         Of each layer.
     options : LearningOptions
-    seeds : ndarray of shape (n_layers, 2), int
-        Of each layer, for the sampling of patches and for the clustering.
+    random_state : RandomState
     engine : Engine
     task : Task
         Each layer is a subtask of it.
-    report : callable
-        Called with the position, the settings and the LearnedLayer of each layer.
 
     Returns
     -------
@@ -88,8 +86,12 @@ def learn_network(images, all_settings, options, seeds, engine, task, report):
     Warns
     -----
     UserWarning
-        The CPU learns a layer, for which the memory of the GPU is too small.
+        There are fewer distinct patches than anchors were asked for; the CPU learns a
+        layer, for which the memory of the GPU is too small.
     """
+    # For the sampling of patches and for the clustering, drawn for all layers at once:
+    # no layer's seeds depend on what others do.
+    seeds = random_state.randint(np.iinfo(np.int32).max, size=(len(all_settings), 2))
     network = Network((), images.shape)
     learned = []
     for settings, layer_seeds in zip(all_settings, seeds.tolist(), strict=True):
@@ -99,9 +101,26 @@ def learn_network(images, all_settings, options, seeds, engine, task, report):
                     images, network, settings, options, layer_seeds, engine, step
                 )
             )
-        report(len(network.layers), settings, learned[-1])
+        _report(len(network.layers), settings, learned[-1], options.verbose)
         network = network.followed_by(learned[-1].layer)
     return network, learned
+
+
+def _report(position, settings, learned, verbose):
+    """Warn of missing anchors and print the line of a layer."""
+    n_anchors, length = learned.layer.anchors.shape
+    if n_anchors < settings.n_anchors:
+        warn_user(
+            f"Layer {position} has {n_anchors} distinct patches among those sampled, "
+            f"fewer than the n_anchors={settings.n_anchors} asked for: it gets as many "
+            "anchors as patches."
+        )
+    if verbose:
+        print(
+            f"[CKNFeatures] layer {position}: {n_anchors} anchors of {length} values "
+            f"from {learned.n_points} patches, {learned.n_iter} k-means iterations, "
+            f"Nystroem residual {learned.residual:.4f}"
+        )
 
 
 def _learn_layer(images, network, settings, options, seeds, engine, task):
@@ -114,7 +133,7 @@ def _learn_layer(images, network, settings, options, seeds, engine, task):
             raise
         reason = str(error)
     engine.release_memory()
-    warn_of_the_cpu("A layer is learned", reason, stacklevel=7)
+    warn_of_the_cpu("A layer is learned", reason)
     return _learn_on(CPUEngine(), images.to_numpy(), *arguments, task)
 
 
@@ -155,7 +174,7 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
         seeds[1],
         points,
         engine,
-        options.verbose,
+        options.verbose > 1,
         task,
     )
     # A copy: a memory that maps files would tie the model to them.

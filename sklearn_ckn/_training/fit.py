@@ -1,0 +1,148 @@
+"""The fit of SupervisedCKNClassifier: its start, the training and the last head."""
+
+from copy import copy
+from dataclasses import fields
+from functools import partial
+from numbers import Real
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from sklearn_ckn._common.arrays import to_namespace
+from sklearn_ckn._common.memory_limits import fit_in_memory
+from sklearn_ckn._common.parameters import finite_number
+from sklearn_ckn._engine.choice import get_engine
+from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._training.controller import Training, head_of_epoch, training_alpha
+from sklearn_ckn._training.data import TrainingOptions, TrainingSet
+from sklearn_ckn._training.history import describe, extended
+from sklearn_ckn._training.network import TrainedNetwork
+from sklearn_ckn._training.split import split_rows
+from sklearn_ckn._training.warm_start import EarlierFit
+
+
+def fit_supervised(model, X, y, sample_weight, groups, task):
+    """Set the fitted attributes of a SupervisedCKNClassifier.
+
+    Parameters
+    ----------
+    model : SupervisedCKNClassifier
+    X, y, sample_weight, groups
+        What its ``fit`` was given.
+    task : Task
+        The start, each epoch and the fit of a head are subtasks of it.
+
+    Returns
+    -------
+    failure : FloatingPointError or None
+        What ended the training; the attributes are set then, too.
+    """
+    alphas = resolve_alphas(model.alpha)
+    earlier = EarlierFit.of(model) if model.warm_start else None
+    engine = get_engine(model.device, X)
+    random_state = check_random_state(model.random_state)
+    images, problem, origin = model._read_input(X, y, sample_weight, groups, alphas)
+    start_head = None
+    if earlier is None:
+        features = model._learn_features(images, engine, task)
+        with task.subtask("fit head"):
+            fitted = fit_in_memory(problem.fit, features, engine)
+        start_head = model._new_head()._set_fitted(fitted, problem.labels)
+    else:
+        earlier.check_same_problem(model, images)
+        with task.subtask("encode start"):
+            encoder = model.features_._encoder(images, engine)
+            features = [encoder.features(images.array)]
+    rows = _choose_held_out(model, problem, origin, earlier, random_state)
+    n_given, positions = origin
+    model._split_of = n_given, positions[rows[1]]
+    if earlier is None or isinstance(model.alpha, Real):
+        model.training_alpha_ = training_alpha(model.alpha, start_head)
+    training = Training(
+        _training_set(images, problem.labels, rows, engine),
+        _training_options(model),
+        model._new_head(),
+        problem,
+        engine,
+        random_state,
+    )
+    network = TrainedNetwork.from_network(model.features_._network, engine.xp)
+    if earlier is None:
+        model.history_ = {}
+        training.begin(network, features, 0, None)
+        _record(model, training.start)
+    else:
+        training.begin(network, features, earlier.epoch, earlier.feature_scale)
+        # The features have seen the labels, and their head chooses accordingly.
+        start_head = training.fit_learned_head(features)
+    model._feature_scale = training.start.head.scale
+    # Wide features take more memory than all that comes after.
+    del features
+    model.n_iter_ = 0
+    for epoch in training.run(task, partial(_attributes, model, training.start)):
+        _record(model, epoch)
+        model.n_iter_ = epoch.number - training.start.number
+    head = training.fit_best_head()
+    model.head_ = start_head if head is None else head
+    model.best_epoch_ = training.best.number
+    if head is not None:
+        model.features_ = _with_network(model.features_, training.best.network)
+    return training.failure
+
+
+def _choose_held_out(model, problem, origin, earlier, random_state):
+    """Return the rows that train and those held out of the training."""
+    labels, units = problem.labels.positions, problem.hold_out.units
+    if not model.early_stopping:
+        return np.arange(len(labels)), np.arange(0)
+    # Other images than those of an earlier fit have been trained on.
+    rows = None if earlier is None else earlier.same_split(origin, labels, units)
+    fraction = model.validation_fraction
+    return rows or split_rows(labels, fraction, random_state, units)
+
+
+def _training_set(images, labels, rows, engine):
+    """Return the TrainingSet, its images where the engine computes if they fit."""
+    array = images.array
+    if engine.has_room_for(array.nbytes):
+        # Every epoch takes them in another order.
+        array = to_namespace(array, engine.xp)
+    return TrainingSet.from_labels(array, labels, rows)
+
+
+def _training_options(model):
+    """Return the TrainingOptions that are parameters of the model."""
+    options = {
+        field.name: getattr(model, field.name) for field in fields(TrainingOptions)
+    }
+    options["alpha"] = model.training_alpha_
+    options["learning_rate"] = finite_number("learning_rate", model.learning_rate)
+    return TrainingOptions(**options)
+
+
+def _attributes(model, start, epoch):
+    """Return the fitted attributes of a training that stopped after an epoch."""
+    return {
+        "features_": _with_network(model.features_, epoch.network),
+        "head_": head_of_epoch(
+            model._new_head(), epoch, model.training_alpha_, model.classes_
+        ),
+        "best_epoch_": epoch.number,
+        "n_iter_": epoch.number - start.number,
+    }
+
+
+def _with_network(features, trained):
+    """Return a fitted CKNFeatures like another, with a trained network."""
+    # A copy, so that a fit that fails later leaves the network of an earlier one.
+    changed = copy(features)
+    dtype = features._network.layers[0].anchors.dtype
+    changed._network = trained.stored(dtype)
+    return changed
+
+
+def _record(model, epoch):
+    """Add an epoch to the history and print its line."""
+    model.history_ = extended(model.history_, epoch, model.learn_beta)
+    if model.verbose:
+        print(f"[SupervisedCKNClassifier] {describe(epoch)}", flush=True)
