@@ -10,7 +10,13 @@ from setuptools import setup
 
 # The kernels are C, one source file an instruction set; the others are Cython alone.
 KERNELS = ["_ext/dispatch.c", *sorted(glob("_ext/set_*.c"))]
-SOURCES = {"_callers": [], "_cpu": KERNELS, "_openmp": [], "_patches": []}
+SOURCES = {
+    "_callers": [],
+    "_cpu": KERNELS,
+    "_openmp": [],
+    "_patches": [],
+    "_scaling": [],
+}
 HEADERS = sorted(path for end in ("h", "pxd", "pxi") for path in glob(f"_ext/*.{end}"))
 
 # Products are added without being rounded first where the processor can: by default

@@ -35,7 +35,7 @@ from sklearn_ckn._input.images import check_images
 from sklearn_ckn._learning.cache import resolve_memory, training_features
 from sklearn_ckn._learning.layers import LearningOptions, learn_network
 from sklearn_ckn._network.constraints import NETWORK_CONSTRAINTS
-from sklearn_ckn._network.network import check_range, with_network
+from sklearn_ckn._network.network import check_range, norm_growth, with_network
 from sklearn_ckn._network.parameters import resolve_layers
 
 #: Parameters of networks since version 0.1.0, from the old name to the new.
@@ -259,7 +259,7 @@ class CKNFeatures(
         """Learn from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape
         all_settings = resolve_layers(self.get_params(deep=False), images.shape)
-        check_range(images, all_settings)
+        check_range(images, norm_growth(all_settings, images.shape))
         options = LearningOptions(
             n_patches=self.n_patches,
             max_iter=self.kmeans_max_iter,
@@ -307,7 +307,9 @@ class CKNFeatures(
         UserWarning
             There is no GPU for ``device="cuda"``, and the CPU computes.
         """
-        check_is_fitted(self)
+        # scikit-learn's check takes as long as a tenth of a small network.
+        if not hasattr(self, "_network"):
+            check_is_fitted(self)
         engine = get_prediction_engine(self.device, X)
         images = check_images(self, X, reset=False)
         encoder = self._encoder(images, engine)
@@ -315,7 +317,7 @@ class CKNFeatures(
 
     def _encoder(self, images, engine):
         """Return the encoder of the fitted network for validated images."""
-        check_range(images, self._network.settings)
+        check_range(images, self._network.norm_growth)
         return engine.bind(self._network, images.dtype)
 
     def _training_features(self, images, engine, task):

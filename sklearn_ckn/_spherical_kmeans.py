@@ -1,6 +1,5 @@
 """SphericalKMeans: k-means by cosine similarity, which also learns the anchors."""
 
-import warnings
 from functools import partial
 from numbers import Integral, Real
 from typing import Self
@@ -25,6 +24,7 @@ from sklearn_ckn._common.output import RowOutputMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import Device, FloatArray, RandomState, fit_context
+from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._engine.choice import DEVICES, get_engine, get_prediction_engine
 from sklearn_ckn._input.copies import distinct_rows
 from sklearn_ckn._input.rows import validate_rows
@@ -186,11 +186,9 @@ class SphericalKMeans(
             own = points if is_whole else points[engine.xp.asarray(kept)]
             centers, labels, inertia, n_iter = self._best_run(own, weights, engine)
             if len(centers) < self.n_clusters:
-                warnings.warn(
+                warn_user(
                     f"X has {len(centers)} distinct directions, fewer than n_clusters="
                     f"{self.n_clusters}: there are as many centers as directions.",
-                    UserWarning,
-                    stacklevel=3,
                 )
             self.cluster_centers_ = to_numpy(centers)
             self.inertia_, self.n_iter_ = inertia * unit, n_iter

@@ -272,10 +272,11 @@ def test_pairs_of_images_are_compared_in_smaller_parts(n_jobs, monkeypatch):
 
 def test_closest_patches_are_found_in_smaller_parts(monkeypatch):
     network = CKNFeatures(**NETWORK).fit(IMAGES)._network
-    expected = patches.closest_positions(network, Images(IMAGES))
+    images = Images(IMAGES, float(abs(IMAGES).max()))
+    expected = patches.closest_positions(network, images)
     sizes = []
     monkeypatch.setattr(patches, "unfold", limited(patches.unfold, 4, sizes))
-    actual = patches.closest_positions(network, Images(IMAGES))
+    actual = patches.closest_positions(network, images)
     assert sizes[:4] == [23, 12, 6, 3]
     for left, right in zip(actual, expected, strict=True):
         assert_array_equal(left, right)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.base import clone
 
 from sklearn_ckn import (
@@ -40,6 +41,7 @@ ESTIMATORS = {
     "LinearPathClassifier": (LinearPathClassifier(), ROWS, LABELS),
     "RidgePathRegressor": (RidgePathRegressor(), ROWS, TARGETS),
 }
+NAMES_OF_ROWS = ["SphericalKMeans", "LinearPathClassifier", "RidgePathRegressor"]
 PARAMETERS = [
     (name, parameter)
     for name, (estimator, _, _) in ESTIMATORS.items()
@@ -252,3 +254,12 @@ def test_large_limits_of_integers():
     features = CKNFeatures(2, n_patches=10**30, kmeans_max_iter=1, random_state=0)
     expected = CKNFeatures(2, kmeans_max_iter=1, random_state=0).fit(IMAGES)
     assert_array_equal(features.fit(IMAGES).anchors_[0], expected.anchors_[0])
+
+
+@pytest.mark.parametrize("method", ["fit", "score"])
+@pytest.mark.parametrize("name", NAMES_OF_ROWS)
+def test_sparse_rows_are_refused(name, method):
+    estimator, X, y = ESTIMATORS[name]
+    fitted = clone(estimator).fit(X, y)
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        getattr(fitted, method)(csr_array(X), y)

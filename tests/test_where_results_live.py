@@ -188,6 +188,9 @@ def test_targets_and_weights_anywhere(name, gpu_of_x, cupy):
     weights = np.arange(1.0, 13.0)
     score = model.score(images, cupy.asarray(y), cupy.asarray(weights))
     assert score == pytest.approx(expected.score(X, y, weights))
+    expected.fit(X, y, sample_weight=weights)
+    model.fit(images, cupy.asarray(y), sample_weight=cupy.asarray(weights))
+    assert_allclose(model.coef_, expected.coef_, rtol=1e-6, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["linear", "ridge", "kmeans"])

@@ -59,7 +59,7 @@ assert_type(SphericalKMeans(2).fit(rows, sample_weight=range(20)).score(rows), f
 head = LinearPathClassifier(loss="logistic", cv=3)
 LinearPathClassifier(head="logistic")  # type: ignore[call-arg]
 assert_type(head.fit(rows, labels, sample_weight=range(20)), LinearPathClassifier)
-assert_type(ckn_kernel(images, n_layers=1, image_shape=(8, 8, 3)), Floats)
+assert_type(ckn_kernel(images, n_layers=1, flip_average=True), Floats)
 ckn_kernel(images, layers=1)  # type: ignore[call-arg]
 
 AnchorsDisplay.from_estimator(classifier, layer=1, images=images).figure_.clear()

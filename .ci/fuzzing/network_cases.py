@@ -65,10 +65,8 @@ def position_errors(maps, layer, eps):
     height, width = settings.response_shape(maps.shape[1:])
     pads = [settings.pad_axis(size) for size in maps.shape[1:3]]
     squares = np.pad((maps**2).sum(axis=3), ((0, 0), *pads))
-    side = range(settings.patch_size)
-    norms = np.sqrt(
-        sum(squares[:, i : i + height, j : j + width] for i in side for j in side)
-    )
+    offsets = np.ndindex(settings.patch_shape(maps.shape[1:]))
+    norms = np.sqrt(sum(squares[:, i : i + height, j : j + width] for i, j in offsets))
     window = 2 * REACH + 1
     reach = maximum_filter(norms, (1, window, window), mode="constant")
     reach = np.divide(reach, norms, out=np.ones_like(norms), where=norms > 0)

@@ -81,12 +81,14 @@ def check_ckn_kernel(rng):
     shape = image_shape(rng, largest=6)
     n_layers = int(rng.choice([1, 2, 3], p=[0.4, 0.5, 0.1]))
     parameters = per_layer_parameters(rng, n_layers)
+    flips = bool(rng.random() < 0.25)
     images, kind = random_images(rng, 5, shape)
     X, extra = lay_out(rng, images, str(rng.choice(LAYOUTS)))
+    common = {"n_layers": n_layers, "flip_average": flips, **parameters}
     with watched_warnings(kind):
-        K = ckn_kernel(X, n_layers=n_layers, **parameters, **extra)
+        K = ckn_kernel(X, **common, **extra)
         check_same(K, K.T, "transposed kernel")
-        rectangle = ckn_kernel(images[:2], images[2:], n_layers=n_layers, **parameters)
+        rectangle = ckn_kernel(images[:2], images[2:], **common)
     exact = images.astype("f8")
     scale, inverse = image_scales(exact)
     settings = resolve_layers(
@@ -106,7 +108,14 @@ def check_ckn_kernel(rng):
     n_terms = sum(each.patch_size**2 * np.prod(shape) for each in settings)
     for i in range(2):
         for j in range(2, 5):
-            value, left, right = exact_kernel(scaled[i], scaled[j], settings)
+            value, left, right = np.mean(
+                [
+                    exact_kernel(scaled[i][:, ::a], scaled[j][:, ::b], settings)
+                    for a in ((1, -1) if flips else (1,))
+                    for b in ((1, -1) if flips else (1,))
+                ],
+                axis=0,
+            )
             with np.errstate(over="ignore", under="ignore"):
                 expected = value * inverse[i] * inverse[j]
                 size = np.sqrt(left * right) * inverse[i] * inverse[j]

@@ -6,13 +6,13 @@ cannot be divided, those of heads and of the learning of layers, move from the G
 the CPU.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn import get_config
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.user_warnings import warn_user
 
 # The memory pool of CuPy raises MemoryError. Pinned memory, modules and workspaces of
 # libraries are allocated by CUDA. The classes of its errors have no common base class
@@ -145,15 +145,13 @@ def fit_in_memory(fit, features, engine):
             features[0] = to_numpy(features[0])
         else:
             xp = np
-            warn_of_the_cpu("The head is fitted", reason, stacklevel=5)
+            warn_of_the_cpu("The head is fitted", reason)
         engine.release_memory()
 
 
-def warn_of_the_cpu(what, reason, stacklevel):
+def warn_of_the_cpu(what, reason):
     """Warn that the CPU computes because arrays do not fit into the GPU's memory."""
-    warnings.warn(
+    warn_user(
         f"{what} by the CPU, since its arrays do not fit into the memory of the GPU "
         f"({reason}).",
-        UserWarning,
-        stacklevel=stacklevel,
     )

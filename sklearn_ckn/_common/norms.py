@@ -23,7 +23,7 @@ def powers_of_two(largest):
         At the ends of the range of exponents they are the nearest normal powers of two.
     """
     xp = namespace(largest)
-    limit = _largest_exponent(largest.dtype)
+    limit = largest_exponent(largest.dtype)
     exponents = xp.frexp(largest)[1]
     exponents = xp.minimum(xp.maximum(exponents, -limit), limit)
     one = xp.ones((), dtype=largest.dtype)
@@ -31,7 +31,13 @@ def powers_of_two(largest):
 
 
 @cache
-def _largest_exponent(dtype):
+def largest_number(dtype):
+    """Return the largest finite number of a dtype as a float."""
+    return float(np.finfo(dtype).max)
+
+
+@cache
+def largest_exponent(dtype):
     """Return the largest e for which 2^e and 2^-e are normal numbers of a dtype."""
     return -int(np.finfo(dtype).minexp)
 

@@ -1,6 +1,5 @@
 """Pickles of estimators: they store the version of the package that wrote them."""
 
-import warnings
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any, ClassVar
@@ -11,6 +10,7 @@ from sklearn.exceptions import (
     InconsistentVersionWarning as SklearnInconsistentVersionWarning,
 )
 
+from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._version import __version__
 
 #: Key of the version in the state of an estimator, besides its attributes.
@@ -82,7 +82,7 @@ class VersionedEstimator(BaseEstimator):
         state = dict(state)
         version = state.pop(VERSION_KEY, "unknown")
         if version != __version__:
-            warnings.warn(
+            warn_user(
                 InconsistentVersionWarning(
                     estimator_name=type(self).__name__,
                     current_version=__version__,

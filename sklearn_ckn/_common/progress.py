@@ -65,6 +65,9 @@ class Task:
 
     def each(self, name, items):
         """Yield items; each is a subtask until the next one is requested."""
+        if self._context is None:
+            yield from items
+            return
         for item in items:
             with self.subtask(name):
                 try:

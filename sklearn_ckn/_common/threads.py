@@ -134,8 +134,10 @@ def _find_libraries():
         interface = controller.internal_api
         if interface == "openblas" and controller.threading_layer == "openmp":
             interface = "openmp"
+        # Loaded already; threadpoolctl before 3.2 does not show its own handle.
+        library = ctypes.CDLL(controller.filepath)
         for names in _LIMIT_FUNCTIONS.get(interface, []):
-            functions = [getattr(controller.dynlib, name, None) for name in names]
+            functions = [getattr(library, name, None) for name in names]
             if all(functions):
                 places = per_thread if interface in ("mkl", "openmp") else shared
                 places.append(Library(*map(_address, functions)))

@@ -1,10 +1,9 @@
 """The choice of an engine: the CPU or a GPU."""
 
-import warnings
-
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.cuda import CUDAEngine
 
@@ -101,10 +100,8 @@ def get_prediction_engine(device, X):
     except (ImportError, RuntimeError) as error:
         if namespace(X) is not np:
             raise
-        warnings.warn(
+        warn_user(
             f"{error} Until then this model computes on the CPU; set_params(device="
             '"auto") silences this warning.',
-            UserWarning,
-            stacklevel=5,
         )
         return CPUEngine()

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from sklearn_ckn._common.memory_limits import Budget, working_memory_bytes
+from sklearn_ckn._common.norms import image_scales
 from sklearn_ckn._common.threads import n_threads
 from sklearn_ckn._engine.encoder import Encoder
 from sklearn_ckn._engine.prepared import prepared_network
@@ -93,6 +94,23 @@ class Engine(ABC):
             changed, so that several threads may use it, and has no reference to the
             network.
         """
+
+    def scale(self, images):
+        """Multiply images by the powers of two that bring them to about 1.
+
+        Parameters
+        ----------
+        images : array of shape (n, H, W, C)
+            Of the namespace of this engine.
+
+        Returns
+        -------
+        scaled : array of shape (n, H, W, C), dtype of the images
+        inverse : array of shape (n, 1, 1, 1), dtype of the images
+            What the maps of the scaled images are to be multiplied by.
+        """
+        scale, inverse = image_scales(images)
+        return images * scale, inverse
 
     @abstractmethod
     def encode(self, images, prepared):

@@ -8,10 +8,11 @@ from threading import local
 
 import numpy as np
 
+from sklearn_ckn._common.norms import largest_exponent
 from sklearn_ckn._common.threads import shared_threads
 from sklearn_ckn._engine.contract import Engine
 from sklearn_ckn._engine.packed_network import PackedNetwork
-from sklearn_ckn._ext import _cpu, _patches
+from sklearn_ckn._ext import _cpu, _patches, _scaling
 from sklearn_ckn._network.layer import LayerGradients
 
 # Work between two looks at signals, in multiply-adds: some tenths of a second, so
@@ -22,6 +23,10 @@ WORK_PER_CHECK = 50_000_000_000
 # together: as many as still fit, so that each panel of anchors is read for many rows.
 SCRATCH_BYTES = 6 * 2**20
 MAX_BLOCK = 12
+
+# Pixels that several threads scale together: with fewer, starting the threads takes
+# longer than the work.
+MIN_SHARED_VALUES = 2**18
 
 
 class _Scratch(local):
@@ -99,7 +104,7 @@ class CPUEngine(Engine):
 
     def bytes_per_image(self, network, itemsize):
         """Return the memory that one more image in a call to ``encode`` takes."""
-        sizes = [prod(shape) for shape in network.shapes]
+        sizes = network.map_sizes
         return itemsize * max(
             (before + after for before, after in pairwise(sizes)),
             default=sizes[0],
@@ -120,6 +125,18 @@ class CPUEngine(Engine):
     def prepare(self, network, dtype):
         """Pack the layers; see ``Engine.prepare``."""
         return PackedNetwork(network, dtype, self.instruction_set)
+
+    def scale(self, images):
+        """Multiply images by powers of two, in one pass; see ``Engine.scale``."""
+        rows = images.reshape(len(images), -1)
+        scaled = np.empty_like(rows)
+        inverse = np.empty(len(images), images.dtype)
+        limit = largest_exponent(images.dtype)
+        with shared_threads() as n_workers:
+            if images.size < MIN_SHARED_VALUES:
+                n_workers = 1
+            _scaling.scale_images(rows, scaled, inverse, limit, n_workers)
+        return scaled.reshape(images.shape), inverse.reshape(-1, 1, 1, 1)
 
     def encode(self, images, prepared):
         """Map images through the layers; see ``Engine.encode``."""

@@ -1,13 +1,11 @@
 """A network on an engine: maps images of any number, in blocks of bounded memory."""
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.memory_limits import Budget
-from sklearn_ckn._common.norms import image_scales
 from sklearn_ckn._common.progress import Task
 
 
@@ -105,7 +103,7 @@ class Encoder:
         """Memory of an image while it is mapped."""
         network, itemsize = self.network, self.dtype.itemsize
         # Besides what the engine takes, the image in ``dtype`` before it is scaled.
-        converted = itemsize * prod(network.image_shape)
+        converted = itemsize * network.map_sizes[0]
         return network.n_copies * (
             self.engine.bytes_per_image(network, itemsize) + converted
         )
@@ -114,7 +112,7 @@ class Encoder:
         """Return the most images of a block, for other reasons than memory."""
         engine, network = self.engine, self.network
         transferred = max(
-            source_itemsize * prod(network.image_shape),
+            source_itemsize * network.map_sizes[0],
             self.dtype.itemsize * network.n_features,
         )
         at_most = min(
@@ -138,8 +136,8 @@ class Encoder:
         images = self.engine.xp.ascontiguousarray(images, dtype=self.dtype)
         if not self.network.layers:
             return images
-        scale, inverse = image_scales(images)
-        maps = self.engine.encode(images * scale, self._prepared)
+        scaled, inverse = self.engine.scale(images)
+        maps = self.engine.encode(scaled, self._prepared)
         maps *= inverse
         return maps
 
@@ -167,10 +165,21 @@ class Encoder:
         """
         task = Task() if task is None else task
         xp = self.engine.xp if xp is None else xp
-        features = xp.empty((len(images), self.network.n_features), self.dtype)
+        features = None
         for rows, block in task.each("block", self.feature_blocks(images, xp)):
+            if len(block) == len(images) and self._makes_new_arrays(xp):
+                return block
+            if features is None:
+                features = self._empty_features(len(images), xp)
             features[rows] = block
-        return features
+        return self._empty_features(0, xp) if features is None else features
+
+    def _makes_new_arrays(self, xp):
+        """Return whether maps are in memory of their own, not in one that is reused."""
+        return xp is self.engine.xp and len(self.network.layers) > 0
+
+    def _empty_features(self, n_images, xp):
+        return xp.empty((n_images, self.network.n_features), self.dtype)
 
     def resident_features(self, images, task=None):
         """Return the features of images where the engine computes, if they fit there.
@@ -212,9 +221,8 @@ class Encoder:
         n, n_copies = len(images), self.network.n_copies
         if self.network.flip_average:
             images = self.engine.xp.concatenate([images, images[:, :, ::-1]])
-        scale, inverse = image_scales(images)
         # Batches of images in another order than C have that order too.
-        scaled = self.engine.xp.ascontiguousarray(images * scale)
+        scaled, inverse = self.engine.scale(self.engine.xp.ascontiguousarray(images))
         maps, tape = self.engine.encode_with_tape(scaled, self._prepared)
         # Divided before the sum, so that it does not overflow.
         maps *= inverse / n_copies

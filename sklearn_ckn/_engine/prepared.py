@@ -23,7 +23,9 @@ def prepared_network(engine, network, dtype):
     -------
     prepared : object
     """
-    versions = _PREPARED.setdefault(network, {})
+    versions = _PREPARED.get(network)
+    if versions is None:
+        versions = _PREPARED.setdefault(network, {})
     key = engine.prepared_key, dtype
     prepared = versions.get(key)
     if prepared is None:

@@ -5,7 +5,6 @@ last row, the intercepts. The objective is loss(X theta) + alpha/2 ||theta[:-1]|
 where X has a last column of ones.
 """
 
-import warnings
 from functools import cached_property, partial
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_ckn._common.arrays import cholesky_solver, namespace
+from sklearn_ckn._common.user_warnings import warn_user
 
 MAX_ITER = 100
 MAX_CG_ITER = 200
@@ -307,11 +307,10 @@ def minimize_loss(products, loss, targets, weights, alpha, theta):
                     return theta, decisions
                 break
         theta, decisions, value = new_theta, new_decisions, new_value
-    warnings.warn(
+    warn_user(
         f"The linear head did not converge at alpha={alpha:.1e}, within "
         f"{MAX_ITER} iterations and the precision of {products.features.dtype}: a "
         "larger alpha makes the problem easier.",
         ConvergenceWarning,
-        stacklevel=2,
     )
     return theta, decisions

@@ -1,8 +1,8 @@
 """Error messages and warnings that recognise common mistakes in the input."""
 
-import warnings
-
 import numpy as np
+
+from sklearn_ckn._common.user_warnings import warn_user
 
 # Two axes are taken for the height and width of a picture if the shorter one has at
 # least MIN_PICTURE pixels and the longer one at most MAX_ELONGATION times as many.
@@ -83,32 +83,26 @@ def explain_mismatch(given, fitted):
     return ""
 
 
-def warn_of_channels(images, stacklevel):
+def warn_of_channels(images):
     """Warn if images have their channels first, or a channel of constant opacity.
 
     Parameters
     ----------
     images : array of shape (n, H, W, C)
-    stacklevel : int
-        See ``warnings.warn``.
     """
     height, width, n_channels = images.shape[1:]
     if _has_channels_first(height, width, n_channels):
-        warnings.warn(
+        warn_user(
             f"X holds images of {height} x {width} pixels with {n_channels} channels. "
             f"If they are images of {width} x {n_channels} pixels with their channels "
             "first, pass X.transpose(0, 2, 3, 1); if not, pass "
             f"image_shape={images.shape[1:]} to silence this warning.",
-            UserWarning,
-            stacklevel=stacklevel,
         )
     if n_channels in (2, 4) and height * width > 1 and _is_opaque(images):
-        warnings.warn(
+        warn_user(
             f"The last of the {n_channels} channels of X is the same everywhere, as "
             "opacity often is. It makes all patches more alike: pass X[..., :-1], "
             f"or image_shape={images.shape[1:]} to silence this warning.",
-            UserWarning,
-            stacklevel=stacklevel,
         )
 
 

@@ -1,6 +1,5 @@
 """Validation of images, and their conversion to the layout (n, H, W, C)."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from sklearn.utils.validation import check_array
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.parameters import plain_value
+from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._input.containers import as_rows, image_shape_of, read_images
 from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.dtypes import compute_dtype
@@ -133,14 +133,12 @@ def _check_fitted(X, shape, estimator, name):
 def _row_shape(image_shape, n_features, name):
     """Return the shape (H, W, C) of images given as rows."""
     if image_shape is None:
-        warnings.warn(
+        warn_user(
             f"X has two dimensions and image_shape is None, so {name} takes "
             f"each row as an image of one pixel with {n_features} channels. Pass "
             "image_shape=(height, width) or (height, width, channels) where rows are "
             f"flattened images, or image_shape=(1, 1, {n_features}) if one pixel is "
             "what you mean.",
-            UserWarning,
-            stacklevel=5,
         )
         return (1, 1, n_features)
     return _stated_shape(image_shape)
@@ -277,5 +275,5 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
     array = _to_images(array, shape, estimator.image_shape, "X")
     images = Images(array, largest_magnitude(array) if largest is None else largest)
     if reset and estimator.image_shape is None:
-        warn_of_channels(images.array, stacklevel=5)
+        warn_of_channels(images.array)
     return (images, y) if given_y else images

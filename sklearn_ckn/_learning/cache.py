@@ -1,7 +1,6 @@
 """A cache of what fits have computed: anchors of layers and features of images."""
 
 import os
-import warnings
 from inspect import signature
 
 import joblib
@@ -9,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_memory
 
 from sklearn_ckn._common.arrays import to_namespace
+from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._learning.checked_store import BACKEND_NAME
 from sklearn_ckn._version import __version__
 
@@ -42,7 +42,9 @@ def resolve_memory(memory, random_state):
         elif type(memory) is joblib.Memory and memory.backend == "local":
             memory = _with_checksums(memory)
     except OSError as error:
-        _warn(f"The memory {memory!r} cannot be used ({error}): nothing is looked up.")
+        warn_user(
+            f"The memory {memory!r} cannot be used ({error}): nothing is looked up."
+        )
         memory = None
     return ResilientMemory(memory)
 
@@ -57,10 +59,6 @@ def _with_checksums(memory):
         verbose=memory._verbose,
         backend_options=memory.backend_options,
     )
-
-
-def _warn(message):
-    warnings.warn(message, UserWarning, stacklevel=3)
 
 
 class ResilientMemory:
@@ -134,7 +132,7 @@ class ResilientMemory:
         except Exception as error:
             if computation.has_failed:
                 raise
-            _warn(
+            warn_user(
                 f"The memory {self.location} fails, and the fit goes on without it "
                 f"({type(error).__name__}: {error}). If it goes on to fail, empty it."
             )

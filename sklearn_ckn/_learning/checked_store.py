@@ -1,12 +1,13 @@
 """A store of joblib's whose entries carry a checksum."""
 
 import os
-import warnings
 from hashlib import blake2b
 
 import joblib
 from joblib._store_backends import FileSystemStoreBackend
 from joblib.memory import extract_first_line
+
+from sklearn_ckn._common.user_warnings import warn_user
 
 BACKEND_NAME = "sklearn_ckn"
 
@@ -40,10 +41,9 @@ class CheckedStoreBackend(FileSystemStoreBackend):
             reason = "its checksum does not hold"
         if checksum is not None and checksum == _read(_checksum_path(path)):
             return True
-        warnings.warn(
+        warn_user(
             f"The entry {path} of the memory is damaged, and is computed again: "
             f"{reason}.",
-            UserWarning,
         )
         self.clear_item(call_id)
         return False
@@ -67,10 +67,9 @@ class CheckedStoreBackend(FileSystemStoreBackend):
             So that long work is not repeated without a reason given.
         """
         path = os.path.join(self.location, *call_id)
-        warnings.warn(
+        warn_user(
             f"The memory {path} comes from another release, or is damaged: its entries "
             "are removed and computed again.",
-            UserWarning,
         )
         super().clear_path(call_id)
 

@@ -1,6 +1,5 @@
 """Learning of a network without labels, one layer after the other."""
 
-import warnings
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,15 +7,13 @@ import numpy as np
 
 from sklearn_ckn._common.arrays import to_numpy
 from sklearn_ckn._common.memory_limits import is_out_of_memory, warn_of_the_cpu
+from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._learning.cache import ResilientMemory
 from sklearn_ckn._learning.k_means import spherical_k_means
 from sklearn_ckn._learning.patches import nystrom_residual, sample_patches, unit_patches
 from sklearn_ckn._network.layer import Layer
 from sklearn_ckn._network.network import Network
-
-# From a warning here to the caller of ``fit``.
-STACK_LEVEL = 6
 
 
 @dataclass(frozen=True)
@@ -113,12 +110,10 @@ def _report(position, settings, learned, verbose):
     """Warn of missing anchors and print the line of a layer."""
     n_anchors, length = learned.layer.anchors.shape
     if n_anchors < settings.n_anchors:
-        warnings.warn(
+        warn_user(
             f"Layer {position} has {n_anchors} distinct patches among those sampled, "
             f"fewer than the n_anchors={settings.n_anchors} asked for: it gets as many "
-            "anchors as patches.",
-            UserWarning,
-            stacklevel=STACK_LEVEL,
+            "anchors as patches."
         )
     if verbose:
         print(
@@ -138,7 +133,7 @@ def _learn_layer(images, network, settings, options, seeds, engine, task):
             raise
         reason = str(error)
     engine.release_memory()
-    warn_of_the_cpu("A layer is learned", reason, stacklevel=7)
+    warn_of_the_cpu("A layer is learned", reason)
     return _learn_on(CPUEngine(), images.to_numpy(), *arguments, task)
 
 

@@ -6,6 +6,7 @@ from math import prod, sqrt
 
 import numpy as np
 
+from sklearn_ckn._common.norms import largest_number
 from sklearn_ckn._network.layer import Layer
 
 # Multiply-adds that one value of the kernel function counts for.
@@ -43,15 +44,25 @@ class Network:
             shapes.append(layer.settings.output_shape(shapes[-1]))
         return shapes
 
+    @cached_property
+    def map_sizes(self):
+        """Number of values of the images and of the output of every layer, a list."""
+        return [prod(shape) for shape in self.shapes]
+
+    @cached_property
+    def norm_growth(self):
+        """See the function ``norm_growth``."""
+        return norm_growth(self.settings, self.image_shape)
+
     @property
     def output_shape(self):
         """Shape (H', W', p) of the maps that an image becomes."""
         return self.shapes[-1]
 
-    @cached_property
+    @property
     def n_features(self):
         """Number of values of the maps of one image."""
-        return prod(self.output_shape)
+        return self.map_sizes[-1]
 
     @property
     def settings(self):
@@ -116,29 +127,42 @@ class Network:
         return start, step, length
 
 
-def check_range(images, settings):
-    """Raise if features of images may leave the range of their dtype.
+def norm_growth(settings, image_shape):
+    """Return how much longer than its largest pixel the features of an image can be.
 
-    The norm of a patch is at most that of its largest pixel times the square root of
-    its number of pixels, and no layer makes a patch longer.
+    The norm of a patch is at most its largest pixel times the square root of its
+    number of values, and no layer makes a patch longer.
+
+    Parameters
+    ----------
+    settings : list of LayerSettings
+        Of all layers.
+    image_shape : tuple of int
+        (H, W, C).
+    """
+    growth, shape = sqrt(image_shape[2]), image_shape
+    for layer in settings:
+        growth *= sqrt(prod(layer.patch_shape(shape)))
+        shape = layer.output_shape(shape)
+    return growth
+
+
+def check_range(images, growth):
+    """Raise if features of images may leave the range of their dtype.
 
     Parameters
     ----------
     images : Images
-    settings : list of LayerSettings
-        Of all layers.
+    growth : float
+        See ``norm_growth``.
 
     Raises
     ------
     ValueError
         The pixels are too large.
     """
-    growth, shape = sqrt(images.shape[2]), images.shape
-    for layer in settings:
-        growth *= sqrt(prod(layer.patch_shape(shape)))
-        shape = layer.output_shape(shape)
     # Twice as much, for rounding.
-    if images.largest > float(np.finfo(images.dtype).max) / (2 * growth):
+    if images.largest > largest_number(images.dtype) / (2 * growth):
         raise ValueError(
             f"X holds values as large as {images.largest:.3g}, of which features may "
             f"leave the range of {images.dtype}: divide X by a constant."

@@ -1,6 +1,7 @@
 """The exact kernel of a network, computed for one pair of images after the other."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
 
@@ -81,7 +82,7 @@ class PairKernel:
         """How many images stand for each one: 2 with its mirror image, else 1."""
         return 1 + self.flip_average
 
-    @property
+    @cached_property
     def pair_values(self):
         """Number of float64 values that the comparison of two images takes."""
         first = self.layers[0]
@@ -178,12 +179,12 @@ class PairKernel:
         """
         budget = Budget(working_memory_bytes())
         n_workers = min(effective_n_jobs(self.n_jobs), budget.n_rows(self.pair_bytes))
-        # Threads, since the slices are written into one array.
-        threads = Parallel(n_jobs=n_workers, require="sharedmem")
 
         def compute(slices):
             if len(slices) == 1:
                 return map(task, slices)
+            # Threads, since the slices are written into one array.
+            threads = Parallel(n_jobs=n_workers, require="sharedmem")
             return iter(threads(map(delayed(task), slices)))
 
         parts = Budget(budget.n_bytes // n_workers).in_parts(
