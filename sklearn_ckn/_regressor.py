@@ -52,7 +52,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         Number of anchors of each layer. :class:`CKNFeatures` describes this and the
         parameters up to ``kmeans_tol`` in detail.
     patch_size : int or tuple of int, default=3
-        Side of the patches in pixels of the layer's input.
+        Side of the patches in pixels of the layer's input; 1 along an axis of length 1.
     subsampling : int, "auto" or tuple of these, default="auto"
         Stride of the pooling in positions.
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
