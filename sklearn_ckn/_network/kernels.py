@@ -106,7 +106,7 @@ class InverseSquareRoot:
         product = half @ half.T
         return product if xp is np else (product + product.T) / 2
 
-    def backward(self, slopes):
+    def backward(self, gradient):
         """Turn the gradient G in the inverse square root into that in the matrix K.
 
         -V ((V^T G V) / ((s_i + s_j) s_i s_j)) V^T, from the derivative of the square
@@ -115,15 +115,15 @@ class InverseSquareRoot:
 
         Parameters
         ----------
-        slopes : array of shape (p, p)
+        gradient : array of shape (p, p)
 
         Returns
         -------
-        matrix_slopes : array of shape (p, p), float64
+        matrix_gradient : array of shape (p, p), float64
             Symmetric: the gradient along symmetric matrices.
         """
         vectors, roots = self.eigenvectors, self.roots
-        rotated = vectors.T @ ((slopes + slopes.T) / 2) @ vectors
+        rotated = vectors.T @ ((gradient + gradient.T) / 2) @ vectors
         columns = roots[:, np.newaxis]
         rotated /= (columns + roots) * (columns * roots)
         return -vectors @ rotated @ vectors.T

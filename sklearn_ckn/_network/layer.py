@@ -109,14 +109,14 @@ def anchor_gradients(settings, anchors, root, gradients):
 
     Returns
     -------
-    anchor_slopes : ndarray of shape (p, kh * kw * C), float64
+    anchor_gradient : ndarray of shape (p, kh * kw * C), float64
         The whole gradient, in the space around the sphere.
-    beta_slope : array of shape ()
+    beta_gradient : array of shape ()
     """
     unit = anchors.astype(np.float64, copy=False)
-    matrix_slopes = root.backward(gradients.projection.astype(np.float64, copy=False))
+    matrix_gradient = root.backward(gradients.projection.astype(np.float64, copy=False))
     derivative, beta_derivative = kernel_derivatives(
         unit @ unit.T, settings.kernel, settings.beta
     )
-    anchor_slopes = gradients.anchors + 2 * (matrix_slopes * derivative) @ unit
-    return anchor_slopes, gradients.beta + (matrix_slopes * beta_derivative).sum()
+    anchor_gradient = gradients.anchors + 2 * (matrix_gradient * derivative) @ unit
+    return anchor_gradient, gradients.beta + (matrix_gradient * beta_derivative).sum()
