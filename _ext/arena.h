@@ -1,9 +1,9 @@
-/* Scratch memory handed out piece by piece. With start = NULL nothing is handed out
- * and `used` ends as the size that is needed: one function so says what a computation
- * needs and takes it.
+/* Hands out pieces of a thread's working memory ("scratch"). With start = NULL nothing
+ * is handed out, and `used` becomes the size that is needed: the same function computes
+ * the size and takes the memory.
  *
- * Under AddressSanitizer a fence follows every piece, so that a step over its end is
- * found although the memory is all of one allocation. */
+ * Under AddressSanitizer a fence follows every piece, so that an access beyond its end
+ * is found although all pieces are of one allocation. */
 #pragma once
 
 #include <stddef.h>
@@ -20,7 +20,8 @@ typedef struct {
     size_t used;
 } ckn_arena;
 
-/* Room for count items of size bytes, on a cache line of its own. */
+/* Take memory for `count` items of `size` bytes; it starts on a cache line of its
+ * own. */
 static inline void *ckn_take(ckn_arena *arena, ptrdiff_t count, size_t size) {
     const size_t length = (size_t)count * size;
     char *place = arena->start ? arena->start + arena->used : NULL;
@@ -35,7 +36,7 @@ static inline void *ckn_take(ckn_arena *arena, ptrdiff_t count, size_t size) {
     return place;
 }
 
-/* The arena of a thread's scratch, which has 64 bytes more than asked for. */
+/* The arena of a thread's scratch, which must be 64 bytes larger than what is taken. */
 static inline ckn_arena ckn_open_arena(void *scratch) {
     ckn_arena arena = {scratch, 0};
     if (scratch)

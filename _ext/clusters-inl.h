@@ -1,5 +1,5 @@
-/* The anchor nearest to each of some points: products in tiles, the largest of each
- * row kept in registers as long as a tile is there. */
+/* Finds the nearest anchor of each point. The products are computed in register tiles,
+ * and the largest of each row is updated while they are in registers. */
 
 static size_t CKN(nearest_scratch)(ptrdiff_t n_points) {
     ckn_arena arena = ckn_open_arena(NULL);
@@ -9,25 +9,27 @@ static size_t CKN(nearest_scratch)(ptrdiff_t n_points) {
     return arena.used + 64;
 }
 
-/* best and place (n_points, CKN_LANES): for each lane the largest product so far, and
- * the number of the vector of anchors that it is from; both move on by a panel */
+/* best and place (n_points, CKN_LANES) hold, for each lane, the largest product so far
+ * and the number of the vector of anchors that it belongs to; both are updated with a
+ * panel. */
 static CKN_NO_INLINE void CKN(nearest_in_panel)(const CKN_REAL *const *points,
                                                 ptrdiff_t n_points, ptrdiff_t length,
                                                 const CKN_REAL *panel,
                                                 ptrdiff_t n_anchors, ptrdiff_t first,
                                                 CKN_REAL *best, CKN_INTEGER *place) {
     const ckn_runs runs = {1, 0, length};
-    /* what fills the last panel up is no anchor: minus infinity keeps it out */
+    /* the columns that fill up the last panel are no anchors: minus infinity excludes
+     * them */
     CKN_REAL outside[CKN_PANEL];
     for (ptrdiff_t j = 0; j < CKN_PANEL; j++)
         outside[j] = first + j < n_anchors ? 0 : (CKN_REAL)-INFINITY;
-    for (ptrdiff_t point = 0; point < n_points; point += CKN_TILE_ROWS) {
-        const CKN_REAL *tile[CKN_TILE_ROWS];
-        CKN_VECTOR sums[CKN_TILE_ROWS][CKN_TILE_VECTORS];
-        int n = CKN(tile_rows)(points, point, n_points, tile);
-        CKN(multiply_tile)(tile, 0, &runs, panel, sums);
+    for (ptrdiff_t point = 0; point < n_points; point += CKN_REGISTER_ROWS) {
+        const CKN_REAL *tile[CKN_REGISTER_ROWS];
+        CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS];
+        int n = CKN(register_rows)(points, point, n_points, tile);
+        CKN(multiply_register_tile)(tile, 0, &runs, panel, sums);
         CKN_UNROLL
-        for (int i = 0; i < CKN_TILE_ROWS; i++) {
+        for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
             if (i >= n)
                 continue;
             CKN_REAL *largest = best + (point + i) * CKN_LANES;
@@ -36,7 +38,7 @@ static CKN_NO_INLINE void CKN(nearest_in_panel)(const CKN_REAL *const *points,
             CKN_VECTOR value = CKN(load_vector)(largest);
             CKN_INTEGER_VECTOR chosen = *number;
             CKN_UNROLL
-            for (int j = 0; j < CKN_TILE_VECTORS; j++) {
+            for (int j = 0; j < CKN_REGISTER_VECTORS; j++) {
                 CKN_VECTOR product =
                     sums[i][j] + CKN(load_vector)(outside + j * CKN_LANES);
                 CKN_INTEGER_VECTOR is_larger = (CKN_INTEGER_VECTOR)(product > value);
@@ -55,8 +57,8 @@ static CKN_NO_INLINE void CKN(nearest_in_panel)(const CKN_REAL *const *points,
     }
 }
 
-/* nearest, similarity (n_points,) <- the anchor of largest product with each point,
- * the first of equals, and the product */
+/* nearest, similarity (n_points,) <- the anchor whose product with the point is
+ * largest, the first of several equal ones, and this product */
 static void CKN(nearest)(const void *all, ptrdiff_t n_points, ptrdiff_t length,
                          const void *panels, ptrdiff_t n_anchors, ptrdiff_t *nearest,
                          void *similarity, void *scratch) {

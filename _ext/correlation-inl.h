@@ -1,21 +1,23 @@
-/* The products of a block of maps with all filters, a strip of rows at a time.
+/* The products of a block of padded maps with all filters, one strip at a time.
  *
- * The rows of positions of all maps of a block are counted through. A strip is so many
- * of them that the responses of one panel stay in the L2 cache, whole rows of tiles
- * with Winograd. For each strip the patches are made ready once (their addresses, or
- * the transformed tiles), then every panel goes over them. */
+ * The rows of positions of all maps of a block are numbered consecutively. A strip is
+ * as many of them that the responses to one panel stay in the L2 cache; with Winograd's
+ * algorithm it consists of whole rows of tiles. For each strip the patches are prepared
+ * once (their addresses, or the transformed tiles), and then multiplied with one panel
+ * after another. */
 
-/* Positions of a strip, at most, where a row is no longer: 48 tiles of 4 x 4 and 128
- * tiles of rows, neither leaving a part of CKN_TILE_ROWS = 6 over. */
+/* Largest number of positions of a strip, unless a single row has more: 48 tiles of 4 x
+ * 4, or 128 register tiles; both are multiples of CKN_REGISTER_ROWS = 6 rows. */
 #define CKN_STRIP_POSITIONS 768
 
-/* A tile of Winograd's algorithm mixes its patches, and rounds relative to the largest:
- * the error of a cosine is that of the largest patch's, times how many times weaker its
- * own patch is. Patches more than CKN_MAX_SPREAD times weaker than the strongest of
- * their tile therefore get direct products, a few at a time. Where a drawing ends on an
- * empty ground (written digits, clothes), about 1 in 5000 patches is so weak. */
+/* Winograd's algorithm mixes the patches of a tile, and its rounding errors are
+ * relative to the largest of them: the error of a cosine is that of the largest patch,
+ * multiplied by the ratio of the two norms. Patches whose norm is more than
+ * CKN_MAX_SPREAD times smaller than the largest of their tile are "weak": they get
+ * direct products, a few patches at a time. In images of objects on an empty background
+ * (written digits, clothes), about 1 patch in 5000 is so weak. */
 #define CKN_MAX_SPREAD 16384
-#define CKN_WEAK_AT_A_TIME (8 * CKN_TILE_ROWS)
+#define CKN_WEAK_AT_A_TIME (8 * CKN_REGISTER_ROWS)
 
 typedef struct {
     ptrdiff_t first_row, n_rows; /* of the positions of all maps */
@@ -24,9 +26,9 @@ typedef struct {
     CKN_REAL *tiles; /* transformed pixels, planes of elements */
     CKN_REAL *sums;  /* (n_tiles, (m + 2)^2, CKN_PANEL) */
     ptrdiff_t plane;
-    ptrdiff_t n_weak;                /* of the patches that get direct products: */
+    ptrdiff_t n_weak;                /* weak patches: */
     ptrdiff_t *weak;                 /* their positions, from first_row on, */
-    const CKN_REAL **weak_addresses; /* and where they are */
+    const CKN_REAL **weak_addresses; /* and their addresses */
 } CKN_STRIP;
 
 CKN_INLINE ptrdiff_t CKN(n_panels)(ptrdiff_t n_filters) {
@@ -66,8 +68,9 @@ static CKN_STRIP CKN(take_strip)(const ckn_correlation *c, ptrdiff_t n_images,
     }
     const ptrdiff_t elements = (c->tile + 2) * (c->tile + 2);
     const ptrdiff_t n_tiles = n * ((c->response_width + c->tile - 1) / c->tile);
-    /* A cache line more: planes whose distance is a power of two would compete for the
-     * same few places of the L1 cache, where a tile is written to all of them. */
+    /* One cache line more than needed: if the distance of planes were a power of two,
+     * they would compete for the same few places of the L1 cache when a tile is written
+     * to all of them. */
     strip.plane =
         n_tiles * CKN(tile_channels)(c->n_channels) + 64 / (int)sizeof(CKN_REAL);
     strip.addresses = ckn_take(arena, n_tiles, sizeof(CKN_REAL *));
@@ -85,9 +88,9 @@ CKN_INLINE ptrdiff_t CKN(first_position_row)(const ckn_correlation *c,
     return tile_row / per_map * c->response_height + tile_row % per_map * c->tile;
 }
 
-/* Add the weak patches of a tile, of which n_rows x n_columns are inside the map, to
- * those of the strip; norm and pixels are those of the tile's first position, which is
- * number `position` of the strip. */
+/* Append the weak patches of a tile to those of the strip. n_rows x n_columns positions
+ * of the tile are inside the map; norm and pixels are those of its first position,
+ * which has number `position` in the strip. */
 CKN_INLINE void CKN(find_weak)(const ckn_correlation *c, const CKN_REAL *norm,
                                const CKN_REAL *pixels, ptrdiff_t n_rows,
                                ptrdiff_t n_columns, ptrdiff_t position,
@@ -107,8 +110,8 @@ CKN_INLINE void CKN(find_weak)(const ckn_correlation *c, const CKN_REAL *norm,
             }
 }
 
-/* Make the patches of strip number `index` ready; maps are padded. norms are those of
- * the block's patches, or NULL where no product is divided by them. */
+/* Prepare the patches of strip number `index` of the padded maps. norms are those of
+ * the patches of the block, or NULL where the products are not divided by them. */
 static void CKN(prepare_strip)(const ckn_correlation *c, const CKN_REAL *maps,
                                const CKN_REAL *norms, ptrdiff_t n_images,
                                ptrdiff_t index, CKN_STRIP *strip) {
@@ -151,14 +154,14 @@ static void CKN(prepare_strip)(const ckn_correlation *c, const CKN_REAL *maps,
     strip->n_rows = CKN(first_position_row)(c, last) - strip->first_row;
 }
 
-/* Number i of an array that may be absent. */
+/* The address of number i of an array, NULL if there is no array. */
 CKN_INLINE const CKN_REAL *CKN(offset_or_null)(const CKN_REAL *numbers, ptrdiff_t i) {
     return numbers ? numbers + i : NULL;
 }
 
-/* The rows of a strip's weak patches in out (positions, CKN_PANEL) <- their responses
- * to panel number `panel`, by direct products; scale, shift and norm are those of the
- * strip's first position on, or NULL with CKN_PRODUCT */
+/* Overwrite the rows of a strip's weak patches in out (positions, CKN_PANEL) by their
+ * responses to panel number `panel`, computed by direct products; scale, shift and norm
+ * start at the first position of the strip, or are NULL with CKN_PRODUCT. */
 static CKN_NO_INLINE void CKN(respond_weak)(const ckn_correlation *c,
                                             const CKN_STRIP *strip, ptrdiff_t panel,
                                             const CKN_REAL *scale,
@@ -188,8 +191,8 @@ static CKN_NO_INLINE void CKN(respond_weak)(const ckn_correlation *c,
     }
 }
 
-/* out (n_rows * response_width, CKN_PANEL) <- responses of a strip to panel number
- * `panel`; scale, shift and norm are those of the block's first position on, or NULL
+/* out (n_rows * response_width, CKN_PANEL) <- the responses of a strip to panel number
+ * `panel`; scale, shift and norm start at the first position of the block, or are NULL
  * with CKN_PRODUCT */
 static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
                                ptrdiff_t panel, const CKN_REAL *scale,
@@ -246,7 +249,8 @@ static void CKN(copy_images)(const ckn_correlation *c, const CKN_REAL *images,
     }
 }
 
-/* Numbers of the padded maps, whose vectors may be read a little beyond their end. */
+/* How many numbers the padded maps have, with one vector more: a little may be read
+ * beyond the end of a map. */
 CKN_INLINE ptrdiff_t CKN(maps_length)(const ckn_correlation *c, ptrdiff_t n_images) {
     return n_images * c->padded_height * c->padded_width * c->n_channels + CKN_LANES;
 }
@@ -256,7 +260,7 @@ static CKN_REAL *CKN(take_maps)(const ckn_correlation *c, ptrdiff_t n_images,
     return ckn_take(arena, CKN(maps_length)(c, n_images), sizeof(CKN_REAL));
 }
 
-/* Zeros around the maps, and in them. */
+/* Set the maps and the padding around them to zero. */
 static void CKN(clear_maps)(const ckn_correlation *c, ptrdiff_t n_images,
                             CKN_REAL *maps) {
     memset(maps, 0, (size_t)CKN(maps_length)(c, n_images) * sizeof(CKN_REAL));

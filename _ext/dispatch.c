@@ -20,7 +20,7 @@ static uint64_t ckn_saved_state(void) {
     return (uint64_t)high << 32 | low;
 }
 
-/* Leaves 1 and 7 of cpuid and the bits of XCR0 as in Intel's manual, volumes 2A and 1. */
+/* Leaves 1 and 7 of cpuid and the bits of XCR0: Intel's manual, volumes 2A and 1. */
 static void ckn_detect_sets(int *avx2, int *avx512) {
     const uint32_t fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28;
     const uint32_t f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;

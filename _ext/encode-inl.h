@@ -1,8 +1,9 @@
-/* A block of images taken through all layers by one thread, in its own scratch. */
+/* Maps a block of images through all layers, by one thread, in working memory of its
+ * own. */
 
-/* What the layers of a block compute in, shared by all of them but for the maps. */
+/* Working memory. All layers use the same, except for the maps. */
 typedef struct {
-    CKN_REAL **maps; /* of each layer its padded input */
+    CKN_REAL **maps; /* padded input of each layer */
     CKN_POSITIONS positions;
     CKN_STRIP strip;
     CKN_REAL *responses;      /* (strip positions, CKN_PANEL) */
@@ -20,7 +21,8 @@ CKN_INLINE ptrdiff_t CKN(n_pooled)(const ckn_layer *layer, ptrdiff_t n_images) {
     return n_images * layer->pooled_height * layer->pooled_width;
 }
 
-/* Layers follow each other, so all but their maps lie in the same place. */
+/* Layers are computed one after another, so that everything but their maps lies in the
+ * same place. */
 static CKN_ENCODER CKN(take_encoder)(const ckn_layer *layers, ptrdiff_t n_layers,
                                      ptrdiff_t layer, ptrdiff_t n_images,
                                      ckn_arena *arena) {
@@ -56,7 +58,7 @@ static size_t CKN(encode_scratch)(const ckn_layer *layers, ptrdiff_t n_layers,
     return largest + 64;
 }
 
-/* Respond to all patches and pool, into encoder->pooled. */
+/* Compute the responses of all patches and pool them, into encoder->pooled. */
 static void CKN(pool_responses)(const ckn_layer *layer, const CKN_REAL *maps,
                                 ptrdiff_t n_images, const CKN_ENCODER *encoder) {
     const ckn_correlation *patches = &layer->patches;
@@ -103,7 +105,7 @@ static void CKN(multiply_square)(const CKN_REAL *const *rows, ptrdiff_t n_rows,
                            n_anchors, destinations);
 }
 
-/* the same with the projection, of rows of doubles if the layer is wide */
+/* The same for the projection; the rows are doubles if the layer is wide. */
 static void CKN(project_pooled)(const ckn_layer *layer, const void *const *rows,
                                 CKN_REAL *const *destinations, ptrdiff_t n_rows) {
     const ptrdiff_t p = layer->patches.n_filters;
@@ -121,8 +123,8 @@ static void CKN(project_pooled)(const ckn_layer *layer, const void *const *rows,
 
 #undef CKN_MULTIPLY_WIDE_ROWS
 
-/* Where the maps that come out of a layer go: the next layer's padded input, or the
- * output of the network. */
+/* Where the output of a layer is written: into the padded input of the next layer, or
+ * into the output of the network. */
 static void CKN(find_destinations)(const ckn_layer *layer, const ckn_layer *next,
                                    CKN_REAL *maps, ptrdiff_t n_images,
                                    CKN_REAL **destinations) {
@@ -155,8 +157,9 @@ static void CKN(keep_pooled)(const ckn_layer *layer, const void *const *rows,
                                             : ((const CKN_REAL *)rows[row])[j];
 }
 
-/* output (n_images, pooled_height, pooled_width, n_anchors) of the last layer; pooled,
- * the same before the projection, is kept where it is not NULL (one layer then). */
+/* output (n_images, pooled_height, pooled_width, n_anchors) is that of the last layer.
+ * If pooled is not NULL, it gets the same values before the projection; there must be a
+ * single layer then. */
 static void CKN(encode)(const ckn_layer *layers, ptrdiff_t n_layers, const void *images,
                         ptrdiff_t n_images, void *output, void *pooled, void *scratch) {
     for (ptrdiff_t i = 0; i < n_layers; i++) {

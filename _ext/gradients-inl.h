@@ -1,10 +1,12 @@
-/* The gradients of one layer for a block of images, by one thread.
+/* The gradients of an objective with respect to one layer and its input, for a block of
+ * images, by one thread.
  *
- * Gradients of the objective in the maps go back through the projection and the pooling to
- * the responses; products of patches and anchors are computed again, a panel at a time,
- * and the derivative of the kernel function turns gradients in responses into gradients in
- * products. These are kept as a padded map: with the patches they give the gradient in
- * the anchors, and correlated with the flipped anchors that in the input. */
+ * The gradient with respect to the output goes back through the projection and the
+ * pooling to the responses. The products of patches and anchors are computed again, one
+ * panel at a time, and the derivative of the kernel function gives the gradient with
+ * respect to the products. This is stored as a padded map: multiplied with the patches
+ * it gives the gradient with respect to the anchors, and correlated with the flipped
+ * anchors that with respect to the input. */
 
 typedef struct {
     CKN_REAL *maps; /* padded input */
@@ -12,17 +14,17 @@ typedef struct {
     CKN_STRIP strip;                     /* of the patches */
     CKN_STRIP input_strip;               /* of the correlation with flipped anchors */
     CKN_REAL *products;                  /* (strip positions, CKN_PANEL) */
-    CKN_REAL *output_gradients;          /* (n_pooled, pooled stride): in the maps */
-    CKN_REAL *pooled_gradients;          /* the same: in the pooled responses */
+    CKN_REAL *output_gradients;          /* (n_pooled, pooled stride): of the output */
+    CKN_REAL *pooled_gradients;          /* the same: of the pooled responses */
     CKN_REAL **destinations;             /* (n_pooled,) */
     const CKN_REAL **rows;               /* (n_pooled,) */
     const CKN_REAL **gradient_rows;      /* (n_pooled,) */
     CKN_REAL *unpooled;                  /* (pooled_width, CKN_PANEL) */
-    CKN_REAL *product_gradients;         /* padded map of gradients in products */
+    CKN_REAL *product_gradients;         /* padded map: of the products */
     const CKN_REAL **position_gradients; /* (strip positions,): rows of that map */
     const CKN_REAL **tile_rows;          /* (tiles,), and */
     CKN_REAL *elements;    /* (elements, n_channels, CKN_PANEL), with Winograd */
-    double *radial;        /* (positions): gradients in the norms */
+    double *radial;        /* (positions): of the norms */
     double *pixel_weights; /* (padded_height, padded_width) */
 } CKN_GRADIENT_SPACE;
 
@@ -69,13 +71,14 @@ static size_t CKN(gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_images) 
     return arena.used + 64;
 }
 
-/* The gradient in the projection, and the gradients in the pooled responses. */
+/* Add to the gradient with respect to the projection; compute that with respect to the
+ * pooled responses. */
 static void CKN(project_back)(const ckn_layer *layer, const CKN_REAL *pooled,
                               const CKN_REAL *gradients, ptrdiff_t n_images,
                               const CKN_GRADIENT_SPACE *space, CKN_REAL *sums) {
     const ptrdiff_t p = layer->patches.n_filters, stride = CKN(pooled_stride)(layer);
     const ptrdiff_t n_pooled = CKN(n_pooled)(layer, n_images);
-    /* what fills the last panel up has no gradient */
+    /* the columns that fill up the last panel have gradients of zero */
     memset(space->output_gradients, 0, (size_t)(n_pooled * stride) * sizeof(CKN_REAL));
     memset(space->pooled_gradients, 0, (size_t)(n_pooled * stride) * sizeof(CKN_REAL));
     for (ptrdiff_t row = 0; row < n_pooled; row++) {
@@ -121,8 +124,9 @@ CKN_INLINE double CKN(differentiate_row_inline)(const ckn_layer *layer,
     return by_beta;
 }
 
-/* gradients (response_width, n_anchors) <- gradients in the products of one row of positions
- * with a panel; returned is the row's part of the gradient in beta */
+/* gradients (response_width, n_anchors) <- those of the products of one row of
+ * positions with a panel; returned is the contribution of the row to the gradient with
+ * respect to beta */
 static CKN_NO_INLINE double CKN(differentiate_row)(const ckn_layer *layer,
                                                    const CKN_REAL *products,
                                                    ptrdiff_t at, CKN_REAL *gradients,
@@ -136,7 +140,8 @@ static CKN_NO_INLINE double CKN(differentiate_row)(const ckn_layer *layer,
     return by_beta;
 }
 
-/* Fill the map of gradients in products and add to the gradient in the anchors. */
+/* Fill the map of the products' gradients and add to the gradient with respect to the
+ * anchors. */
 static double CKN(compute_product_gradients)(const ckn_layer *layer, ptrdiff_t n_images,
                                              CKN_GRADIENT_SPACE *space,
                                              CKN_REAL *sums) {
@@ -190,8 +195,9 @@ static double CKN(compute_product_gradients)(const ckn_layer *layer, ptrdiff_t n
     return by_beta;
 }
 
-/* image_gradients (n_images, height, width, n_channels) <- gradients in products correlated
- * with the flipped anchors, and the part through the patches' norms */
+/* image_gradients (n_images, height, width, n_channels) <- the products' gradients
+ * correlated with the flipped anchors, plus the part through the norms of the
+ * patches */
 static void CKN(compute_image_gradients)(const ckn_layer *layer, ptrdiff_t n_images,
                                          CKN_GRADIENT_SPACE *space,
                                          CKN_REAL *image_gradients) {
@@ -228,7 +234,8 @@ static void CKN(compute_image_gradients)(const ckn_layer *layer, ptrdiff_t n_ima
             for (ptrdiff_t x = 0; x < width; x++) {
                 const ptrdiff_t pixel =
                     (y + c->pad_top) * c->padded_width + x + c->pad_left;
-                /* in double: a pixel near 0 has a weight that float may not hold */
+                /* In double precision: a pixel near 0 can have a weight that is too
+                 * large for float. */
                 const double weight = space->pixel_weights[pixel];
                 const CKN_REAL *CKN_RESTRICT values =
                     space->maps +
@@ -242,8 +249,9 @@ static void CKN(compute_image_gradients)(const ckn_layer *layer, ptrdiff_t n_ima
     }
 }
 
-/* Add a block's gradients to anchor_gradients (panels, patch_length, CKN_PANEL) and
- * projection_gradients (panels, n_anchors, CKN_PANEL); return that in beta. */
+/* Add the gradients of a block to anchor_gradients (panels, patch_length, CKN_PANEL)
+ * and projection_gradients (panels, n_anchors, CKN_PANEL); return that with respect to
+ * beta. */
 static double CKN(gradients)(const ckn_layer *layer, const void *images,
                              const void *pooled, const void *gradients,
                              ptrdiff_t n_images, void *anchor_gradients,

@@ -1,8 +1,9 @@
 /* The kernels of one instruction set, for double and for float. The including file
- * defines CKN_SET, the name of the set; CKN_DOUBLE_LANES, CKN_FLOAT_LANES,
- * CKN_TILE_ROWS and CKN_TILE_VECTORS, the shape of a tile; and what it has better than
- * generic code: CKN_VECTOR_MAX, CKN_VECTOR_MIN, CKN_VECTOR_SQRT and
- * CKN_VECTOR_STORE_FIRST. All of these are undefined at the end. */
+ * defines CKN_SET, the name of the set; CKN_DOUBLE_LANES and CKN_FLOAT_LANES, the
+ * numbers in a vector; CKN_REGISTER_ROWS and CKN_REGISTER_VECTORS, the shape of a
+ * register tile; and, where the set has better instructions than the generic code,
+ * CKN_VECTOR_MAX, CKN_VECTOR_MIN, CKN_VECTOR_SQRT and CKN_VECTOR_STORE_FIRST. All of
+ * these are undefined at the end. */
 
 #include <math.h>
 #include <stdint.h>
@@ -17,8 +18,8 @@
 #define CKN_JOIN_TOKENS(a, b) a##b
 #define CKN_JOIN(a, b) CKN_JOIN_TOKENS(a, b)
 
-#define CKN_DOUBLE_PANEL (CKN_DOUBLE_LANES * CKN_TILE_VECTORS)
-#define CKN_PANEL (CKN_LANES * CKN_TILE_VECTORS)
+#define CKN_DOUBLE_PANEL (CKN_DOUBLE_LANES * CKN_REGISTER_VECTORS)
+#define CKN_PANEL (CKN_LANES * CKN_REGISTER_VECTORS)
 
 #define CKN_REAL double
 #define CKN_REAL_IS_DOUBLE 1
@@ -51,10 +52,14 @@
 
 /* in the order of ckn_functions */
 #define CKN_FUNCTIONS(lanes, type)                                                     \
-    {(lanes) * CKN_TILE_VECTORS, ckn_pack##type,                                       \
-     ckn_pack_winograd##type,    ckn_encode_scratch##type,                             \
-     ckn_encode##type,           ckn_gradient_scratch##type,                           \
-     ckn_gradients##type,        ckn_nearest_scratch##type,                            \
+    {(lanes) * CKN_REGISTER_VECTORS,                                                   \
+     ckn_pack##type,                                                                   \
+     ckn_pack_winograd##type,                                                          \
+     ckn_encode_scratch##type,                                                         \
+     ckn_encode##type,                                                                 \
+     ckn_gradient_scratch##type,                                                       \
+     ckn_gradients##type,                                                              \
+     ckn_nearest_scratch##type,                                                        \
      ckn_nearest##type}
 
 #define CKN_STRING_OF(token) #token
@@ -74,8 +79,8 @@ const ckn_instruction_set CKN_JOIN(ckn_, CKN_SET) = {
 #undef CKN_SET
 #undef CKN_DOUBLE_LANES
 #undef CKN_FLOAT_LANES
-#undef CKN_TILE_ROWS
-#undef CKN_TILE_VECTORS
+#undef CKN_REGISTER_ROWS
+#undef CKN_REGISTER_VECTORS
 #undef CKN_VECTOR_MAX
 #undef CKN_VECTOR_MIN
 #undef CKN_VECTOR_SQRT

@@ -1,17 +1,18 @@
-/* The dot-product kernels in registers, and their derivatives.
+/* The dot-product kernels kappa and their derivatives, on vectors in registers.
  *
- * Of a patch x with norm r three numbers are known: scale, shift and norm. With the
- * product a of x and an anchor minus the anchors' mean, a * scale + shift is the
- * cosine u; for "exp" it is beta (u - 1) log2(e), so that kappa is a power of two.
- * All three are 0 for patches of zeros, whose responses are so 0. Rounding can put a
- * cosine a little outside [-1, 1]: it is clipped, for "exp" at 1, beyond which kappa
- * would grow without limit. */
+ * For every patch three numbers are known: scale, shift and norm. If a is the product
+ * of the patch with an anchor minus the mean of the anchors, then u = a * scale + shift
+ * is the cosine between patch and anchor; for "exp" it is beta (cosine - 1) log2(e), so
+ * that kappa is 2^u. All three numbers are 0 for a patch of zeros, and so are its
+ * responses. By rounding, a cosine can lie a little outside of [-1, 1]: it is clipped
+ * to this interval (the exponent of "exp" to at most 0, since kappa would grow without
+ * limit). */
 
-/* 2^x for x <= 1/2. With n the integer nearest x, 2^x = 2^n 2^(x - n), and a polynomial
- * of degree 6 (relative error 2e-9; for double the Taylor polynomial of degree 13)
- * gives the second factor. Adding CKN_ROUNDER = 1.5 * 2^(mantissa bits) rounds to an
- * integer and leaves n in the low bits, from where a shift takes it to the exponent
- * field. The smallest result is the smallest normal number. */
+/* 2^x for x <= 1/2. If n is the integer nearest to x, then 2^x = 2^n 2^(x - n). The
+ * second factor is a polynomial of degree 6 (relative error 2e-9; for double the Taylor
+ * polynomial of degree 13). Adding CKN_ROUNDER = 1.5 * 2^(mantissa bits) rounds x to an
+ * integer and leaves n in the low bits; a shift moves n to the exponent field. The
+ * smallest result is the smallest normal number. */
 #if CKN_REAL_IS_DOUBLE
 #define CKN_ROUNDER 6755399441055744.0
 #define CKN_SMALLEST_EXPONENT -1022
@@ -54,8 +55,8 @@ CKN_INLINE CKN_VECTOR CKN(power_of_two)(CKN_VECTOR x) {
 
 #define CKN_PI ((CKN_REAL)3.14159265358979323846)
 
-/* arccos u for |u| <= 1: in float sqrt(1 - |u|) times a polynomial of degree 8
- * (absolute error 2e-9), in double the C library's, lane by lane. */
+/* arccos u for |u| <= 1. In float: sqrt(1 - |u|) times a polynomial of degree 8
+ * (absolute error 2e-9). In double: the function of the C library, lane by lane. */
 CKN_INLINE CKN_VECTOR CKN(arccos)(CKN_VECTOR u) {
 #if CKN_REAL_IS_DOUBLE
     CKN_REAL lanes[CKN_LANES];
@@ -77,13 +78,13 @@ CKN_INLINE CKN_VECTOR CKN(arccos)(CKN_VECTOR u) {
 #endif
 }
 
-/* u in [-1, 1] */
+/* u, or the nearer end of [-1, 1] if it lies outside. */
 CKN_INLINE CKN_VECTOR CKN(clip_cosine)(CKN_VECTOR u) {
     return CKN(vector_min)(CKN(vector_max)(u, CKN(splat)(-1)), CKN(splat)(1));
 }
 
-/* CALL(kernel) with the kernel as a constant, so that its formula alone is inlined:
- * the one place that lists the kernels for the loops over positions. */
+/* CALL(kernel), with the kernel as a constant, so that only the formula of this kernel
+ * is inlined. This is the one place that lists the kernels for loops over positions. */
 #define CKN_WITH_KERNEL(kernel, CALL)                                                  \
     switch (kernel) {                                                                  \
     case CKN_EXP:                                                                      \
@@ -97,8 +98,8 @@ CKN_INLINE CKN_VECTOR CKN(clip_cosine)(CKN_VECTOR u) {
         break;                                                                         \
     }
 
-/* norm * kappa(u), or the product itself. kernel is a constant where this is
- * inlined. */
+/* The response norm * kappa(u), or the product itself. kernel must be a constant where
+ * this function is inlined. */
 CKN_INLINE CKN_VECTOR CKN(kernel_response)(CKN_VECTOR product, CKN_REAL scale,
                                            CKN_REAL shift, CKN_REAL norm, int kernel) {
     if (kernel == CKN_PRODUCT)
@@ -113,9 +114,10 @@ CKN_INLINE CKN_VECTOR CKN(kernel_response)(CKN_VECTOR product, CKN_REAL scale,
     return (sine + (CKN_PI - CKN(arccos)(u)) * u) * (norm / CKN_PI);
 }
 
-/* The derivatives of norm * kappa(u), given the gradient of the objective in it: returned
- * is that in the product; added to *radial that in the norm (without the part through
- * the product), kappa(u) - u kappa'(u); to *by_beta that in beta, over the norm. */
+/* Given the gradient g with respect to the response norm * kappa(u): returns the
+ * gradient with respect to the product; adds g (kappa(u) - u kappa'(u)) to *radial, the
+ * direct part of the gradient with respect to the norm; adds the gradient with respect
+ * to beta, divided by the norm, to *by_beta. */
 CKN_INLINE CKN_VECTOR CKN(kernel_response_gradient)(CKN_VECTOR gradient,
                                                     CKN_VECTOR product, CKN_REAL scale,
                                                     CKN_REAL shift, CKN_REAL beta,

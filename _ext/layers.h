@@ -1,18 +1,19 @@
-/* What the kernels are told of a layer, and the table of functions that every
- * instruction set fills in. Arrays of the computed type (float or double, "real")
- * are passed as void pointers, so that one table serves both. */
+/* How the kernels describe a layer, and the table of functions that every instruction
+ * set fills in. Arrays of the real type (float or double) are passed as void pointers,
+ * so that one table serves both. */
 #pragma once
 
 #include <stddef.h>
 
-/* What becomes of the product of a patch and an anchor: a dot-product kernel, in the
- * order of sklearn_ckn._kernels.KERNELS, or the product itself. */
+/* The function applied to the product of a patch and an anchor: a dot-product kernel,
+ * in the order of KERNELS in sklearn_ckn/_network/kernels.py, or none, which leaves the
+ * product. */
 enum { CKN_EXP = 0, CKN_POLY = 1, CKN_ARCCOS1 = 2, CKN_PRODUCT = 3 };
 
 /* Patches with a smaller norm count as zero. The caller scales every image to a
  * largest value between 1/2 and 1, so this is far below rounding, and the reciprocal
  * leaves room in a float for what it is multiplied with. The same number is in
- * sklearn_ckn/_engine/array_steps.py. */
+ * sklearn_ckn/_network/unfold.py. */
 #define CKN_SMALLEST_NORM 1e-30
 
 /* The inner products of the patches of a map with some filters. */
@@ -28,13 +29,14 @@ typedef struct {
 } ckn_correlation;
 
 typedef struct {
-    ckn_correlation patches;        /* with the anchors minus their mean */
-    ckn_correlation input_gradient; /* gradients in products, with flipped anchors */
-    const void *mean;               /* real (patch_length,): mean of the anchors */
-    const void *projection;         /* packed panels, of doubles if wide */
-    const void *real_projection;    /* the same of reals, for gradients */
-    int wide;                       /* pool and project in double precision */
-    const double *taps;             /* (2 * radius + 1,) */
+    ckn_correlation patches; /* with the anchors minus their mean */
+    ckn_correlation
+        input_gradient;     /* of the products' gradients with the flipped anchors */
+    const void *mean;       /* real (patch_length,): mean of the anchors */
+    const void *projection; /* packed panels, of doubles if wide */
+    const void *real_projection; /* the same of reals, for gradients */
+    int wide;                    /* pool and project in double precision */
+    const double *taps;          /* (2 * radius + 1,) */
     ptrdiff_t subsampling, radius, pooled_height, pooled_width;
     int kernel;
     double beta;
@@ -78,7 +80,7 @@ typedef struct {
 #define CKN_SCALAR
 #endif
 
-/* The sets beside the baseline, where compiler and architecture have them. */
+/* The sets other than the baseline, where compiler and architecture have them. */
 #if defined(__x86_64__) && !defined(CKN_SCALAR)
 #define CKN_HAS_X86_SETS 1
 extern const ckn_instruction_set ckn_avx2, ckn_avx512;
@@ -86,5 +88,5 @@ extern const ckn_instruction_set ckn_avx2, ckn_avx512;
 extern const ckn_instruction_set ckn_baseline;
 
 /* The set of the given rank among those that this processor has, the fastest first;
- * NULL beyond the last. */
+ * NULL if there are no more. */
 const ckn_instruction_set *ckn_available_set(int rank);

@@ -1,10 +1,12 @@
-/* Gaussian pooling of one panel's responses along width and height, and its transpose.
+/* Gaussian pooling of the responses to one panel, along width and height, and the
+ * transpose of this operation.
  *
- * The projection that follows enlarges rounding errors of pooled values up to
- * sqrt(1 / nystrom_reg) times: where that matters, layers are `wide` and these are
- * sums of doubles. */
+ * The projection that follows enlarges rounding errors of pooled values up to sqrt(1 /
+ * nystrom_reg) times. Where that matters, a layer is `wide`: these sums are in double
+ * precision. */
 
-/* The pooled positions that a position along an axis reaches: first to last. */
+/* The first and the last pooled position to which a position along an axis
+ * contributes. */
 CKN_INLINE ptrdiff_t CKN(first_pooled)(const ckn_layer *layer, ptrdiff_t position) {
     return position <= layer->radius
                ? 0
@@ -18,9 +20,9 @@ CKN_INLINE ptrdiff_t CKN(last_pooled)(const ckn_layer *layer, ptrdiff_t position
     return last < size ? last : size - 1;
 }
 
-/* Defines pool_row_NAME for sums in vectors of type SUM, which `read` loads from
- * responses: a row of responses is pooled along the width, in registers, and added to
- * the pooled rows that it reaches. */
+/* Defines pool_row_NAME, whose sums are vectors of type SUM that `read` loads from the
+ * responses. A row of responses is pooled along the width, in registers, and added to
+ * the pooled rows to which it contributes. */
 #define CKN_DEFINE_POOL_ROW(NAME, NUMBER, SUM, SUM_LANES, read)                        \
     static CKN_NO_INLINE void CKN(pool_row_##NAME)(                                    \
         const ckn_layer *layer, const CKN_REAL *responses, ptrdiff_t y,                \
@@ -59,18 +61,18 @@ CKN_DEFINE_POOL_ROW(narrow, CKN_REAL, CKN_VECTOR, CKN_LANES, CKN(load_vector))
 
 #undef CKN_DEFINE_POOL_ROW
 
-/* The size of the numbers that pooled responses are kept in. */
+/* Bytes of a pooled response. */
 CKN_INLINE size_t CKN(pooled_size)(const ckn_layer *layer) {
     return layer->wide ? sizeof(double) : sizeof(CKN_REAL);
 }
 
-/* Number i of pooled responses. */
+/* The address of pooled response number i. */
 CKN_INLINE void *CKN(pooled_at)(const ckn_layer *layer, void *pooled, ptrdiff_t i) {
     return (char *)pooled + i * (ptrdiff_t)CKN(pooled_size)(layer);
 }
 
-/* pooled (pooled_height, pooled_width, stride) += row y of responses (width,
- * CKN_PANEL) */
+/* Add the contributions of row y of responses (width, CKN_PANEL) to pooled
+ * (pooled_height, pooled_width, stride). */
 CKN_INLINE void CKN(pool_row)(const ckn_layer *layer, const CKN_REAL *responses,
                               ptrdiff_t y, void *pooled, ptrdiff_t stride) {
     if (layer->wide)
@@ -79,8 +81,8 @@ CKN_INLINE void CKN(pool_row)(const ckn_layer *layer, const CKN_REAL *responses,
         CKN(pool_row_narrow)(layer, responses, y, pooled, stride);
 }
 
-/* rows (pooled_width, CKN_PANEL) <- the transposed pooling along the height of
- * pooled gradients (pooled_height, pooled_width, stride), for row y of positions */
+/* rows (pooled_width, CKN_PANEL) <- the transpose of pooling along the height, applied
+ * to pooled gradients (pooled_height, pooled_width, stride), for row y of positions */
 static void CKN(unpool_rows)(const ckn_layer *layer, const CKN_REAL *pooled,
                              ptrdiff_t stride, ptrdiff_t y, CKN_REAL *rows) {
     const ptrdiff_t first = CKN(first_pooled)(layer, y);
@@ -97,8 +99,8 @@ static void CKN(unpool_rows)(const ckn_layer *layer, const CKN_REAL *pooled,
         }
 }
 
-/* One vector, of column j of a panel, of position x of the row that `rows`, from
- * unpool_rows, belongs to. */
+/* The transpose of pooling along the width: one vector of the gradients at position x,
+ * for columns j and following ones of the panel, from the rows of unpool_rows. */
 CKN_INLINE CKN_VECTOR CKN(unpool_vector)(const ckn_layer *layer, const CKN_REAL *rows,
                                          ptrdiff_t first, ptrdiff_t last, ptrdiff_t x,
                                          int j) {

@@ -1,18 +1,18 @@
-/* What the kernel function needs to know of every patch of padded maps: see
- * kernel_functions-inl.h. Sums of squares are in double precision, since they can
- * be tiny; the products with the anchors' mean, the large common part of all products,
- * are in double precision or in short sums.
+/* The scale, shift and norm of every patch of padded maps, which kernel_functions-inl.h
+ * explains. Sums of squares are in double precision, since they can be tiny. The
+ * products with the mean of the anchors are the large common part of all products; they
+ * are computed in double precision, or as short sums.
  *
- * Maps of few channels are split into planes of doubles, over which the mean slides a
- * vector of positions at a time; of many channels, the product is taken patch by patch,
- * a vector of channels at a time. */
+ * Maps of few channels are split into planes of doubles, and the products with the mean
+ * are computed for a vector of positions at a time. With many channels they are
+ * computed patch by patch, a vector of channels at a time. */
 
 #define CKN_FEW_CHANNELS 8
 
-/* Positions of a row that the mean slides over at a time. */
+/* Positions of a row whose products with the mean are computed together. */
 #define CKN_SLIDE_POSITIONS (4 * CKN_WIDE_LANES)
 
-/* The patches' numbers of one block of maps, and what they are computed in. */
+/* The numbers of all patches of a block of maps, and working memory. */
 typedef struct {
     CKN_REAL *scale, *shift, *norm, *inverse_norm; /* (n_images * positions,) */
     double *planes;  /* (n_channels, padded map), if few */
@@ -20,7 +20,8 @@ typedef struct {
     double *rows;    /* three rows of a padded map */
 } CKN_POSITIONS;
 
-/* A row may be read up to a vector beyond its end. */
+/* Length of a row in working memory; vectors are read and written up to a vector beyond
+ * its end. */
 CKN_INLINE ptrdiff_t CKN(row_room)(const ckn_correlation *c) {
     return c->padded_width + CKN_SLIDE_POSITIONS;
 }
@@ -44,7 +45,8 @@ static CKN_POSITIONS CKN(take_positions)(const ckn_correlation *c, ptrdiff_t n_i
     return positions;
 }
 
-/* The sum of the lanes, halves added to halves. */
+/* The sum of the lanes: the upper half is added to the lower half until one number is
+ * left. */
 CKN_INLINE double CKN(sum_wide_lanes)(CKN_WIDE_VECTOR v) {
     double sums[CKN_WIDE_LANES];
     *(CKN_WIDE_VECTOR *)sums = v;
@@ -55,9 +57,9 @@ CKN_INLINE double CKN(sum_wide_lanes)(CKN_WIDE_VECTOR v) {
     return sums[0];
 }
 
-/* The product of a patch with one filter, in vectors: about CKN_PRODUCT_TERMS products
- * a lane, so that the length of the patch adds no error, and then in double
- * precision. */
+/* The product of a patch with one filter. Each lane adds about CKN_PRODUCT_TERMS
+ * products; these short sums are added in double precision, so that the rounding error
+ * does not grow with the length of the patch. */
 #define CKN_PRODUCT_TERMS 16
 
 CKN_INLINE double CKN(long_product)(const CKN_REAL *first_run, const CKN_REAL *filters,
@@ -152,7 +154,8 @@ static void CKN(prepare_pixels)(const ckn_correlation *c, const CKN_REAL *map,
     }
 }
 
-/* The numbers of row y of positions of one map, from `at` on. */
+/* Compute the numbers of row y of positions of one map; the first of them has index
+ * `at`. */
 static void CKN(position_row)(const ckn_layer *layer, const CKN_REAL *map, ptrdiff_t y,
                               const CKN_POSITIONS *p, ptrdiff_t at) {
     const ckn_correlation *c = &layer->patches;
@@ -182,11 +185,13 @@ static void CKN(position_row)(const ckn_layer *layer, const CKN_REAL *map, ptrdi
                 map + (y * padded_width + x) * c->n_channels, layer->mean, &runs);
     }
 
-    /* the exponent of "exp" is factor * (cosine - 1), other kernels take the cosine */
+    /* "exp" needs the exponent, factor * (cosine - 1); the other kernels need the
+     * cosine. */
     const int is_exp = layer->kernel == CKN_EXP;
     const double factor = is_exp ? layer->beta * 1.44269504088896340736 : 1;
     const double less = is_exp ? 1 : 0;
-    /* with a huge beta, a little more: the scale must not leave the range of float */
+    /* With a huge beta the limit is larger: the scale must not leave the range of
+     * float. */
     const double smallest = factor < 1e7 ? CKN_SMALLEST_NORM : 1e-37 * factor;
     CKN_REAL *CKN_RESTRICT scale = p->scale + at, *CKN_RESTRICT shift = p->shift + at;
     CKN_REAL *CKN_RESTRICT norms = p->norm + at;

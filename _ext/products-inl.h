@@ -1,23 +1,25 @@
-/* Products of rows with the filters of a panel: the loop that everything else feeds.
+/* Products of rows with the filters of a panel: the loop in which most of the time is
+ * spent.
  *
- * A panel holds CKN_PANEL = CKN_TILE_VECTORS * CKN_LANES filters, element by element:
- * the first elements of all of them, then the second ones. A tile is CKN_TILE_ROWS rows
- * times a panel: its CKN_TILE_ROWS * CKN_TILE_VECTORS sums stay in registers while the
- * elements of the rows go by, each a number multiplied with CKN_TILE_VECTORS vectors of
- * the panel. The shape is chosen so that sums, one line of the panel and one number
- * fill the registers: then a multiply-add needs half a load or less.
+ * A panel holds CKN_PANEL = CKN_REGISTER_VECTORS * CKN_LANES filters, interleaved: a
+ * line with the first value of every filter, then a line with the second values, and so
+ * on. A register tile is CKN_REGISTER_ROWS rows times one panel: its CKN_REGISTER_ROWS
+ * * CKN_REGISTER_VECTORS sums stay in registers while the values of the rows are read
+ * one after another; each value is multiplied with CKN_REGISTER_VECTORS vectors of the
+ * panel. Its shape is chosen such that the sums, one line of the panel and one value
+ * fill the registers: a multiply-add then needs half a load or less.
  *
- * A row is a patch: n_runs runs of consecutive values, in which it lies in the map, so
- * that no patch is ever copied. Sums are of CKN_SEGMENT products at most and then added
- * to totals: their rounding error grows with CKN_SEGMENT, not with the length of the
- * sum. */
+ * A row is a patch, given by the address of its first run in the map; no patch is
+ * copied. At most CKN_SEGMENT products are added up before their sum is added to a
+ * total: the rounding error grows with CKN_SEGMENT, not with the length of the row. */
 
 #define CKN_SEGMENT 64
 
-/* Lines of the panel that the loads of its next ones run ahead of the sums. */
+/* Lines of the panel between the one in use and the one that is being prefetched. */
 #define CKN_PREFETCH_LINES 32
 
-/* filters (n_filters, depth) -> the panel of those from panel * CKN_PANEL on */
+/* Write one panel: filters panel * CKN_PANEL and following ones of (n_filters,
+ * depth). */
 static void CKN(pack)(const void *all, ptrdiff_t n_filters, ptrdiff_t depth,
                       ptrdiff_t panel, void *panels) {
     const CKN_REAL *filters = all;
@@ -30,37 +32,38 @@ static void CKN(pack)(const void *all, ptrdiff_t n_filters, ptrdiff_t depth,
         }
 }
 
-/* sums <- products of the rows' next runs with the panel, which moves on */
+/* sums <- products of n_runs runs of the rows with the panel; *panel is moved behind
+ * the lines that were used */
 CKN_INLINE void CKN(multiply_segment)(
     const CKN_REAL *const *rows, ptrdiff_t offset, ptrdiff_t n_runs, ptrdiff_t stride,
     ptrdiff_t length, const CKN_REAL **panel,
-    CKN_VECTOR sums[CKN_TILE_ROWS][CKN_TILE_VECTORS]) {
+    CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS]) {
     const CKN_REAL *line = *panel;
     CKN_UNROLL
-    for (int i = 0; i < CKN_TILE_ROWS; i++) {
+    for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
         CKN_UNROLL
-        for (int j = 0; j < CKN_TILE_VECTORS; j++)
+        for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
             sums[i][j] = CKN(splat)(0);
     }
     for (ptrdiff_t run = 0; run < n_runs; run++) {
-        const CKN_REAL *row[CKN_TILE_ROWS];
+        const CKN_REAL *row[CKN_REGISTER_ROWS];
         CKN_UNROLL
-        for (int i = 0; i < CKN_TILE_ROWS; i++)
+        for (int i = 0; i < CKN_REGISTER_ROWS; i++)
             row[i] = rows[i] + offset;
         CKN_NO_UNROLL
         for (ptrdiff_t k = 0; k < length; k++) {
-            CKN_VECTOR filters[CKN_TILE_VECTORS];
+            CKN_VECTOR filters[CKN_REGISTER_VECTORS];
             CKN_UNROLL
             for (int j = 0; j < CKN_PANEL; j += 64 / (int)sizeof(CKN_REAL))
                 CKN_PREFETCH(line, CKN_PREFETCH_LINES * CKN_PANEL + j);
             CKN_UNROLL
-            for (int j = 0; j < CKN_TILE_VECTORS; j++)
+            for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
                 filters[j] = CKN(load_vector)(line + j * CKN_LANES);
             CKN_UNROLL
-            for (int i = 0; i < CKN_TILE_ROWS; i++) {
+            for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
                 CKN_VECTOR value = CKN(splat)(row[i][k]);
                 CKN_UNROLL
-                for (int j = 0; j < CKN_TILE_VECTORS; j++)
+                for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
                     sums[i][j] += value * filters[j];
             }
             line += CKN_PANEL;
@@ -70,22 +73,23 @@ CKN_INLINE void CKN(multiply_segment)(
     *panel = line;
 }
 
-/* sums <- products of CKN_TILE_ROWS whole rows, from offset on, with a panel */
-CKN_INLINE void CKN(multiply_tile)(const CKN_REAL *const *rows, ptrdiff_t offset,
-                                   const ckn_runs *runs, const CKN_REAL *panel,
-                                   CKN_VECTOR sums[CKN_TILE_ROWS][CKN_TILE_VECTORS]) {
+/* sums <- products of CKN_REGISTER_ROWS whole rows with a panel; the rows begin
+ * `offset` values after their addresses */
+CKN_INLINE void CKN(multiply_register_tile)(
+    const CKN_REAL *const *rows, ptrdiff_t offset, const ckn_runs *runs,
+    const CKN_REAL *panel, CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS]) {
     const ptrdiff_t length = runs->length, n_runs = runs->n_runs;
     if (length * n_runs <= CKN_SEGMENT) {
         CKN(multiply_segment)(rows, offset, n_runs, runs->stride, length, &panel, sums);
         return;
     }
-    CKN_VECTOR memory[CKN_TILE_ROWS * CKN_TILE_VECTORS];
+    CKN_VECTOR memory[CKN_REGISTER_ROWS * CKN_REGISTER_VECTORS];
     CKN_VECTOR *totals = memory;
     CKN_KEEP_IN_MEMORY(totals);
-    for (int i = 0; i < CKN_TILE_ROWS * CKN_TILE_VECTORS; i++)
+    for (int i = 0; i < CKN_REGISTER_ROWS * CKN_REGISTER_VECTORS; i++)
         totals[i] = CKN(splat)(0);
-    /* blocks of several short runs, or of a part of a long one; there is one at
-     * least */
+    /* A segment is several short runs, or a part of a long one; there is at least
+     * one. */
     const ptrdiff_t runs_per_segment = length < CKN_SEGMENT ? CKN_SEGMENT / length : 1;
     ptrdiff_t run = 0;
     do {
@@ -96,23 +100,25 @@ CKN_INLINE void CKN(multiply_tile)(const CKN_REAL *const *rows, ptrdiff_t offset
                 rows, offset + run * runs->stride + k, n, runs->stride,
                 length - k < CKN_SEGMENT ? length - k : CKN_SEGMENT, &panel, sums);
             CKN_UNROLL
-            for (int i = 0; i < CKN_TILE_ROWS; i++) {
+            for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
                 CKN_UNROLL
-                for (int j = 0; j < CKN_TILE_VECTORS; j++) {
-                    sums[i][j] += totals[i * CKN_TILE_VECTORS + j];
-                    totals[i * CKN_TILE_VECTORS + j] = sums[i][j];
+                for (int j = 0; j < CKN_REGISTER_VECTORS; j++) {
+                    sums[i][j] += totals[i * CKN_REGISTER_VECTORS + j];
+                    totals[i * CKN_REGISTER_VECTORS + j] = sums[i][j];
                 }
             }
         } while ((k += CKN_SEGMENT) < length);
     } while ((run += runs_per_segment) < n_runs);
 }
 
-/* The rows of the tile that starts at row `first` of n: the last one repeated where
- * there are fewer, so that a row's sums never depend on its place. */
-CKN_INLINE int CKN(tile_rows)(const CKN_REAL *const *rows, ptrdiff_t first, ptrdiff_t n,
-                              const CKN_REAL *tile[CKN_TILE_ROWS]) {
-    int n_rows = n - first < CKN_TILE_ROWS ? (int)(n - first) : CKN_TILE_ROWS;
-    for (int i = 0; i < CKN_TILE_ROWS; i++)
+/* The rows of the register tile that starts at row `first` of n. The last row is
+ * repeated where there are fewer, so that the sums of a row do not depend on its
+ * place. */
+CKN_INLINE int CKN(register_rows)(const CKN_REAL *const *rows, ptrdiff_t first,
+                                  ptrdiff_t n,
+                                  const CKN_REAL *tile[CKN_REGISTER_ROWS]) {
+    int n_rows = n - first < CKN_REGISTER_ROWS ? (int)(n - first) : CKN_REGISTER_ROWS;
+    for (int i = 0; i < CKN_REGISTER_ROWS; i++)
         tile[i] = rows[first + (i < n_rows ? i : n_rows - 1)];
     return n_rows;
 }
@@ -123,27 +129,28 @@ CKN_INLINE void CKN(respond_rows_inline)(const CKN_REAL *const *rows, ptrdiff_t 
                                          const CKN_REAL *shift, const CKN_REAL *norm,
                                          int kernel, CKN_REAL *out,
                                          ptrdiff_t out_stride) {
-    for (ptrdiff_t first = 0; first < n_rows; first += CKN_TILE_ROWS) {
-        const CKN_REAL *tile[CKN_TILE_ROWS];
-        CKN_VECTOR sums[CKN_TILE_ROWS][CKN_TILE_VECTORS];
-        int n = CKN(tile_rows)(rows, first, n_rows, tile);
-        CKN(multiply_tile)(tile, offset, runs, panel, sums);
+    for (ptrdiff_t first = 0; first < n_rows; first += CKN_REGISTER_ROWS) {
+        const CKN_REAL *tile[CKN_REGISTER_ROWS];
+        CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS];
+        int n = CKN(register_rows)(rows, first, n_rows, tile);
+        CKN(multiply_register_tile)(tile, offset, runs, panel, sums);
         CKN_UNROLL
-        for (int i = 0; i < CKN_TILE_ROWS; i++) {
+        for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
             ptrdiff_t row = first + (i < n ? i : n - 1);
             CKN_REAL a = 0, b = 0, c = 0;
             if (kernel != CKN_PRODUCT)
                 a = scale[row], b = shift[row], c = norm[row];
             CKN_UNROLL
-            for (int j = 0; j < CKN_TILE_VECTORS; j++)
+            for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
                 CKN(store_vector)(out + row * out_stride + j * CKN_LANES,
                                   CKN(kernel_response)(sums[i][j], a, b, c, kernel));
         }
     }
 }
 
-/* out (n_rows, CKN_PANEL), rows out_stride apart <- responses of the rows' patches to a
- * panel of anchors, or their products; scale, shift and norm are (n_rows,) */
+/* out (n_rows, CKN_PANEL), with rows out_stride apart <- the responses of the rows'
+ * patches to a panel of anchors, or their products; scale, shift and norm are
+ * (n_rows,) */
 static CKN_NO_INLINE void CKN(respond_rows)(const CKN_REAL *const *rows,
                                             ptrdiff_t n_rows, ptrdiff_t offset,
                                             const ckn_runs *runs, const CKN_REAL *panel,
@@ -161,7 +168,8 @@ static CKN_NO_INLINE void CKN(respond_rows)(const CKN_REAL *const *rows,
 #undef CKN_RESPOND
 }
 
-/* A vector of column `first` on of a row of n columns. */
+/* Store a vector into columns `first` and following ones of a row of n columns; lanes
+ * beyond column n are dropped. */
 CKN_INLINE void CKN(store_columns)(CKN_REAL *row, ptrdiff_t first, ptrdiff_t n,
                                    CKN_VECTOR v) {
     if (first + CKN_LANES <= n) {
@@ -178,23 +186,24 @@ CKN_INLINE void CKN(store_columns)(CKN_REAL *row, ptrdiff_t first, ptrdiff_t n,
     }
 }
 
-/* Defines NAME: columns `first` on, of n_columns, of destinations (n_rows,) <- the
- * rows' products with a panel, put into rows of type NUMBER by STORE. */
+/* Defines the function NAME, which writes the rows' products with a panel to columns
+ * `first` and following ones, of n_columns, of the rows that destinations (n_rows,)
+ * points to. Their numbers are of type NUMBER and stored by STORE. */
 #define CKN_DEFINE_MULTIPLY_ROWS(NAME, NUMBER, STORE)                                  \
     static CKN_NO_INLINE void NAME(const CKN_REAL *const *rows, ptrdiff_t n_rows,      \
                                    const ckn_runs *runs, const CKN_REAL *panel,        \
                                    ptrdiff_t first, ptrdiff_t n_columns,               \
                                    NUMBER *const *destinations) {                      \
-        for (ptrdiff_t row = 0; row < n_rows; row += CKN_TILE_ROWS) {                  \
-            const CKN_REAL *tile[CKN_TILE_ROWS];                                       \
-            CKN_VECTOR sums[CKN_TILE_ROWS][CKN_TILE_VECTORS];                          \
-            int n = CKN(tile_rows)(rows, row, n_rows, tile);                           \
-            CKN(multiply_tile)(tile, 0, runs, panel, sums);                            \
+        for (ptrdiff_t row = 0; row < n_rows; row += CKN_REGISTER_ROWS) {              \
+            const CKN_REAL *tile[CKN_REGISTER_ROWS];                                   \
+            CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS];                  \
+            int n = CKN(register_rows)(rows, row, n_rows, tile);                       \
+            CKN(multiply_register_tile)(tile, 0, runs, panel, sums);                   \
             CKN_UNROLL                                                                 \
-            for (int i = 0; i < CKN_TILE_ROWS; i++) {                                  \
+            for (int i = 0; i < CKN_REGISTER_ROWS; i++) {                              \
                 NUMBER *out = destinations[row + (i < n ? i : n - 1)];                 \
                 CKN_UNROLL                                                             \
-                for (int j = 0; j < CKN_TILE_VECTORS; j++)                             \
+                for (int j = 0; j < CKN_REGISTER_VECTORS; j++)                         \
                     STORE(out, first + j * CKN_LANES, n_columns, sums[i][j]);          \
             }                                                                          \
         }                                                                              \

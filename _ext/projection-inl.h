@@ -1,5 +1,5 @@
-/* Pooled rows times the projection in double precision, rounded to float at the end.
- * Included once, with the products of doubles. */
+/* Products of pooled rows with the projection in double precision, rounded to float at
+ * the end. Included once, with the products of doubles. */
 
 #ifdef CKN_SCALAR
 typedef float ckn_narrowed;

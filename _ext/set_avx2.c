@@ -23,8 +23,8 @@
 #define CKN_FLOAT_LANES 8
 #define CKN_DOUBLE_LANES 4
 /* 12 sums, 2 vectors of a panel, a number of a row: 15 of the 16 registers */
-#define CKN_TILE_ROWS 6
-#define CKN_TILE_VECTORS 2
+#define CKN_REGISTER_ROWS 6
+#define CKN_REGISTER_VECTORS 2
 
 #define CKN_VECTOR_MAX(a, b) CKN(avx_max)(a, b)
 #define CKN_VECTOR_MIN(a, b) CKN(avx_min)(a, b)

@@ -27,8 +27,8 @@
 #define CKN_FLOAT_LANES 16
 #define CKN_DOUBLE_LANES 8
 /* 24 sums, 4 vectors of a panel, numbers of the rows: 29 or more of the 32 registers */
-#define CKN_TILE_ROWS 6
-#define CKN_TILE_VECTORS 4
+#define CKN_REGISTER_ROWS 6
+#define CKN_REGISTER_VECTORS 4
 
 #define CKN_VECTOR_MAX(a, b) CKN(avx512_max)(a, b)
 #define CKN_VECTOR_MIN(a, b) CKN(avx512_min)(a, b)

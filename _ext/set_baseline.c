@@ -8,19 +8,19 @@
 #if defined(CKN_SCALAR)
 #define CKN_FLOAT_LANES 1
 #define CKN_DOUBLE_LANES 1
-#define CKN_TILE_ROWS 4
-#define CKN_TILE_VECTORS 4
+#define CKN_REGISTER_ROWS 4
+#define CKN_REGISTER_VECTORS 4
 #else
 #define CKN_FLOAT_LANES 4
 #define CKN_DOUBLE_LANES 2
 #if defined(__aarch64__)
 /* 32 registers: 24 sums, 4 vectors of a panel, numbers of the rows */
-#define CKN_TILE_ROWS 6
-#define CKN_TILE_VECTORS 4
+#define CKN_REGISTER_ROWS 6
+#define CKN_REGISTER_VECTORS 4
 #else
 /* 16 registers: 12 sums, 2 vectors of a panel, a number and a product */
-#define CKN_TILE_ROWS 6
-#define CKN_TILE_VECTORS 2
+#define CKN_REGISTER_ROWS 6
+#define CKN_REGISTER_VECTORS 2
 #endif
 #endif
 

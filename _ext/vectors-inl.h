@@ -47,7 +47,7 @@ CKN_INLINE CKN_VECTOR CKN(select_lanes)(CKN_INTEGER_VECTOR mask, CKN_VECTOR yes,
                         (~mask & (CKN_INTEGER_VECTOR)no));
 }
 
-/* Doubles as many as fill a register, for sums that float would round. */
+/* As many doubles as fill a register, for sums that would lose digits in float. */
 #define CKN_WIDE_LANES (CKN_LANES * (int)sizeof(CKN_REAL) / 8)
 typedef double CKN_WIDE_VECTOR
     __attribute__((vector_size(CKN_WIDE_LANES * 8), may_alias, aligned(8)));
@@ -102,7 +102,8 @@ CKN_INLINE CKN_VECTOR CKN(vector_sqrt)(CKN_VECTOR v) {
 #endif
 }
 
-/* The sum of the lanes, in double precision, halves added to halves. */
+/* The sum of the lanes in double precision: the upper half is added to the lower half
+ * until one number is left. */
 CKN_INLINE double CKN(sum_lanes)(CKN_VECTOR v) {
     CKN_REAL lanes[CKN_LANES];
     CKN(store_vector)(lanes, v);

@@ -7,7 +7,7 @@
  * sections 4.1 and 4.2). For each of the (m + 2)^2 elements the sums over channels are
  * a matrix product, of the tiles' rows with a panel of filters. */
 
-/* B^T of one column of pixels */
+/* B^T times one column of pixels. */
 CKN_INLINE void CKN(transform_pixels)(int m, const CKN_VECTOR *d, CKN_VECTOR *v) {
     if (m == 2) {
         v[0] = d[0] - d[2];
@@ -26,7 +26,7 @@ CKN_INLINE void CKN(transform_pixels)(int m, const CKN_VECTOR *d, CKN_VECTOR *v)
     }
 }
 
-/* A^T of one column of sums */
+/* A^T times one column of sums. */
 CKN_INLINE void CKN(transform_sums)(int m, const CKN_VECTOR *s, CKN_VECTOR *y) {
     if (m == 2) {
         y[0] = s[0] + s[1] + s[2];
@@ -41,8 +41,8 @@ CKN_INLINE void CKN(transform_sums)(int m, const CKN_VECTOR *s, CKN_VECTOR *y) {
     }
 }
 
-/* filters (n_filters, 3, 3, n_channels) -> the panel of those from panel * CKN_PANEL
- * on: for each of the (m + 2)^2 elements n_channels lines of CKN_PANEL */
+/* Write one panel: filters panel * CKN_PANEL and following ones of (n_filters, 3, 3,
+ * n_channels). For each of the (m + 2)^2 elements it has n_channels lines. */
 static void CKN(pack_winograd)(const void *all, ptrdiff_t n_filters,
                                ptrdiff_t n_channels, ptrdiff_t m, ptrdiff_t panel,
                                void *panels) {
@@ -73,8 +73,8 @@ static void CKN(pack_winograd)(const void *all, ptrdiff_t n_filters,
     }
 }
 
-/* Channels of a transformed tile, in whole vectors; what is beyond n_channels is
- * computed from whatever follows and never read. */
+/* Channels of a transformed tile, rounded up to whole vectors. Those beyond n_channels
+ * are computed from whatever follows in memory and are never read. */
 CKN_INLINE ptrdiff_t CKN(tile_channels)(ptrdiff_t n_channels) {
     return (n_channels + CKN_LANES - 1) / CKN_LANES * CKN_LANES;
 }
@@ -108,8 +108,8 @@ CKN_INLINE void CKN(transform_tile_inline)(const CKN_REAL *pixels, ptrdiff_t row
     }
 }
 
-/* tile + e * plane (tile_channels,), e < (m + 2)^2 <- the transformed pixels of which
- * the first is given */
+/* tile + e * plane (tile_channels,) <- element e of a transformed tile, for each of the
+ * (m + 2)^2 elements; pixels points to its first pixel */
 static CKN_NO_INLINE void CKN(transform_tile)(const CKN_REAL *pixels,
                                               ptrdiff_t row_stride,
                                               ptrdiff_t n_channels, CKN_REAL *tile,
@@ -154,8 +154,9 @@ CKN_INLINE void CKN(respond_tile_inline)(const CKN_REAL *sums, ptrdiff_t n_rows,
     }
 }
 
-/* out (n_rows, n_columns, CKN_PANEL) of a map `width` wide <- responses of a tile, of
- * which as much is inside the map, from the sums ((m + 2)^2, CKN_PANEL) */
+/* out (n_rows, n_columns, CKN_PANEL), part of a map of `width` positions a row <- the
+ * responses at the positions of a tile that lie in the map, from the sums ((m + 2)^2,
+ * CKN_PANEL) */
 static CKN_NO_INLINE void CKN(respond_tile)(const CKN_REAL *sums, ptrdiff_t n_rows,
                                             ptrdiff_t n_columns, ptrdiff_t width,
                                             const CKN_REAL *scale,

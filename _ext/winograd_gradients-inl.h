@@ -1,9 +1,10 @@
-/* The gradient in 3 x 3 filters by the transpose of Winograd's algorithm: gradients in the
- * products of a tile are transformed, A Y A^T, multiplied with the transformed pixels,
- * summed over tiles, and transformed to the filters, G^T (...) G. It saves the same
- * 2.25 and 4 times as the products. */
+/* The gradient with respect to 3 x 3 filters by the transpose of Winograd's algorithm:
+ * the gradients Y of the products of a tile are transformed, A Y A^T, multiplied with
+ * the transformed pixels, summed over tiles, and transformed to gradients of filters,
+ * G^T (...) G. It saves as many multiplications as the algorithm itself, 2.25 and 4
+ * times. */
 
-/* A of one column of gradients */
+/* A times one column of gradients. */
 CKN_INLINE void CKN(transform_gradients)(int m, const CKN_VECTOR *y, CKN_VECTOR *s) {
     if (m == 2) {
         s[0] = y[0];
@@ -54,8 +55,9 @@ CKN_INLINE void CKN(transform_gradient_tile_inline)(const CKN_REAL *const *gradi
     }
 }
 
-/* tile ((m + 2)^2, CKN_PANEL) <- transformed gradients of a tile of positions of a map
- * `width` wide, of which as much is inside; gradients of the first position on */
+/* tile ((m + 2)^2, CKN_PANEL) <- the transformed gradients of a tile, of which n_rows x
+ * n_columns positions are inside the map of `width` positions a row; gradients starts
+ * at its first position */
 static CKN_NO_INLINE void CKN(transform_gradient_tile)(
     const CKN_REAL *const *gradients, ptrdiff_t column, ptrdiff_t n_rows,
     ptrdiff_t n_columns, ptrdiff_t width, CKN_REAL *tile, ptrdiff_t m) {
@@ -67,8 +69,8 @@ static CKN_NO_INLINE void CKN(transform_gradient_tile)(
                                             tile, 4);
 }
 
-/* filters (3, 3, n_channels, CKN_PANEL) += G^T elements G, ((m + 2)^2, n_channels,
- * CKN_PANEL) */
+/* Add G^T elements G to filters (3, 3, n_channels, CKN_PANEL); elements is ((m + 2)^2,
+ * n_channels, CKN_PANEL). */
 static CKN_NO_INLINE void CKN(add_filter_gradients)(const CKN_REAL *elements,
                                                     ptrdiff_t n_channels, ptrdiff_t m,
                                                     CKN_REAL *filters) {
@@ -95,9 +97,10 @@ static CKN_NO_INLINE void CKN(add_filter_gradients)(const CKN_REAL *elements,
     }
 }
 
-/* sums (3, 3, n_channels, CKN_PANEL) += the gradient in a panel of filters, from a
- * prepared strip and the gradients (positions of the strip,) from `column` on. The strip's
- * sums and elements ((m + 2)^2, n_channels, CKN_PANEL) are overwritten. */
+/* Add the gradient with respect to a panel of filters to sums (3, 3, n_channels,
+ * CKN_PANEL), from a prepared strip and the gradients of its positions, from `column`
+ * on. The strip's sums and elements ((m + 2)^2, n_channels, CKN_PANEL) are
+ * overwritten. */
 static void CKN(add_winograd_gradients)(const ckn_correlation *c,
                                         const CKN_STRIP *strip,
                                         const CKN_REAL *const *gradients,

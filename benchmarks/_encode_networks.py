@@ -65,13 +65,13 @@ class Network:
         """
         rng = np.random.RandomState(0)
         layers = []
-        n_channels = self.image_shape[2]
+        shape = self.image_shape
         for settings in self.settings():
-            length = settings.patch_size**2 * n_channels
+            length = settings.patch_length(shape)
             anchors = unit_rows(rng.randn(settings.n_anchors, length))
             layer = Layer.from_anchors(settings, xp.asarray(anchors))
             layers.append(layer.to_namespace(np).with_anchors_as("f4"))
-            n_channels = settings.n_anchors
+            shape = settings.output_shape(shape)
         return layers
 
     def images(self, n_images=None, side=None):

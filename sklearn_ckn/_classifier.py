@@ -59,7 +59,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         Number of anchors, one value per layer. This and the parameters up to
         ``kmeans_tol`` are those of :class:`CKNFeatures`, which says more.
     patch_size : int or tuple of int, default=3
-        Side of the patches in pixels of the layer's input.
+        Side of the patches in pixels of the layer's input; 1 along an axis of length 1.
     subsampling : int, "auto" or tuple of these, default="auto"
         Stride of the pooling in positions.
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"

@@ -123,7 +123,8 @@ def ckn_kernel(
         Number of layers, at most 1000. Parameters marked "per layer" take one value for
         all layers or a tuple with one for each.
     patch_size : int or tuple of int, default=3
-        Side k of the patches in pixels of the layer's input; per layer.
+        Side k of the patches in pixels of the layer's input; per layer. Along an axis
+        of length 1 patches have side 1.
     subsampling : int, "auto" or tuple of these, default="auto"
         Stride s of the Gaussian pooling in positions; per layer. ``"auto"`` in a
         tuple is ceil(max(height, width) / 3) of that layer's map; on its own it

@@ -70,7 +70,8 @@ class CKNFeatures(
         layers. The parameters marked "per layer" below take one value for all
         layers or a tuple with one for each.
     patch_size : int or tuple of int, default=3
-        Side k of the patches in pixels of the layer's input; per layer.
+        Side k of the patches in pixels of the layer's input; per layer. Along an axis
+        of length 1 patches have side 1.
     subsampling : int, "auto" or tuple of these, default="auto"
         Stride s of the pooling in positions, whose Gaussian has standard deviation
         s / sqrt(2); per layer. ``"auto"`` in a tuple is ceil(max(height, width) / 3)
@@ -125,10 +126,11 @@ class CKNFeatures(
 
     Attributes
     ----------
-    anchors_ : list of ndarray of shape (p, k * k * C)
-        Unit rows, in (row, column, channel) order; float64 for float64 images, else
-        float32. Fewer than ``n_anchors``, with a warning, where there are fewer
-        distinct patches.
+    anchors_ : list of ndarray of shape (p, kh * kw * C)
+        Unit rows, in (row, column, channel) order, of patches of height kh and width
+        kw: ``patch_size``, and 1 along an axis of length 1; float64 for float64
+        images, else float32. Fewer than ``n_anchors``, with a warning, where there are
+        fewer distinct patches.
     betas_ : list of float
     subsampling_ : list of int
         ``"auto"`` resolved.
@@ -327,7 +329,7 @@ class CKNFeatures(
 
     @fitted_property
     def anchors_(self) -> list[FloatArray]:
-        """Anchors of every layer, each (n_anchors, k*k*C) with unit rows."""
+        """Anchors of every layer, each (n_anchors, kh*kw*C) with unit rows."""
         return [layer.anchors for layer in self._network.layers]
 
     @fitted_property

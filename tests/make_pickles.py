@@ -1,9 +1,10 @@
 """Write the models that tests/test_pickles.py loads, for a release.
 
 python tests/make_pickles.py writes tests/pickles/VERSION.pkl, fitted models, and
-tests/pickles/VERSION.npz, images and what the models made of them. Run it with the
-oldest NumPy that is supported, whose pickles every later one reads, and commit both:
-no later release may change what they predict.
+tests/pickles/VERSION.npz, images and what the models made of them, and the same of
+signals, images of height 1, in VERSION-signals. Run it with the oldest NumPy that is
+supported, whose pickles every later one reads, and commit all of them: no later release
+may change what they predict.
 """
 
 import pickle
@@ -27,6 +28,15 @@ def main():
     labels = np.array(["one", "two", "three"])[np.arange(24) % 3]
     images[labels == "two", :3] = 0
     images[labels == "three", :, :3] = 0
+    write(__version__, images, labels)
+    signals = random_state.normal(size=(24, 1, 12))
+    signals[labels == "two", :, :4] += 3
+    signals[labels == "three", :, 8:] += np.arange(4)
+    write(f"{__version__}-signals", signals, labels)
+
+
+def write(stem, images, labels):
+    """Fit the models, and write them and what they make of some of the images."""
     models = {
         "features": CKNFeatures((4, 5), random_state=0),
         "classifier": CKNClassifier((4, 5), random_state=0),
@@ -44,8 +54,8 @@ def main():
         expected[f"{name}_labels"] = model.predict(images)
     PICKLES.mkdir(exist_ok=True)
     # In protocol 5 NumPy refers to a module that later versions have deprecated.
-    (PICKLES / f"{__version__}.pkl").write_bytes(pickle.dumps(models, protocol=4))
-    np.savez_compressed(PICKLES / f"{__version__}.npz", **expected)
+    (PICKLES / f"{stem}.pkl").write_bytes(pickle.dumps(models, protocol=4))
+    np.savez_compressed(PICKLES / f"{stem}.npz", **expected)
 
 
 if __name__ == "__main__":

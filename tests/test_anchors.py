@@ -90,6 +90,23 @@ def test_near_constant_patches_are_dropped():
     assert_allclose(unit_patches(patches.copy(), 2, 1), units)
 
 
+def test_contrasts_count_the_zeros_beside_an_axis_of_length_one():
+    # Constant signals differ from their mean over 3 x 3 pixels, six of which are zeros
+    # that are not stored; nearly constant ones are kept, too.
+    rows = np.array([[2.0, 2.0, 2.0], [1.0, 1.0, 1.001], [0.0, 5.0, 0.0]])
+    square = np.zeros((3, 3, 3))
+    square[:, 1] = rows
+    expected = unit_patches(square.reshape(3, 9), 1, 3).reshape(-1, 3, 3)
+    assert_allclose(unit_patches(rows, 1, 3), expected[:, 1], rtol=1e-15)
+    assert len(expected) == 3
+    # One pixel of a color: the zeros around it are eight.
+    pixels = np.array([[3.0, 4.0]])
+    assert_allclose(unit_patches(pixels, 2, 3), [[0.6, 0.8]])
+    square = np.zeros((1, 9, 2))
+    square[:, 4] = [3.0, 4.0]
+    assert len(unit_patches(square.reshape(1, -1), 2, 3)) == 1
+
+
 def test_patches_of_many_blocks(monkeypatch):
     patches = np.random.RandomState(0).randn(500, 9)
     patches[::7] = 0

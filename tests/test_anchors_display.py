@@ -177,6 +177,21 @@ def test_receptive_field(patch_size, subsampling, padding, axis):
         assert_array_equal(differs, sees)
 
 
+def test_signals(pyplot):
+    signals = IMAGES[:, :1]
+    features = CKNFeatures(
+        (5, 6), patch_size=(4, 3), subsampling=(2, 1), random_state=0
+    ).fit(signals)
+    anchors = features.anchors_[0]
+    display = AnchorsDisplay.from_estimator(features)
+    expected = anchors / anchors.max(axis=1, keepdims=True)
+    assert_array_equal(display.tiles, expected.reshape(5, 1, 1, 4, 3))
+    # Three pooled pixels, two apart and each of five positions, of four pixels each.
+    display = AnchorsDisplay.from_estimator(features, layer=1, images=signals)
+    assert display.tiles.shape == (6, 4, 1, (3 - 1) * 2 + 5 + 4 - 1, 3)
+    assert features._network.receptive_field(0) == (0, 2, 1)
+
+
 def test_images_on_a_gpu(monkeypatch, pyplot):
     cupy = fake_cupy.install(monkeypatch)
     features = make(device="cuda")

@@ -7,7 +7,7 @@ import cuda_on_cpu
 import fake_cupy
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from test_engines_agree import dtypes, image_shapes, layer_settings, make_images, seeds
@@ -24,6 +24,16 @@ pytestmark = pytest.mark.skipif(
 ARRAY = ArraySteps()
 
 sum_dtypes = st.sampled_from(["f4", "f8"])
+
+# Patches of 1 x 5 and of 5 x 1 pixels, beside what is drawn.
+SIDES = LayerSettings(3, 5, 2, "exp", 1.0, "same", 1e-1)
+
+
+def along_both_axes(test):
+    """Return a test that also runs on signals along the width and along the height."""
+    for shape in [(2, 1, 9, 3), (2, 9, 1, 3)]:
+        test = example(settings=SIDES, shape=shape, dtype="f8", seed=0)(test)
+    return test
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +73,7 @@ def close(actual, expected, n_terms, scale):
     assert (error <= 2 * n_terms * eps * scale).all()
 
 
+@along_both_axes
 @given(layer_settings, image_shapes, dtypes, seeds)
 def test_unfold(steps, settings, shape, dtype, seed):
     images, mean, patches, scalars, _ = make_step(settings, shape, dtype, seed)
@@ -141,6 +152,7 @@ def test_differentiate(steps, settings, shape, dtype, seed):
     close(actual[2], expected[2], n_terms * n_anchors, largest * n_anchors * norms)
 
 
+@along_both_axes
 @given(layer_settings, image_shapes, dtypes, seeds)
 def test_fold(steps, settings, shape, dtype, seed):
     images, _, patches, _, _ = make_step(settings, shape, dtype, seed)

@@ -115,6 +115,9 @@ LOOPS = {
     "even and valid": ((3, 4, 3), 1, {"padding": "valid", "patch_size": 2}),
     "large patch": ((2, 3, 1), 1, {"padding": "valid", "patch_size": 4}),
     "signal": ((1, 9, 2), 2, {"padding": "same", "subsampling": (3, 2)}),
+    "signal along the height": ((7, 1, 2), 2, {"subsampling": (3, 1)}),
+    "one pixel": ((1, 1, 3), 2, {"subsampling": 1, "padding": ("same", "valid")}),
+    "map of one row": ((3, 6, 1), 2, {"subsampling": (3, 1)}),
     "two layers": ((5, 4, 1), 2, {"subsampling": (2, 1)}),
     "three layers": (
         (4, 4, 2),

@@ -91,7 +91,8 @@ def test_projections_in_float64_and_for_gradients():
         {"height": 0},
         {"width": 9},
         {"n_channels": 33},
-        {"patch_size": 0},
+        {"patch_height": 0},
+        {"patch_width": 0},
         {"pad_top": -1},
         {"pad_left": 6},
         {"padded_height": 10},
@@ -101,7 +102,8 @@ def test_projections_in_float64_and_for_gradients():
         {"n_filters": 0},
         {"tile": 3},
         {"tile": 0},
-        {"patch_size": 2},
+        {"patch_height": 2},
+        {"patch_width": 2},
     ],
     ids=str,
 )
@@ -294,13 +296,18 @@ def test_points_and_anchors():
         {"indices": [0]},
         {"tops": [0]},
         {"lefts": [0]},
-        {"patch_size": 3},
-        {"patch_size": -2},
+        {"patch_shape": (2, 3)},
+        {"patch_shape": (-2, -2)},
     ],
     ids=str,
 )
 def test_patches_that_are_gathered(changes):
-    arguments = {"indices": [0, 1], "tops": [0, 0], "lefts": [-1, 3], "patch_size": 2}
+    arguments = {
+        "indices": [0, 1],
+        "tops": [0, 0],
+        "lefts": [-1, 3],
+        "patch_shape": (2, 2),
+    }
 
     def gather(changes):
         values = {

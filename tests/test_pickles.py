@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 import sklearn_ckn
@@ -67,6 +67,16 @@ def test_predictions_of_an_earlier_release(path, name):
     assert np.linalg.norm(errors) <= largest_error
     # The bound tells models apart.
     assert largest_error < 1e-6 * np.linalg.norm(stored[f"{name}_decisions"])
+
+
+def test_square_patches_of_signals_lose_their_zeros():
+    models, stored = load(Path(__file__).parent / "pickles" / "0.1.0-signals.pkl")
+    assert stored["images"].shape[1:] == (1, 12)
+    for model in (models["features"], models["supervised"].features_):
+        assert [each.shape for each in model.anchors_] == [(4, 3), (5, 3 * 4)]
+        for anchors in model.anchors_:
+            # All of the unit vectors is kept.
+            assert_allclose(np.linalg.norm(anchors, axis=1), 1, rtol=1e-14)
 
 
 @pytest.mark.parametrize("path", PICKLES, ids=lambda path: path.stem)

@@ -96,7 +96,7 @@ def network_bound(maps, layers, eps):
     """
     errors = np.zeros(len(maps[0]))
     for inputs, layer in zip(maps, layers, strict=True):
-        side = layer.settings.patch_size
+        side = np.prod(layer.settings.patch_shape(inputs.shape[1:])) ** 0.5
         norms = np.linalg.norm(inputs.reshape(len(inputs), -1), axis=1)
         steepness = max(1, slope(layer.settings)) ** 0.5
         errors = side * (steepness * errors + layer_error(layer, eps) * norms)
@@ -137,7 +137,7 @@ def gradient_bounds(layer, maps, gradient, eps):
         Of ``"anchors"``, ``"projection"``, ``"beta"`` and ``"images"``.
     """
     p = len(layer.anchors)
-    side = layer.settings.patch_size
+    side = np.prod(layer.settings.patch_shape(maps.shape[1:])) ** 0.5
     steepness = max(1, slope(layer.settings))
     patch_norm = side * np.linalg.norm(maps)
     response_gradient = np.linalg.norm(layer.projection, 2) * np.linalg.norm(gradient)
@@ -156,6 +156,6 @@ def gradient_bounds(layer, maps, gradient, eps):
         * p**0.5
         * response_gradient
         * patch_norm,
-        # p gradients times unit anchors, and the norms' part, each back to k^2 pixels
+        # p gradients times unit anchors, and the norms' part, each back to side^2 pixels
         "images": side * p**0.5 * 3 * relative * steepness * response_gradient,
     }

@@ -39,7 +39,7 @@ def shifts(shape, settings):
         axes.append(
             [
                 (positions + i - before == pixels) * 1.0
-                for i in range(settings.patch_size)
+                for i in range(settings.patch_side(size))
             ]
         )
     return [np.kron(down, along) for down in axes[0] for along in axes[1]]

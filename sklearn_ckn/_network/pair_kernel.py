@@ -25,7 +25,7 @@ class ImageSet:
     ----------
     exponents : ndarray of shape (n,)
         The images are multiplied by 2^-exponent, which keeps all numbers in range.
-    units : ndarray of shape (n, n_positions, k * k * C)
+    units : ndarray of shape (n, n_positions, kh * kw * C)
         Patches of the images, divided by their norms.
     norms : list of ndarray of shape (n, n_positions)
         Norms of the patches that each layer takes.

@@ -1,4 +1,4 @@
-"""One layer of the exact kernel: inner products of maps become those of the next."""
+"""One layer of the exact kernel, applied to the inner products of two maps."""
 
 from dataclasses import dataclass
 from math import prod
@@ -10,13 +10,13 @@ from sklearn_ckn._network.settings import LayerSettings
 
 @dataclass(frozen=True)
 class PairLayer:
-    """One layer as it acts on the inner products between the maps of two images.
+    """One layer, applied to the inner products between the maps of two images.
 
     Attributes
     ----------
     settings : LayerSettings
     map_size : tuple of int
-        Height and width of the maps that come in.
+        Height and width of the maps that are its input.
     pooling : tuple of ndarray
         Pooling of the positions along the height and along the width.
     """
@@ -32,7 +32,7 @@ class PairLayer:
 
     @property
     def padding(self):
-        """Zeros before and after the rows and the columns of a map."""
+        """Number of zeros before and after the rows and the columns of a map."""
         return [self.settings.pad_axis(size) for size in self.map_size]
 
     def patch_products(self, products):
@@ -45,7 +45,7 @@ class PairLayer:
         Returns
         -------
         sums : ndarray of shape (n_pairs, n_positions, n_positions)
-            Sums over the offsets of a patch, which both images share.
+            Sums over the pixels of a patch, at the same offset in both images.
         """
         n_pairs = len(products)
         products = products.reshape(n_pairs, *self.map_size, *self.map_size)
