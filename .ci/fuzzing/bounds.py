@@ -156,6 +156,6 @@ def gradient_bounds(layer, maps, gradient, eps):
         * p**0.5
         * response_gradient
         * patch_norm,
-        # p gradients times unit anchors, and the norms' part, each back to side^2 pixels
+        # p gradients times unit anchors, and the part of the norms, in side^2 pixels
         "images": side * p**0.5 * 3 * relative * steepness * response_gradient,
     }
