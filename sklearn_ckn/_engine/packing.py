@@ -102,13 +102,13 @@ class RoundingGains:
       root mean square of the kernel values.
     - Each response has a rounding error of relative size e, independent of the errors
       of the other responses. The vector of errors has a norm of about e sqrt(p) r.
-    - The projection maps a vector of independent errors to one that is longer by about
-      the root mean square of the singular values of P, ||P||_F / sqrt(p). The errors of
-      the map are therefore about e r ||P||_F.
-    - The responses themselves are not independent: those of similar anchors are
-      similar, and the projection maps them to a vector of norm about 1.
+    - The projection multiplies the norm of a vector of independent errors by about the
+      root mean square of the singular values of P, which is ||P||_F / sqrt(p). The
+      error of the map therefore has a norm of about e r ||P||_F.
+    - The responses themselves are strongly correlated, since similar anchors have
+      similar responses. The projection maps them to a vector of norm about 1.
 
-    The relative error of the map is then e times the gain r ||P||_F.
+    The relative error of the map is therefore e times the gain r ||P||_F.
 
     Attributes
     ----------
