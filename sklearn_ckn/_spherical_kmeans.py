@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
-from sklearn_ckn._common.devices import computed_where_x_is, device_of
+from sklearn_ckn._common.devices import DEVICES, computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import keep_fitted_on_error
 from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import unit_rows
@@ -25,7 +25,7 @@ from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.types import Device, FloatArray, RandomState, fit_context
 from sklearn_ckn._common.user_warnings import warn_user
-from sklearn_ckn._engine.choice import DEVICES, get_engine, get_prediction_engine
+from sklearn_ckn._engine.choice import get_engine, get_prediction_engine
 from sklearn_ckn._input.copies import distinct_rows
 from sklearn_ckn._input.rows import validate_rows
 from sklearn_ckn._input.sample_weight import check_sample_weight

@@ -13,7 +13,11 @@ from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._input.images import Images
 from sklearn_ckn._network.kernels import KERNELS
 from sklearn_ckn._network.layer import Layer
-from sklearn_ckn._network.network import KERNEL_FUNCTION_COST, check_range
+from sklearn_ckn._network.network import (
+    KERNEL_FUNCTION_COST,
+    check_range,
+    norm_growth,
+)
 from sklearn_ckn._network.settings import LayerSettings
 
 # (H, W, C) of images, of few and of many channels.
@@ -153,12 +157,13 @@ def test_rows_and_columns_are_alike():
 
 
 def test_the_range_of_features_is_that_of_the_sides():
-    # The norms grow by at most sqrt(9): values of a quarter of what float32 holds, over
-    # 3, are accepted, and were not if patches had 9 x 9 pixels.
+    # The norms grow by sqrt(9) at most: a 12th of what float32 holds is accepted, and
+    # would not be if patches had 9 x 9 pixels.
     settings = [make_settings(9)]
     array = np.full((1, 1, 20, 1), np.finfo("f4").max / 12, np.float32)
-    check_range(images_of(array), settings)
+    assert norm_growth(settings, (1, 20, 1)) == norm_growth(settings, (20, 1, 1)) == 3
+    check_range(images_of(array), norm_growth(settings, (1, 20, 1)))
     with pytest.raises(ValueError, match="divide X by a constant"):
-        check_range(images_of(array.reshape(1, 4, 5, 1)), settings)
+        check_range(images_of(array), norm_growth(settings, (4, 5, 1)))
     with pytest.raises(ValueError, match="divide X by a constant"):
-        check_range(images_of(3 * array), settings)
+        check_range(images_of(3 * array), norm_growth(settings, (1, 20, 1)))

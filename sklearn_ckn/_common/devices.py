@@ -13,6 +13,9 @@ import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
 
+#: Values of the parameter ``device``.
+DEVICES = {"cpu", "cuda", "auto"}
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 

@@ -7,9 +7,6 @@ from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.cuda import CUDAEngine
 
-#: Accepted values of the parameter ``device``.
-DEVICES = {"cpu", "cuda", "auto"}
-
 INSTALL_HINT = (
     "sklearn-ckn[cuda12] or sklearn-ckn[cuda13], whichever CUDA version the driver "
     'supports, or use device="cpu"'

@@ -5,7 +5,7 @@ from os import PathLike
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from sklearn_ckn._engine.choice import DEVICES
+from sklearn_ckn._common.devices import DEVICES
 from sklearn_ckn._network.kernels import KERNELS
 
 NETWORK_CONSTRAINTS = {
