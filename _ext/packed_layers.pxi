@@ -58,7 +58,7 @@ cdef int read_sizes(ckn_correlation* correlation, name, sizes) except -1:
         and n_rows + correlation.patch_height - 1 <= correlation.padded_height
         and n_columns + correlation.patch_width - 1 <= correlation.padded_width
     ):
-        raise ValueError(f"sizes of {name} do not fit together: {sizes}")
+        raise ValueError(f"{name} do not fit together: {sizes}")
     return 0
 
 
@@ -119,7 +119,7 @@ cdef class PackedLayers:
 
     cdef int _describe(self, ckn_layer* place, layer) except -1:
         cdef ckn_correlation* patches = &place.patches
-        read_sizes(patches, "patches", layer.patches)
+        read_sizes(patches, "forward_sizes", layer.forward_sizes)
         cdef Py_ssize_t length = patch_length(patches)
         cdef Py_ssize_t p = patches.n_filters
         patches.panels = self._panels(
@@ -161,7 +161,7 @@ cdef class PackedLayers:
         cdef const ckn_correlation* patches = &place.patches
         cdef ckn_correlation* back = &place.input_gradient
         cdef Py_ssize_t width = self.functions.panel_width
-        read_sizes(back, "input_gradient", layer.input_gradient)
+        read_sizes(back, "backward_sizes", layer.backward_sizes)
         if not (
             back.height == patches.response_height
             and back.width == patches.response_width
@@ -172,7 +172,7 @@ cdef class PackedLayers:
             and back.response_width == patches.width
             and back.n_filters == patches.n_channels
         ):
-            raise ValueError("sizes of input_gradient are not those of patches, reversed")
+            raise ValueError("backward_sizes are not forward_sizes reversed")
         if layer.flipped is not None:
             back.panels = self._panels(
                 "flipped",

@@ -28,11 +28,11 @@ class InverseSquareRoot(torch.autograd.Function):
         return ((vectors / roots) @ vectors.T).to(matrix.dtype)
 
     @staticmethod
-    def backward(context, slopes):
-        """Return the gradient in the matrix."""
+    def backward(context, gradient):
+        """Return the gradient with respect to the matrix."""
         vectors, roots = context.saved_tensors
-        slopes = slopes.double()
-        rotated = vectors.T @ ((slopes + slopes.T) / 2) @ vectors
+        gradient = gradient.double()
+        rotated = vectors.T @ ((gradient + gradient.T) / 2) @ vectors
         rotated /= (roots[:, None] + roots) * (roots[:, None] * roots)
         return (-vectors @ rotated @ vectors.T).float(), None
 

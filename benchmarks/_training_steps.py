@@ -116,15 +116,15 @@ def torch_step(name, batch_size, compiled, device="cpu", channels_last=False):
 
 
 def our_gradients(step):
-    """Return the gradients in the anchors of each layer as NumPy arrays."""
-    return [to_numpy(slopes) for slopes in step().anchors]
+    """Return each layer's gradient with respect to its anchors as NumPy arrays."""
+    return [to_numpy(gradient) for gradient in step().anchors]
 
 
 def torch_gradients(step):
     """Return the same of the peer."""
     return [
-        slopes.permute(0, 2, 3, 1).flatten(1).cpu().numpy().astype(np.float64)
-        for slopes in step()
+        gradient.permute(0, 2, 3, 1).flatten(1).cpu().numpy().astype(np.float64)
+        for gradient in step()
     ]
 
 

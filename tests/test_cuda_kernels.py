@@ -95,7 +95,7 @@ def test_respond_and_pool(steps, settings, shape, dtype, sum_dtype, seed):
     actual = steps.respond_and_pool(
         *upload(steps, products), on_device(steps, scalars), *arguments
     )
-    # Responses of exp and arccos1 are off by the slope of the kernel times the few
+    # Responses of exp and arccos1 are off by the derivative of the kernel times the few
     # roundings of the cosine; sums of at most (2 s + 1)^2 of them, of weights of sum
     # 1, by as many.
     n_terms = 8 * (1 + max(settings.beta, 4)) + (2 * settings.subsampling + 1) * 2
@@ -118,10 +118,10 @@ def test_a_stride_beyond_the_map(steps, shape, subsampling):
     actual = steps.respond_and_pool(*on_gpu[0], on_gpu[1], *arguments, np.dtype("f8"))
     # Sums of at most 24 positive numbers, each of a few roundings.
     np.testing.assert_allclose(actual.get(), expected, rtol=100 * np.finfo("f8").eps)
-    slopes = np.ones((shape[0], 1, 1, 5))
-    expected = ARRAY.differentiate(slopes, products, scalars, *arguments)
+    gradient = np.ones((shape[0], 1, 1, 5))
+    expected = ARRAY.differentiate(gradient, products, scalars, *arguments)
     actual = steps.differentiate(
-        *upload(steps, slopes), *on_gpu[0], on_gpu[1], *arguments
+        *upload(steps, gradient), *on_gpu[0], on_gpu[1], *arguments
     )
     for left, right in zip(actual, expected, strict=True):
         atol = 1e-13 * np.abs(right).max()
@@ -132,16 +132,16 @@ def test_a_stride_beyond_the_map(steps, shape, subsampling):
 def test_differentiate(steps, settings, shape, dtype, seed):
     *_, scalars, products = make_step(settings, shape, dtype, seed)
     pooled_shape = (shape[0], *settings.output_shape(shape[1:]))
-    slopes = np.random.RandomState(seed).randn(*pooled_shape).astype(dtype)
+    gradient = np.random.RandomState(seed).randn(*pooled_shape).astype(dtype)
     arguments = ((shape[0], *settings.response_shape(shape[1:])), settings)
-    expected = ARRAY.differentiate(slopes, products, scalars, *arguments)
+    expected = ARRAY.differentiate(gradient, products, scalars, *arguments)
     actual = steps.differentiate(
-        *upload(steps, slopes, products), on_device(steps, scalars), *arguments
+        *upload(steps, gradient, products), on_device(steps, scalars), *arguments
     )
-    # The derivatives of the kernels are at most max(beta, 2), their own slopes at
+    # The derivatives of the kernels are at most max(beta, 2), their own derivatives at
     # most beta^2 and, of arccos1, 1 / sqrt(1 - u^2), which stays below 1e4 at the
     # cosines of float32 that are not 1.
-    largest = np.abs(slopes).max() * max(settings.beta, 2)
+    largest = np.abs(gradient).max() * max(settings.beta, 2)
     n_terms = 40 * (1 + max(settings.beta, 4))
     if settings.kernel == "arccos1":
         n_terms *= 1e4 if dtype == "f4" else 1e7
@@ -157,10 +157,10 @@ def test_differentiate(steps, settings, shape, dtype, seed):
 def test_fold(steps, settings, shape, dtype, seed):
     images, _, patches, _, _ = make_step(settings, shape, dtype, seed)
     rng = np.random.RandomState(seed)
-    slopes = rng.randn(*patches.shape).astype(dtype)
+    gradient = rng.randn(*patches.shape).astype(dtype)
     coefficients = rng.randn(len(patches), 1).astype(dtype)
-    expected = ARRAY.fold(slopes, coefficients, images, settings)
-    actual = steps.fold(*upload(steps, slopes, coefficients, images), settings)
+    expected = ARRAY.fold(gradient, coefficients, images, settings)
+    actual = steps.fold(*upload(steps, gradient, coefficients, images), settings)
     n_terms = 4 * settings.patch_size**2
     scale = 5 * settings.patch_size**2 * (1 + np.abs(images))
     close(actual, expected, n_terms, scale)

@@ -87,7 +87,8 @@ def tolerance(layers, dtype):
 
     That of a layer is up to 2.3 times its response gain and the unit of rounding on
     images that are mostly dark (docs/cpu_engine.md). What enters a second layer may
-    leave it enlarged by sqrt(beta) of up to 2, the slope of the kernel's feature map.
+    leave it enlarged by sqrt(beta) of up to 2, the Lipschitz constant of the kernel's
+    feature map.
     """
     unit = np.finfo(dtype).eps / 2
     gains = [
@@ -144,8 +145,8 @@ def test_gradients(cpu_engine, kind, network, dtype, seed):
     def gradients(engine, dtype):
         typed = images.astype(dtype)
         shape = encode(engine, typed, layers).shape
-        slopes = np.random.RandomState(0).randn(*shape).astype(dtype)
-        return backward(engine, typed, layers, slopes, to_images=True)
+        gradient = np.random.RandomState(0).randn(*shape).astype(dtype)
+        return backward(engine, typed, layers, gradient, to_images=True)
 
     actual, to_images = gradients(cpu_engine, dtype)
     expected, _ = gradients(OracleEngine(), "f8")
@@ -153,8 +154,8 @@ def test_gradients(cpu_engine, kind, network, dtype, seed):
     for one, other in zip(actual, expected, strict=True):
         for name in ("anchors", "projection"):
             error = getattr(one, name) - getattr(other, name)
-            # Slopes of random signs cancel: the sums that are compared are smaller than
-            # their terms by the root of their number, below 30 for these maps.
+            # Gradients of random signs cancel: the sums that are compared are smaller
+            # than their terms by the root of their number, below 30 for these maps.
             limit = 30 * tolerance(layers, dtype) * np.linalg.norm(getattr(other, name))
             assert np.linalg.norm(error) <= limit, name
 

@@ -28,21 +28,21 @@ from sklearn_ckn._network.settings import LayerSettings
 NETWORKS = sorted(path.stem for path in REFERENCE.glob("net_*.npz"))
 
 
-def slopes_of_decisions(arrays):
-    """Return the derivative of the mean loss in the decisions, (n, m)."""
+def decision_gradient(arrays):
+    """Return the gradient of the mean loss with respect to the decisions, (n, m)."""
     decisions = arrays["decision"]
     rows = np.arange(len(decisions))
     is_label = np.zeros(decisions.shape, dtype=bool)
     is_label[rows, arrays["labels"]] = True
     targets = np.where(is_label, 1, -1)
     if arrays["loss"] == "squared_error":
-        slopes = decisions - targets
+        gradient = decisions - targets
     elif arrays["loss"] == "squared_hinge":
-        slopes = -targets * np.maximum(1 - targets * decisions, 0)
+        gradient = -targets * np.maximum(1 - targets * decisions, 0)
     else:
         exponentials = np.exp(decisions)
-        slopes = exponentials / exponentials.sum(axis=1, keepdims=True) - is_label
-    return slopes / len(decisions)
+        gradient = exponentials / exponentials.sum(axis=1, keepdims=True) - is_label
+    return gradient / len(decisions)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -50,18 +50,18 @@ def test_reference_gradients(name, engine):
     arrays, layers = load_reference(name)
     images = arrays["images"]
     shape = encode(engine, images, layers).shape
-    slopes = (slopes_of_decisions(arrays) @ arrays["coef"]).reshape(shape)
-    gradients, image_slopes = backward(engine, images, layers, slopes)
-    assert image_slopes is None
+    output_gradient = (decision_gradient(arrays) @ arrays["coef"]).reshape(shape)
+    gradients, image_gradient = backward(engine, images, layers, output_gradient)
+    assert image_gradient is None
     for i, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
         root = anchor_root(layer.settings, layer.anchors)
-        anchor_slopes, beta_slope = anchor_gradients(
+        anchor_gradient, beta_gradient = anchor_gradients(
             layer.settings, layer.anchors, root, gradient
         )
         expected = arrays[f"layer{i}_anchors_grad"]
-        assert relative_error(anchor_slopes, expected) < 1e-9
+        assert relative_error(anchor_gradient, expected) < 1e-9
         expected = arrays[f"layer{i}_beta_grad"]
-        assert abs(beta_slope - expected) <= 1e-9 * abs(expected)
+        assert abs(beta_gradient - expected) <= 1e-9 * abs(expected)
 
 
 layer_settings = st.builds(
@@ -128,7 +128,7 @@ class Function:
     def _gradients(self, engine, dtype):
         layers = self.layers(self.anchors, self.betas)
         images, weights = self.images.astype(dtype), self.weights.astype(dtype)
-        gradients, image_slopes = backward(
+        gradients, image_gradient = backward(
             engine, images, layers, weights, to_images=True
         )
         totals = [
@@ -140,7 +140,7 @@ class Function:
             )
             for layer, gradient in zip(layers, gradients, strict=True)
         ]
-        return image_slopes, [a for a, _ in totals], [b for _, b in totals]
+        return image_gradient, [a for a, _ in totals], [b for _, b in totals]
 
 
 def directional_derivative(function, point, direction):
@@ -164,7 +164,9 @@ def directional_derivative(function, point, direction):
 @given(networks, image_shapes, seeds)
 def test_finite_differences(all_settings, shape, seed):
     function = Function(all_settings, shape, seed)
-    image_slopes, anchor_slopes, beta_slopes = function.gradients(CPUEngine())
+    image_gradient, layer_anchor_gradients, beta_gradients = function.gradients(
+        CPUEngine()
+    )
     images, anchors, betas = function.images, function.anchors, function.betas
     # Scaled so that a step stays small beside every pixel, on a kink otherwise.
     direction = images * function.rng.uniform(-1, 1, size=images.shape)
@@ -173,10 +175,12 @@ def test_finite_differences(all_settings, shape, seed):
             lambda x: function.value(x, anchors, betas),
             images,
             direction,
-            np.sum(image_slopes * direction),
+            np.sum(image_gradient * direction),
         )
     ]
-    for i, (rows, slopes) in enumerate(zip(anchors, anchor_slopes, strict=True)):
+    for i, (rows, gradient) in enumerate(
+        zip(anchors, layer_anchor_gradients, strict=True)
+    ):
         along = function.rng.randn(*rows.shape)
         # Tangent to the sphere, where the anchors move in training. arccos1 is
         # differentiable twice only inside, so its anchors' norms are kept.
@@ -186,13 +190,13 @@ def test_finite_differences(all_settings, shape, seed):
             z = unit_rows(z)
             return function.value(images, [*anchors[:i], z, *anchors[i + 1 :]], betas)
 
-        cases.append((moved, rows, along, np.sum(slopes * along)))
+        cases.append((moved, rows, along, np.sum(gradient * along)))
 
         def with_beta(logarithm, i=i):
             changed = [*betas[:i], float(np.exp(logarithm)), *betas[i + 1 :]]
             return function.value(images, anchors, changed)
 
-        cases.append((with_beta, np.log(betas[i]), 1.0, betas[i] * beta_slopes[i]))
+        cases.append((with_beta, np.log(betas[i]), 1.0, betas[i] * beta_gradients[i]))
     for value, point, along, actual in cases:
         expected, error = directional_derivative(value, point, along)
         size = np.linalg.norm(np.asarray(along))
@@ -236,9 +240,9 @@ def test_patches_of_zeros_pass_nothing_on(engine):
     settings = LayerSettings(3, 1, 2, "exp", 1.0, "same", 1e-2)
     layers = [Layer.from_anchors(settings, unit_rows(rng.randn(3, 1)))]
     ones = np.ones_like(encode(engine, images, layers))
-    (gradient,), slopes = backward(engine, images, layers, ones, to_images=True)
-    assert_array_equal(slopes[images == 0], 0)
-    assert slopes[1, 4, 4] != 0
+    (gradient,), image_gradient = backward(engine, images, layers, ones, to_images=True)
+    assert_array_equal(image_gradient[images == 0], 0)
+    assert image_gradient[1, 4, 4] != 0
     assert np.isfinite(gradient.anchors).all()
     (gradient,), _ = backward(engine, images[:1], layers, ones[:1])
     assert_array_equal(gradient.anchors, 0)
@@ -257,11 +261,11 @@ def test_the_same_bits_with_any_number_of_threads(cpu_engine, n_channels, dtype)
     for n_threads in (1, 2, 3):
         with threadpool_limits(n_threads):
             results.append(function.gradients(cpu_engine, dtype))
-    for image_slopes, anchor_slopes, beta_slopes in results[1:]:
-        assert_array_equal(image_slopes, results[0][0])
-        for actual, expected in zip(anchor_slopes, results[0][1], strict=True):
+    for image_gradient, layer_anchor_gradients, beta_gradients in results[1:]:
+        assert_array_equal(image_gradient, results[0][0])
+        for actual, expected in zip(layer_anchor_gradients, results[0][1], strict=True):
             assert_array_equal(actual, expected)
-        assert beta_slopes == results[0][2]
+        assert beta_gradients == results[0][2]
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -291,19 +295,19 @@ def directional_derivative_each(function, point, step=1e-4):
 def test_inverse_square_root():
     rng = np.random.RandomState(0)
     factor = rng.randn(6, 6)
-    matrix, slopes, move = factor @ factor.T, rng.randn(6, 6), rng.randn(6, 6)
+    matrix, gradient, move = factor @ factor.T, rng.randn(6, 6), rng.randn(6, 6)
     move = move + move.T
     root = InverseSquareRoot.from_matrix(matrix, 0.1)
     expected = np.linalg.inv(sqrtm(matrix + 0.1 * np.eye(6)))
     assert relative_error(root.value(), expected) < 1e-12
     assert_array_equal(root.value(), root.value().T)
-    matrix_slopes = root.backward(slopes)
+    matrix_gradient = root.backward(gradient)
     expected, error = directional_derivative(
         lambda step: np.sum(
-            slopes * InverseSquareRoot.from_matrix(matrix + step * move, 0.1).value()
+            gradient * InverseSquareRoot.from_matrix(matrix + step * move, 0.1).value()
         ),
         0.0,
         1.0,
     )
-    assert abs(np.sum(matrix_slopes * move) - expected) <= error + 1e-9
-    assert relative_error(matrix_slopes, matrix_slopes.T) < 1e-14
+    assert abs(np.sum(matrix_gradient * move) - expected) <= error + 1e-9
+    assert relative_error(matrix_gradient, matrix_gradient.T) < 1e-14

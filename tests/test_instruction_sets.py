@@ -116,16 +116,16 @@ def test_tiles_and_precision_follow_the_anchors(name):
         return pack_layer(layer, (16, 16, n_channels), name, 1)
 
     apart = packed()
-    assert apart.patches["tile"] == 4
+    assert apart.forward_sizes["tile"] == 4
     assert not apart.wide
     assert apart.projection.dtype == np.float32
     alike = packed(distance=0.01)
-    assert alike.patches["tile"] == 2
+    assert alike.forward_sizes["tile"] == 2
     assert alike.wide
     assert alike.projection.dtype == np.float64
-    assert packed(distance=0.01, nystrom_reg=1e-9).patches["tile"] == 1
-    assert packed("f8", distance=0.01, nystrom_reg=1e-9).patches["tile"] == 4
-    assert packed(n_channels=31).patches["tile"] == 1
+    assert packed(distance=0.01, nystrom_reg=1e-9).forward_sizes["tile"] == 1
+    assert packed("f8", distance=0.01, nystrom_reg=1e-9).forward_sizes["tile"] == 4
+    assert packed(n_channels=31).forward_sizes["tile"] == 1
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_what_was_packed_for_other_sets_is_refused():
 )
 def test_arrays_of_layers(name, change):
     layer = packed()
-    assert layer.patches["tile"] > 1
+    assert layer.forward_sizes["tile"] > 1
     array = change(getattr(layer, name))
     if array.ndim == 1 and array.flags.c_contiguous and array.dtype != np.float16:
         array = array.repeat(2)
@@ -84,7 +84,7 @@ def test_projections_in_float64_and_for_gradients():
         layers_of(replace(wide, real_projection=wide.projection))
 
 
-@pytest.mark.parametrize("which", ["patches", "input_gradient"])
+@pytest.mark.parametrize("which", ["forward_sizes", "backward_sizes"])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -110,7 +110,7 @@ def test_projections_in_float64_and_for_gradients():
 def test_sizes_of_layers(which, changes):
     layer = packed()
     sizes = {**getattr(layer, which), **changes}
-    with pytest.raises(ValueError, match=r"sizes of|must be"):
+    with pytest.raises(ValueError, match=r"do not fit together|reversed|must be"):
         layers_of(replace(layer, **{which: sizes}))
 
 

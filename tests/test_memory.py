@@ -361,7 +361,7 @@ def test_a_damaged_layer_is_learned_again(images, tmp_path, clusterings):
         content[-20] ^= 1
         path.write_bytes(content)
     clusterings.clear()
-    with pytest.warns(UserWarning, match="damaged, and is computed again"):
+    with pytest.warns(UserWarning, match="damaged and is computed again"):
         again = CKNFeatures(**parameters).fit(images)
     assert_same_features(again, expected)
     assert clusterings == [8, 12]

@@ -30,10 +30,11 @@ Lipschitz constant max(1, sqrt(kappa'(1))) (Mairal, NIPS 2016, lemma 1 of the
 supplement: of norms and directions); the projection on the span of the anchors and
 pooling shrink distances.
 
-Gradients. The slopes of the responses are at most |P| |slopes|, those of the products
-s times as much; a relative error of the derivative of the kernel function is that of
-the function, but for the arc-cosine kernel, whose derivative has an infinite slope
-where cosines are 1: an error d of the cosine there is one of sqrt(2 d).
+Gradients. The gradient with respect to the responses is at most |P| |gradient|, that
+with respect to the products s times as much; a relative error of the derivative of the
+kernel function is that of the function, but for the arc-cosine kernel, whose derivative
+has an infinite slope where cosines are 1: an error d of the cosine there is one of
+sqrt(2 d).
 """
 
 import numpy as np
@@ -118,7 +119,7 @@ def derivative_error(layer, eps):
     return np.expm1(slope(layer.settings) * error) + error
 
 
-def gradient_bounds(layer, maps, slopes, eps):
+def gradient_bounds(layer, maps, gradient, eps):
     """Return bounds of the errors of a layer's gradients.
 
     Parameters
@@ -126,8 +127,8 @@ def gradient_bounds(layer, maps, slopes, eps):
     layer : Layer
     maps : ndarray of shape (n, H, W, C)
         Its input.
-    slopes : ndarray of shape (n, H', W', p)
-        The gradient in its output.
+    gradient : ndarray of shape (n, H', W', p)
+        The gradient with respect to its output.
     eps : float
 
     Returns
@@ -139,22 +140,22 @@ def gradient_bounds(layer, maps, slopes, eps):
     side = np.prod(layer.settings.patch_shape(maps.shape[1:])) ** 0.5
     steepness = max(1, slope(layer.settings))
     patch_norm = side * np.linalg.norm(maps)
-    response_slopes = np.linalg.norm(layer.projection, 2) * np.linalg.norm(slopes)
-    n_terms = np.prod(slopes.shape[:3]) * layer.settings.subsampling**2
+    response_gradient = np.linalg.norm(layer.projection, 2) * np.linalg.norm(gradient)
+    n_terms = np.prod(gradient.shape[:3]) * layer.settings.subsampling**2
     sums = (8 * n_terms**0.5 + 8 * p**0.5 + 33) * eps
     relative = derivative_error(layer, eps) + sums
     return {
-        # products of slopes and patches, summed over all positions
-        "anchors": relative * steepness * response_slopes * patch_norm,
-        # pooled responses, no larger than norms of patches, times slopes
+        # products of gradients and patches, summed over all positions
+        "anchors": relative * steepness * response_gradient * patch_norm,
+        # pooled responses, no larger than norms of patches, times gradients
         "projection": (layer_error(layer, eps) + p**0.5 * sums)
         * patch_norm
-        * np.linalg.norm(slopes),
+        * np.linalg.norm(gradient),
         # |dkappa/dbeta| <= 2 kappa, since a cosine minus one is at least -2
         "beta": (2 * relative + cosine_error(layer, eps))
         * p**0.5
-        * response_slopes
+        * response_gradient
         * patch_norm,
-        # p slopes times unit anchors, and the norms' part, each back to side^2 pixels
-        "images": side * p**0.5 * 3 * relative * steepness * response_slopes,
+        # p gradients times unit anchors, and the part of the norms, in side^2 pixels
+        "images": side * p**0.5 * 3 * relative * steepness * response_gradient,
     }

@@ -106,14 +106,14 @@ def check_engine(rng):
             bound.ravel() + smallest,
             "position",
         )
-    slopes = rng.standard_normal(output.shape).astype(dtype)
+    output_gradient = rng.standard_normal(output.shape).astype(dtype)
     (gradients,), to_images = engine.encode_backward(
-        tape, prepared, slopes, to_images=True
+        tape, prepared, output_gradient, to_images=True
     )
     (exact,), exact_to_images = oracle.encode_backward(
-        exact_tape, exactly, slopes.astype("f8"), to_images=True
+        exact_tape, exactly, output_gradient.astype("f8"), to_images=True
     )
-    bounds = gradient_bounds(layer, exact_images, slopes.astype("f8"), eps)
+    bounds = gradient_bounds(layer, exact_images, output_gradient.astype("f8"), eps)
     for name in ("anchors", "projection", "beta"):
         actual = np.ravel(getattr(gradients, name))[np.newaxis]
         right = np.ravel(getattr(exact, name))[np.newaxis]

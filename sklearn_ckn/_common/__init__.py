@@ -1,1 +1,1 @@
-"""Shared by all parts of the package: arrays, devices, memory, threads, types."""
+"""Functions that all parts share: arrays, devices, memory limits, threads, types."""

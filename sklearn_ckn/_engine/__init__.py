@@ -1,1 +1,1 @@
-"""Engines: the operations that touch every pixel, for the CPU and for GPUs."""
+"""Engines: the numerical operations on images, for the CPU and for NVIDIA GPUs."""

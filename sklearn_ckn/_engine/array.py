@@ -1,4 +1,4 @@
-"""The array engine: matrix products around a layer's steps, for NumPy and CuPy."""
+"""Engine that computes layers as matrix products, for NumPy and CuPy arrays."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,18 +15,19 @@ from sklearn_ckn._network.unfold import pad_maps
 
 @dataclass(frozen=True)
 class PatchScalars:
-    """Three numbers of every patch, each an array of shape (m, 1).
+    """Three numbers for each of m patches.
 
     Attributes
     ----------
-    norms : array
-    inverse_norms : array
+    norms : array of shape (m, 1)
+    inverse_norms : array of shape (m, 1)
         0 for patches of zeros.
-    offsets : array
-        Products with the mean of the anchors. Products with the anchors themselves are
-        computed as those with anchors minus their mean, plus this: smaller numbers
-        make smaller errors of rounding, and those of the offset are the same for all
-        anchors, which the projection does not enlarge.
+    offsets : array of shape (m, 1)
+        Inner products of the patches with the mean of the anchors. The product of a
+        patch and an anchor is computed as its product with the centred anchor plus
+        this offset. The products with centred anchors are smaller, and so are their
+        rounding errors. The rounding error of the offset is the same for all anchors
+        of a patch, and such an error is not amplified by the projection.
     """
 
     norms: object
@@ -36,16 +37,18 @@ class PatchScalars:
 
 @dataclass(frozen=True)
 class LayerTape:
-    """What the gradients of a layer need.
+    """Intermediate results of a layer that its backward pass needs.
 
     Attributes
     ----------
     maps : array of shape (n, H, W, C)
-        Its input.
+        Input of the layer.
     products : array of shape (m, p)
-        Of the patches at the m = n * H1 * W1 positions and the centred anchors.
+        Inner products of the patches at the m = n * H1 * W1 positions with the centred
+        anchors.
     scalars : PatchScalars
     pooled : array of shape (n, H', W', p)
+        Pooled responses.
     """
 
     maps: object
@@ -56,18 +59,19 @@ class LayerTape:
 
 @dataclass(frozen=True)
 class ArrayLayer:
-    """A layer whose arrays are where they are computed with.
+    """A layer with its arrays in the namespace of the engine.
 
     Attributes
     ----------
     settings : LayerSettings
     mean : array of shape (kh * kw * C,)
-        Of the anchors.
+        Mean of the anchors.
     centred : array of shape (p, kh * kw * C)
         Anchors minus their mean.
     anchors : array of shape (p, kh * kw * C)
     projection : array of shape (p, p)
-        float64 where a projection in float32 would lose too much.
+        In float64 if a projection in float32 would not be accurate enough, see
+        ``RoundingGains``.
     """
 
     settings: object
@@ -78,16 +82,17 @@ class ArrayLayer:
 
 
 class ArrayEngine(Engine):
-    """Operations on arrays of a NumPy-like namespace: large matrix products.
+    """Engine that computes layers with large matrix products.
 
-    What is done around the products is left to an object, which may fuse it.
+    The steps between the products (unfolding, responses and pooling) are methods of
+    another object, which may compute several of them at once.
 
     Parameters
     ----------
     xp : module
         ``numpy`` or ``cupy``.
     steps : ArraySteps or CudaSteps
-        What is done around the matrix products.
+        Implements the steps between the matrix products.
     """
 
     def __init__(self, xp, steps):
@@ -95,17 +100,18 @@ class ArrayEngine(Engine):
         self._steps = steps
 
     def bytes_per_image(self, network, itemsize):
-        """Return the memory that one more image in a call to ``encode`` takes.
+        """Return the memory per image of ``encode``; see ``Engine.bytes_per_image``.
 
-        That of its arrays in the widest layer, and of the images and maps around it:
-        those computed, and those that are being copied between host and device.
+        It is the memory of the arrays of the layer that needs most, and of two copies
+        of images and maps: one for the block that is computed, one for a block that is
+        being copied between host and device.
         """
         around = 2 * itemsize * (prod(network.image_shape) + network.n_features)
         return around + max(map(sum, self._layer_bytes(network, itemsize)), default=0)
 
     @staticmethod
     def _layer_bytes(network, itemsize):
-        """Yield the bytes of each layer's products, patches, input and output."""
+        """Yield the bytes of the products, patches, input and output of each layer."""
         shapes = network.shapes
         for settings, shape, output in zip(
             network.settings, shapes, shapes[1:], strict=False
@@ -119,11 +125,11 @@ class ArrayEngine(Engine):
             )
 
     def tape_bytes_per_image(self, network, itemsize):
-        """Return the memory that an image takes from ``encode_with_tape`` on."""
+        """Return the memory per image; see ``Engine.tape_bytes_per_image``."""
         sizes = list(self._layer_bytes(network, itemsize))
         kept = sum(products + maps + 2 * output for products, _, maps, output in sizes)
-        # The backward pass of a layer has its patches, their gradients and those of
-        # the products.
+        # The backward pass of a layer needs its patches, the gradients with respect to
+        # them, and the gradients with respect to the products.
         passing = max(products + 2 * patches for products, patches, *_ in sizes)
         return kept + passing
 
@@ -142,7 +148,7 @@ class ArrayEngine(Engine):
         return maps
 
     def _prepare_layer(self, layer, dtype):
-        """Return an ArrayLayer; its projection in float64 where that is needed."""
+        """Return an ArrayLayer, with its projection in float64 if that is needed."""
         xp = self.xp
         mean = layer.anchors.astype(np.float64).mean(axis=0)
         gain = RoundingGains.of(layer, mean).projection
@@ -168,7 +174,7 @@ class ArrayEngine(Engine):
         return output, LayerTape(maps, products, scalars, pooled)
 
     def encode_with_tape(self, images, prepared):
-        """Map images and keep every step; see ``Engine.encode_with_tape``."""
+        """Map images and return a tape; see ``Engine.encode_with_tape``."""
         maps = self.xp.asarray(images)
         tape = []
         for layer in prepared:
@@ -187,7 +193,7 @@ class ArrayEngine(Engine):
         return layer_gradients, gradient
 
     def _backward_layer(self, layer, tape, gradient, to_maps):
-        """Return a layer's gradients, and that in its input if it is wanted."""
+        """Return the gradients with respect to a layer and, if needed, to its input."""
         settings = layer.settings
         n_anchors = settings.n_anchors
         shape = (len(gradient), *settings.response_shape(tape.maps.shape[1:]))
@@ -254,5 +260,5 @@ class ArrayEngine(Engine):
 
 
 def _project(maps, projection):
-    """Return maps (n, H', W', p) times a projection, as a single product."""
+    """Multiply maps (n, H', W', p) by a projection, in a single matrix product."""
     return (maps.reshape(-1, maps.shape[-1]) @ projection).reshape(maps.shape)

@@ -1,4 +1,4 @@
-"""The choice of an engine: the CPU or a GPU."""
+"""Choice of the engine, CPU or GPU, from the parameter ``device`` and the data."""
 
 import numpy as np
 
@@ -14,12 +14,16 @@ INSTALL_HINT = (
 
 
 def _import_cupy():
-    """Return CuPy, which sees a GPU.
+    """Import CuPy and check that it can use a GPU.
+
+    Returns
+    -------
+    cupy : module
 
     Raises
     ------
     ImportError
-        CuPy is missing, or what it needs of CUDA.
+        CuPy or a CUDA library that it needs is missing.
     RuntimeError
         CuPy finds no usable NVIDIA GPU.
     """
@@ -52,15 +56,15 @@ def _import_cupy():
 
 
 def get_engine(device, X=None):
-    """Return the engine that computes X.
+    """Return the engine for a device and data.
 
     Parameters
     ----------
     device : {"cpu", "cuda", "auto"}
-        Where anything but an array of CuPy is computed: ``"auto"`` is a GPU where CuPy
-        sees one, else the CPU.
+        Device on which data other than CuPy arrays are computed. ``"auto"`` is a GPU
+        if CuPy finds one, otherwise the CPU.
     X : array-like or None, default=None
-        An array of CuPy is computed on CuPy's current GPU, whatever the device: see
+        A CuPy array is computed on CuPy's current GPU, whatever the device: see
         ``computed_where_x_is``.
 
     Returns
@@ -70,9 +74,9 @@ def get_engine(device, X=None):
     Raises
     ------
     ImportError
-        CuPy is needed and missing.
+        CuPy or a CUDA library is needed and missing.
     RuntimeError
-        CuPy is there and finds no usable NVIDIA GPU.
+        CuPy is installed but finds no usable NVIDIA GPU.
     """
     is_on_gpu = namespace(X) is not np
     if device == "cpu" and not is_on_gpu:
@@ -80,17 +84,17 @@ def get_engine(device, X=None):
     try:
         return CUDAEngine(_import_cupy())
     except (ImportError, RuntimeError):
-        # The CPU cannot compute with arrays that are on a GPU.
+        # The CPU engine cannot read arrays that are on a GPU.
         if device == "cuda" or is_on_gpu:
             raise
         return CPUEngine()
 
 
 def get_prediction_engine(device, X):
-    """Return the engine of a fitted estimator, on the CPU where there is no GPU.
+    """Return the engine of a fitted estimator; the CPU engine if there is no GPU.
 
-    A model that was fitted on a GPU so predicts on a machine without one, with a
-    warning unless its device is ``"auto"``. See ``get_engine``.
+    With this, a model that was fitted on a GPU can predict on a machine without one.
+    It warns if the device is ``"cuda"``. See ``get_engine``.
     """
     try:
         return get_engine(device, X)

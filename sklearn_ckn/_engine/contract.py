@@ -1,7 +1,8 @@
-"""The contract of an engine: its operations, its memory limits, its transfers.
+"""Base class of the engines: their operations, memory limits and data transfers.
 
-An engine computes what touches every pixel. There are three: the CPU engine, the GPU
-engine, and the slow array engine that tests compare them with.
+An engine carries out the operations whose cost grows with the number of pixels. There
+are three engines: one for the CPU, one for a GPU, and the oracle, a slow engine in
+plain array code with which the tests compare the other two.
 """
 
 import sys
@@ -16,36 +17,38 @@ from sklearn_ckn._common.threads import n_threads
 from sklearn_ckn._engine.encoder import Encoder
 from sklearn_ckn._engine.prepared import prepared_network
 
-# Memory of a block on the CPU: larger ones are no faster, if every thread has some
-# images.
+# Memory of a block on the CPU. Larger blocks are no faster, as long as every thread
+# has at least IMAGES_PER_THREAD images.
 BLOCK_BYTES = 2**27
 IMAGES_PER_THREAD = 16
 
 
 class Engine(ABC):
-    """Base class of the engines; the limits are those of an engine on the CPU.
+    """Base class of the engines; its default limits are for the CPU.
 
-    Arrays that go in are C-ordered and float32 or float64, all of one dtype; NumPy
-    arrays are accepted by every engine, CuPy arrays by the GPU engine. Arrays that
-    come out belong to ``xp``. How much is computed at once follows from the
-    attributes, see ``Budget``.
+    Input arrays are C-ordered, and all of them are float32 or all are float64. Every
+    engine accepts NumPy arrays, the GPU engine accepts CuPy arrays as well. Output
+    arrays belong to the namespace ``xp``. The attributes determine how many images
+    are computed at once, see ``Budget``.
 
     Attributes
     ----------
     xp : module
         Namespace of the arrays that the operations return, ``numpy`` or ``cupy``.
     name : str
-        Identifies the implementation and the processor: part of the keys of cached
-        results, since implementations differ in rounding.
+        Identifies the implementation and the processor. It is part of the keys of
+        cached results, because implementations differ in rounding.
     work_per_block : int
-        Multiply-adds of a block of images: some tenths of a second, since callbacks are
-        told of the progress between blocks.
+        Largest number of multiply-adds of a block of images. It corresponds to some
+        tenths of a second, because callbacks are informed of the progress between
+        blocks.
     transfer_bytes : int
-        Size limit of a block of images, or of its maps, that is copied between host
+        Largest size of a block of images, or of its maps, that is copied between host
         and device.
     tape_bytes : int
-        Bytes that the forward pass of a batch may keep; a larger batch is computed in
-        parts. A constant, since the parts decide the order of sums.
+        Number of bytes that the forward pass of a batch may keep for the backward
+        pass; a larger batch is computed in parts. It is a constant, because the order
+        in which gradients are added, and so their rounding, depends on the parts.
     """
 
     xp = np
@@ -57,14 +60,14 @@ class Engine(ABC):
     def bind(self, network, dtype):
         """Return the Encoder of a network on this engine.
 
-        What the engine prepares for it is kept as long as the network exists, and
-        used by all encoders of the same network, engine and dtype.
+        The result of ``prepare`` is kept as long as the network exists. All encoders
+        of the same network, engine and dtype share it.
 
         Parameters
         ----------
         network : Network
         dtype : dtype
-            float32 or float64, in which images are mapped.
+            float32 or float64; the network is computed in this dtype.
 
         Returns
         -------
@@ -75,12 +78,12 @@ class Engine(ABC):
 
     @property
     def prepared_key(self):
-        """Identifies, in this process, the engines that share prepared networks."""
+        """Key, valid in this process, of the engines that share prepared networks."""
         return self.name
 
     @abstractmethod
     def prepare(self, network, dtype):
-        """Lay the layers of a network out for the operations of this engine.
+        """Convert the layers of a network to the form that this engine computes with.
 
         Parameters
         ----------
@@ -90,37 +93,38 @@ class Engine(ABC):
         Returns
         -------
         prepared : object
-            For ``encode``, ``encode_with_tape`` and ``encode_backward``; it is never
-            changed, so that several threads may use it, and has no reference to the
-            network.
+            Argument of ``encode``, ``encode_with_tape`` and ``encode_backward``. It is
+            not modified after it has been made, so several threads may use it, and it
+            holds no reference to the network.
         """
 
     def scale(self, images):
-        """Multiply images by the powers of two that bring them to about 1.
+        """Multiply each image by the power of two that brings its largest value near 1.
 
         Parameters
         ----------
         images : array of shape (n, H, W, C)
-            Of the namespace of this engine.
+            Array of the engine's namespace.
 
         Returns
         -------
         scaled : array of shape (n, H, W, C), dtype of the images
         inverse : array of shape (n, 1, 1, 1), dtype of the images
-            What the maps of the scaled images are to be multiplied by.
+            Factors by which the maps of the scaled images must be multiplied.
         """
         scale, inverse = image_scales(images)
         return images * scale, inverse
 
     @abstractmethod
     def encode(self, images, prepared):
-        """Map images through the layers.
+        """Map images through all layers.
 
         Parameters
         ----------
         images : array of shape (n, H, W, C)
-            Of the shape and dtype that the layers were prepared for.
+            Their shape and dtype must be those that the layers were prepared for.
         prepared : object
+            Result of ``prepare``.
 
         Returns
         -------
@@ -129,12 +133,12 @@ class Engine(ABC):
         Raises
         ------
         MemoryError
-            Working memory or maps do not fit into memory.
+            There is not enough memory for the maps or for intermediate results.
         """
 
     @abstractmethod
     def encode_with_tape(self, images, prepared):
-        """Map images through the layers and keep what the gradients need.
+        """Map images through all layers and record what the backward pass needs.
 
         Parameters
         ----------
@@ -145,45 +149,47 @@ class Engine(ABC):
         -------
         maps : array of shape (n, H', W', p), dtype of the images
         tape : object
-            For ``encode_backward``; valid until the next call of this method.
+            Argument of ``encode_backward``; valid until the next call of this method.
         """
 
     @abstractmethod
     def encode_backward(self, tape, prepared, gradient, *, to_images=False):
-        """Compute the gradients of a function of the maps.
+        """Compute the gradients of a scalar function of the maps.
 
-        They are sums over the images, in an order that does not depend on the number
-        of threads.
+        The gradients with respect to the layers are summed over the images, in an
+        order that does not depend on the number of threads.
 
         Parameters
         ----------
         tape : object
-            From ``encode_with_tape``.
+            Result of ``encode_with_tape``.
         prepared : object
-            What the tape was made with.
+            The argument with which the tape was made.
         gradient : array of shape (n, H', W', p), dtype of the images
-            Of the function with respect to the maps.
+            Gradient of the function with respect to the maps.
         to_images : bool, default=False
-            Whether to compute the gradient with respect to the images.
+            Whether to compute the gradient with respect to the images as well.
 
         Returns
         -------
         layer_gradients : list of LayerGradients
-            Of each layer, its anchors and its projection taken as independent.
+            One item for each layer; its anchors and its projection are treated as
+            independent variables.
         image_gradient : array of shape (n, H, W, C) or None
         """
 
     @abstractmethod
     def gather_patches(self, images, indices, rows, columns, settings):
-        """Copy single patches, zeros where they reach outside their image.
+        """Copy single patches; they are zero where they lie outside their image.
 
         Parameters
         ----------
         images : array of shape (n, H, W, C)
         indices, rows, columns : ndarray of shape (m,), intp
-            Image and position of each patch; positions count from (0, 0) to the
-            layer's ``response_shape``.
+            Image and position of each patch. Positions start at (0, 0) and are below
+            the ``response_shape`` of the settings.
         settings : LayerSettings
+            Settings of the layer whose patches are copied.
 
         Returns
         -------
@@ -192,7 +198,7 @@ class Engine(ABC):
 
     @abstractmethod
     def nearest_anchors(self, points, anchors):
-        """Find for every point the anchor of largest inner product.
+        """Find the anchor with the largest inner product with each point.
 
         Parameters
         ----------
@@ -202,9 +208,9 @@ class Engine(ABC):
         Returns
         -------
         nearest : array of shape (n,), intp
-            The first of several equally near ones.
+            Index of the anchor; the smallest index where several are equally near.
         similarity : array of shape (n,), dtype of the points
-            The inner products.
+            Inner product of each point with its anchor.
         """
 
     @abstractmethod
@@ -215,7 +221,7 @@ class Engine(ABC):
         ----------
         points : array of shape (n, length)
         labels : array of shape (n,), intp
-            Group of each point, 0 to n_groups - 1.
+            Group of each point, from 0 to n_groups - 1.
         n_groups : int
 
         Returns
@@ -225,58 +231,73 @@ class Engine(ABC):
 
     @abstractmethod
     def bytes_per_image(self, network, itemsize):
-        """Return the memory that one more image in a call to ``encode`` takes.
+        """Return the memory in bytes that ``encode`` needs for each image.
 
         Parameters
         ----------
         network : Network
         itemsize : int
-            Bytes of a value.
+            Number of bytes of a value.
         """
 
     @abstractmethod
     def tape_bytes_per_image(self, network, itemsize):
-        """Return the memory that an image takes from ``encode_with_tape`` on.
+        """Return the memory in bytes of one image during forward and backward pass.
 
         Parameters
         ----------
         network : Network
         itemsize : int
-            Bytes of a value.
+            Number of bytes of a value.
         """
 
     @property
     def block_bytes(self):
-        """Bytes that a block of images or points may take while it is computed.
+        """Number of bytes that the computation of a block may take.
 
-        On the CPU they are scikit-learn's ``working_memory``.
+        A block consists of images or points. On the CPU the limit is scikit-learn's
+        ``working_memory``.
         """
         return working_memory_bytes()
 
     def enough_images(self, image_bytes):
-        """Return how many images of a block are enough for full speed."""
+        """Return the number of images of a block beyond which speed no longer grows."""
         return max(BLOCK_BYTES // image_bytes, IMAGES_PER_THREAD * n_threads())
 
     @cached_property
     def tape_budget(self):
-        """``tape_bytes`` as a Budget, which lasts as long as the engine."""
+        """Budget of ``tape_bytes``, which exists as long as the engine."""
         return Budget(self.tape_bytes)
 
     def upload(self, blocks):
-        """Yield NumPy arrays, or arrays of the namespace, as the latter.
+        """Yield the blocks as arrays of the engine's namespace.
 
-        An array is valid until the next one is asked for.
+        Parameters
+        ----------
+        blocks : iterable of array
+            NumPy arrays, or arrays of the engine's namespace.
+
+        Yields
+        ------
+        block : array
+            Valid until the next block is requested.
         """
         return iter(blocks)
 
     def download(self, blocks):
-        """Yield arrays of the namespace as NumPy arrays, valid until the next one."""
+        """Yield the blocks, arrays of the engine's namespace, as NumPy arrays.
+
+        Each array is valid until the next block is requested.
+        """
         return iter(blocks)
 
     def has_room_for(self, n_bytes):
-        """Return whether an array of ``n_bytes`` may stay where the engine computes."""
+        """Return whether the engine's device has room to keep an array of this size."""
         return True
 
     @abstractmethod
     def release_memory(self):
-        """Give back the memory that is kept for later; called after a MemoryError."""
+        """Release the memory that is kept for later calls.
+
+        It is called when memory has run out, before the operation is tried again.
+        """

@@ -1,4 +1,4 @@
-"""The CPU engine: NumPy arrays in, the Cython extension inside."""
+"""The CPU engine: calls the compiled kernels on NumPy arrays."""
 
 import os
 from functools import cache
@@ -15,31 +15,33 @@ from sklearn_ckn._engine.packed_network import PackedNetwork
 from sklearn_ckn._ext import _cpu, _patches, _scaling
 from sklearn_ckn._network.layer import LayerGradients
 
-# Work between two looks at signals, in multiply-adds: some tenths of a second, so
-# that Ctrl-C is answered soon.
+# Number of multiply-adds between two checks for signals: some tenths of a second, so
+# that Ctrl-C takes effect soon.
 WORK_PER_CHECK = 50_000_000_000
 
-# Scratch of a thread, which decides how many images it takes through all layers
-# together: as many as still fit, so that each panel of anchors is read for many rows.
+# Largest scratch memory of a thread, and largest number of images in the group that it
+# takes through all layers together. The group has as many images as fit into the
+# scratch memory, so that a panel of anchors, once read, is used for many rows.
 SCRATCH_BYTES = 6 * 2**20
 MAX_BLOCK = 12
 
-# Pixels that several threads scale together: with fewer, starting the threads takes
-# longer than the work.
+# Images with fewer values in total are scaled by one thread: starting several threads
+# would take longer than the work.
 MIN_SHARED_VALUES = 2**18
 
 
 class _Scratch(local):
-    """Working memory of the kernels, kept for the next call of the same thread.
+    """Scratch memory of the kernels, kept for the next call of the same thread.
 
-    Fresh memory costs a page fault every 4 kB, as much as the work on a small image.
+    Newly allocated memory costs a page fault every 4 kB. For a small image these take
+    as long as the computation.
     """
 
     def __init__(self):
         self.release()
 
     def release(self):
-        """Give the memory back."""
+        """Release the memory."""
         self._memory = np.empty(0, np.uint8)
 
     def take(self, n_workers, n_bytes):
@@ -62,13 +64,14 @@ _available_sets = cache(_cpu.instruction_sets)
 def choose_instruction_set():
     """Return the name of the instruction set to use.
 
-    The fastest one of this machine, or the one that the environment variable
-    ``SKLEARN_CKN_ISA`` names: ``"avx512"``, ``"avx2"`` or ``"baseline"``.
+    It is the one named by the environment variable ``SKLEARN_CKN_ISA`` (``"avx512"``,
+    ``"avx2"`` or ``"baseline"``) or, without the variable, the fastest one of this
+    machine.
 
     Raises
     ------
     ValueError
-        The variable names a set that this machine does not have.
+        The variable names an instruction set that this machine does not have.
     """
     available = _available_sets()
     name = os.environ.get("SKLEARN_CKN_ISA", available[0])
@@ -81,20 +84,20 @@ def choose_instruction_set():
 
 
 class CPUEngine(Engine):
-    """Operations on float32 or float64 NumPy arrays, with OpenMP over images.
+    """Engine on the CPU: NumPy arrays, with OpenMP threads that share the images.
 
-    An image's result depends on the image alone, to the bit: not on its
-    neighbours, on the number of threads or on how a data set is divided. It depends
-    on the instruction set, within rounding.
+    The result for an image depends on that image only, to the bit. It does not depend
+    on the other images of the call, on the number of threads or on the division of a
+    data set into blocks. Between instruction sets, results differ by rounding.
 
-    An engine keeps the memory of its last tape, and serves one thread of Python at a
-    time.
+    An engine keeps the memory of its last tape, so only one Python thread may use it
+    at a time.
 
     Parameters
     ----------
     instruction_set : str or None, default=None
-        ``"avx512"``, ``"avx2"`` or ``"baseline"``, if this machine has it; None for
-        the fastest, or what the environment variable ``SKLEARN_CKN_ISA`` names.
+        ``"avx512"``, ``"avx2"`` or ``"baseline"``; the machine must have it. None
+        stands for the result of ``choose_instruction_set``.
     """
 
     def __init__(self, instruction_set=None):
@@ -103,7 +106,7 @@ class CPUEngine(Engine):
         self._memory = {}
 
     def bytes_per_image(self, network, itemsize):
-        """Return the memory that one more image in a call to ``encode`` takes."""
+        """Return the memory per image of ``encode``; see ``Engine.bytes_per_image``."""
         sizes = network.map_sizes
         return itemsize * max(
             (before + after for before, after in pairwise(sizes)),
@@ -111,14 +114,15 @@ class CPUEngine(Engine):
         )
 
     def tape_bytes_per_image(self, network, itemsize):
-        """Return the memory that an image takes from ``encode_with_tape`` on."""
+        """Return the memory per image; see ``Engine.tape_bytes_per_image``."""
         shapes = network.shapes
-        # a layer's maps before and after the projection, and the gradients in both
+        # The images, and for each layer the maps before and after the projection and
+        # the gradients with respect to both.
         values = prod(shapes[0]) + 4 * sum(map(prod, shapes[1:]))
         return itemsize * values
 
     def release_memory(self):
-        """Give back the memory of the last tape and of the kernels."""
+        """Release the memory of the last tape and the scratch memory of the kernels."""
         self._memory.clear()
         _scratch.release()
 
@@ -147,9 +151,9 @@ class CPUEngine(Engine):
         return output
 
     def encode_with_tape(self, images, prepared):
-        """Map images and keep what gradients need; see ``Engine.encode_with_tape``.
+        """Map images and return a tape; see ``Engine.encode_with_tape``.
 
-        The tape holds, of each layer, its input and the pooled responses.
+        The tape holds the input and the pooled responses of each layer.
         """
         tape = []
         last = len(prepared.layers) - 1
@@ -167,10 +171,11 @@ class CPUEngine(Engine):
         return images, tape
 
     def _reuse(self, name, shape, dtype):
-        """Return an array for a purpose, in the memory of the last one if it fits.
+        """Return an array that reuses the memory of an earlier one of the same name.
 
-        Fresh memory costs a page fault every 4 kB, which in a step of training would
-        take as long as a layer.
+        New memory is allocated if the earlier array was smaller. Newly allocated memory
+        costs a page fault every 4 kB; in a training step, these would take as long as
+        a layer.
         """
         n_bytes = prod(shape) * np.dtype(dtype).itemsize
         memory = self._memory.get(name)
@@ -201,8 +206,8 @@ class CPUEngine(Engine):
             images, pooled = tape[i]
             input_gradient = None
             if i > 0:
-                # Two in turn: a layer's output gradient is the next one's input
-                # gradient.
+                # Two arrays in turn: the gradient with respect to the output of this
+                # layer is read while that with respect to its input is written.
                 name = ("gradient", i % 2)
                 input_gradient = self._reuse(name, images.shape, images.dtype)
             elif to_images:
@@ -251,7 +256,8 @@ class CPUEngine(Engine):
                 )
         return LayerGradients(
             _sum_panels(anchor_sums, n_anchors),
-            # Rows of the sums belong to gradients, columns to pooled responses.
+            # Rows of the sums belong to the output gradients, columns to the pooled
+            # responses; the gradient has them the other way round.
             _sum_panels(projection_sums, n_anchors).T,
             float(beta_sums.sum()),
         )
@@ -309,24 +315,24 @@ class CPUEngine(Engine):
 
 
 def _gradients_of(position, to_images=False):
-    """Return which gradients a layer is packed for.
+    """Return the gradients that a layer is packed for; see ``PackedNetwork.single``.
 
-    Those with respect to the images are seldom wanted, those with respect to maps
-    always.
+    Each layer but the first must pass on the gradient with respect to its input. The
+    first one computes it only if the gradient with respect to the images is requested.
     """
     return "all" if position > 0 or to_images else "parameters"
 
 
 def _block_size(scratch_bytes, n_images, n_shares):
-    """Return how many images a thread takes together.
+    """Return the number of images in the groups that a thread takes through the layers.
 
     Parameters
     ----------
     scratch_bytes : callable
-        The scratch that a number of images needs.
+        Returns the bytes of scratch memory that a number of images needs.
     n_images : int
     n_shares : int
-        Into which the images are to be divided at least.
+        Smallest number of groups, if there are as many images.
     """
     n_block = max(1, min(MAX_BLOCK, n_images // n_shares))
     while n_block > 1 and scratch_bytes(n_block) > SCRATCH_BYTES:
@@ -335,7 +341,17 @@ def _block_size(scratch_bytes, n_images, n_shares):
 
 
 def _sum_panels(panels, n_filters):
-    """Return the sum over groups of (n_groups, n_panels, length, width) as rows."""
+    """Add panels over groups, and return the sum with one row for each filter.
+
+    Parameters
+    ----------
+    panels : ndarray of shape (n_groups, n_panels, length, width)
+    n_filters : int
+
+    Returns
+    -------
+    rows : ndarray of shape (n_filters, length)
+    """
     total = panels.sum(axis=0)
     rows = total.transpose(0, 2, 1).reshape(-1, total.shape[1])
     return np.ascontiguousarray(rows[:n_filters])

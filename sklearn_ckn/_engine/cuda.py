@@ -1,4 +1,4 @@
-"""The array engine on an NVIDIA GPU: its memory, and copies beside its work."""
+"""The GPU engine: memory limits, and data transfers that overlap with computations."""
 
 import os
 from functools import cached_property
@@ -10,17 +10,22 @@ from sklearn_ckn._engine.array import ArrayEngine
 from sklearn_ckn._engine.cuda_steps import CudaSteps
 from sklearn_ckn._engine.prepared import forget_prepared
 
-# Part of the free memory that a block of images may take while it is computed, and
-# that features of a data set may take for good: heads need as much again.
+# Shares of the free GPU memory: BLOCK_SHARE for the computation of a block of images,
+# RESIDENT_SHARE for the features of a data set that stay on the GPU. The fit of a head
+# needs about as much memory again as the features.
 BLOCK_SHARE = 1 / 4
 RESIDENT_SHARE = 1 / 3
 
-# Beyond this, more images at once make products no faster.
+# Larger blocks do not make the matrix products faster.
 MAX_BLOCK_BYTES = 2**30
 
 
 class _Slot:
-    """A pinned buffer of the CPU, one of the GPU, and when they are free again."""
+    """A pinned host buffer, a GPU buffer, and the events after which they are free.
+
+    ``copied`` is recorded when a copy between host and device has been queued, ``used``
+    when the computation that reads or writes the GPU data has been queued.
+    """
 
     def __init__(self, cupy):
         self._cupy = cupy
@@ -30,22 +35,22 @@ class _Slot:
         self.used = cupy.cuda.Event(disable_timing=True)
 
     def pinned(self, shape, dtype):
-        """Return the pinned buffer as an array; waits until the last copy is done."""
+        """Return the pinned buffer as an array, after the last copy has finished."""
         self.copied.synchronize()
         n_bytes = prod(shape) * dtype.itemsize
         if self._pinned is None or self._pinned.nbytes < n_bytes:
-            # CuPy keeps what was pinned, for requests of the very same size: with
-            # powers of two there are few.
+            # CuPy keeps pinned memory and reuses it for requests of exactly the same
+            # size. With powers of two there are few different sizes.
             size = 1 << max(n_bytes - 1, 0).bit_length()
             self._pinned = import_module("cupyx").empty_pinned(size, "u1")
         return self._pinned[:n_bytes].view(dtype).reshape(shape)
 
     def device(self, shape, dtype):
-        """Return the buffer of the GPU as an array."""
+        """Return the GPU buffer as an array."""
         n_bytes = prod(shape) * dtype.itemsize
         if self._device is None or self._device.nbytes < n_bytes:
             self._device = self._cupy.empty(n_bytes, "u1")
-            # The memory may be that of an array that queued work still reads.
+            # CuPy may reuse the memory of a freed array that queued work still reads.
             self.used.record(self._cupy.cuda.get_current_stream())
         return self._device[:n_bytes].view(dtype).reshape(shape)
 
@@ -53,9 +58,10 @@ class _Slot:
 class CUDAEngine(ArrayEngine):
     """The array engine with CuPy on the current device.
 
-    Copies have streams of their own and two buffers each, used in turn: while the GPU
-    computes one block, the next one arrives and the results of the last one leave. A
-    buffer is written when an event says that whoever used it last is done.
+    Uploads and downloads each have a separate stream and two buffers, used in turn.
+    While the GPU computes one block, the next block is uploaded and the results of the
+    previous block are downloaded. A buffer is overwritten only after the event of its
+    last use has occurred.
 
     Parameters
     ----------
@@ -64,7 +70,8 @@ class CUDAEngine(ArrayEngine):
 
     tape_bytes = 2**31
     work_per_block = 2_000_000_000_000
-    # Pinned memory is taken from the whole machine: four buffers of this size at most.
+    # Pinned memory is not available to other programs: at most four buffers of this
+    # size are allocated.
     transfer_bytes = 2**26
 
     def __init__(self, cupy):
@@ -73,10 +80,10 @@ class CUDAEngine(ArrayEngine):
 
     @cached_property
     def name(self):
-        """The GPU and the libraries, on which the rounding of results depends."""
+        """GPU and library versions, on which the rounding of results depends."""
         device, runtime = self.xp.cuda.Device(), self.xp.cuda.runtime
         gpu = runtime.getDeviceProperties(device.id)["name"].decode()
-        # CuPy's switch to products of factors that are rounded to ten bits.
+        # With this CuPy setting, factors of matrix products are rounded to ten bits.
         tf32 = " TF32" if os.environ.get("CUPY_TF32") == "1" else ""
         return (
             f"cuda {gpu} {device.compute_capability} cupy {self.xp.__version__} "
@@ -85,20 +92,20 @@ class CUDAEngine(ArrayEngine):
 
     @property
     def prepared_key(self):
-        """The device, which the arrays of prepared networks belong to."""
+        """Name and device: the arrays of a prepared network belong to one device."""
         return self.name, self.xp.cuda.Device().id
 
     @cached_property
     def block_bytes(self):
-        """Bytes that a block of images or points may take while it is computed."""
+        """Number of bytes that the computation of a block may take."""
         return min(MAX_BLOCK_BYTES, int(BLOCK_SHARE * self._free_bytes()))
 
     def enough_images(self, image_bytes):
-        """Return how many images of a block are enough for full speed."""
+        """Return the number of images of a block beyond which speed no longer grows."""
         return max(1, MAX_BLOCK_BYTES // image_bytes)
 
     def _free_bytes(self):
-        """Return what can be allocated: of the device, or of CuPy's limit if any."""
+        """Return the bytes that can be allocated on the device, within CuPy's limit."""
         in_pool = self._pool.free_bytes()
         free = self.xp.cuda.runtime.memGetInfo()[0] + in_pool
         limit = self._pool.get_limit()
@@ -111,13 +118,16 @@ class CUDAEngine(ArrayEngine):
         return n_bytes <= RESIDENT_SHARE * self._free_bytes()
 
     def release_memory(self):
-        """Give back what CuPy keeps for later: of the device, and pinned memory."""
+        """Release prepared networks, and the GPU and pinned memory that CuPy keeps."""
         forget_prepared(self)
         self._pool.free_all_blocks()
         self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
     def upload(self, blocks):
-        """Yield NumPy arrays on the GPU, each copied while the last is worked on."""
+        """Yield NumPy arrays as GPU arrays; see ``Engine.upload``.
+
+        Each array is copied while the GPU computes with the previous one.
+        """
         cupy = self.xp
         stream = cupy.cuda.Stream(non_blocking=True)
         slots = cycle([_Slot(cupy), _Slot(cupy)])
@@ -143,16 +153,17 @@ class CUDAEngine(ArrayEngine):
             stream.synchronize()
 
     def _hand_over(self, slot, array):
-        """Yield an array when it has arrived; then note when it has been used."""
+        """Yield an array after its copy, and record the event of its last use."""
         compute = self.xp.cuda.get_current_stream()
         compute.wait_event(slot.copied)
         yield array
         slot.used.record(compute)
 
     def download(self, blocks):
-        """Yield arrays of the GPU as NumPy arrays, one block late.
+        """Yield GPU arrays as NumPy arrays; see ``Engine.download``.
 
-        The work of the next block is so under way when the last one is waited for.
+        Each array is yielded after the next block has been queued, so that the GPU
+        computes while the host waits for the copy.
         """
         cupy = self.xp
         stream = cupy.cuda.Stream(non_blocking=True)
@@ -169,7 +180,8 @@ class CUDAEngine(ArrayEngine):
                 slot.copied.record(stream)
                 if pending is not None:
                     yield _when_copied(*pending)
-                # The block is held until it is copied: its memory may not be reused.
+                # The reference keeps the block until it is copied: without it, its
+                # memory could be reused.
                 pending = slot, pinned, block
             if pending is not None:
                 yield _when_copied(*pending)

@@ -1,4 +1,4 @@
-"""The steps of a layer as CUDA kernels, compiled when they are first needed."""
+"""The steps between a layer's matrix products as CUDA kernels."""
 
 from functools import cache
 from importlib import resources
@@ -14,18 +14,18 @@ from sklearn_ckn._network.unfold import SMALLEST_NORM
 #: C names of the dtypes.
 TYPES = {"f": "float", "d": "double"}
 
-# Threads of a block, where every thread has an element of its own; the two sizes of
-# the others are in steps.cu.
+# Number of threads of a block in kernels with one thread for each element. LANES and
+# GROUPS are the block sizes of the other kernels, the same numbers as in steps.cu.
 BLOCK = 256
 LANES, GROUPS = 32, 4
 
 
 @cache
 def load_module(cupy, device, types):
-    """Return the kernels for a device and for the C names of the two types.
+    """Return the loaded kernels for a device and for the C names of the two types.
 
-    CuPy compiles them once and keeps them on disk; kept here is what is loaded, since
-    every call of an estimator has an engine of its own.
+    CuPy compiles them once and keeps the result on disk. The loaded module is kept
+    here, because each call of an estimator creates a new engine.
     """
     return cupy.RawModule(
         code=source(),
@@ -40,10 +40,11 @@ def source():
 
 
 class CudaSteps:
-    """What ``ArraySteps`` is, for arrays of CuPy: the methods take and return the same.
+    """The steps between a layer's matrix products, for CuPy arrays.
 
-    A kernel reads and writes every array once, where array code would go through memory
-    for every operation.
+    The methods have the parameters and return values of those of ``ArraySteps``. Each
+    of them launches one kernel that does all operations of the step, where array code
+    would read and write an array for each operation.
 
     Parameters
     ----------
@@ -66,13 +67,13 @@ class CudaSteps:
             self._launch(name, grid, (BLOCK,), dtype, *arguments, **options)
 
     def _launch_positions(self, name, n_positions, dtype, *arguments):
-        """Launch some threads for each of ``n_positions``, if there are any."""
+        """Launch LANES threads for each of ``n_positions``, if there are any."""
         if n_positions:
             grid = -(-n_positions // GROUPS)
             self._launch(name, grid, (LANES, GROUPS), dtype, *arguments)
 
     def unfold(self, maps, mean, settings):
-        """Return patches and what is known of them; see ``ArraySteps.unfold``."""
+        """Return patches and their PatchScalars; see ``ArraySteps.unfold``."""
         maps = self._cupy.ascontiguousarray(maps)
         n_images, height, width, n_channels = maps.shape
         rows, columns = settings.response_shape(maps.shape[1:])
@@ -125,7 +126,7 @@ class CudaSteps:
         return pooled
 
     def differentiate(self, pooled_gradient, products, scalars, shape, settings):
-        """Follow a gradient back to products and norms; see ``ArraySteps``."""
+        """Compute the gradients of a step; see ``ArraySteps.differentiate``."""
         n_positions, n_anchors = products.shape
         taps = pooling_taps(settings.subsampling, max(shape[1:]))
         product_gradients, coefficients, beta_gradients = (
@@ -150,7 +151,7 @@ class CudaSteps:
         return product_gradients, coefficients, beta_gradients
 
     def fold(self, patch_gradients, coefficients, maps, settings):
-        """Add gradients of patches where they were taken from; see ``ArraySteps``."""
+        """Add the gradients of patches at their pixels; see ``ArraySteps.fold``."""
         maps = self._cupy.ascontiguousarray(maps)
         height, width, n_channels = maps.shape[1:]
         rows, columns = settings.response_shape(maps.shape[1:])
@@ -171,7 +172,7 @@ class CudaSteps:
         return gradient
 
     def sum_groups(self, points, labels, n_groups):
-        """Add the points of each group; see ``CPUEngine.sum_groups``."""
+        """Add the points of each group; see ``Engine.sum_groups``."""
         cupy = self._cupy
         order = cupy.argsort(labels, kind="stable")
         starts = cupy.searchsorted(labels[order], cupy.arange(n_groups + 1))
@@ -192,7 +193,7 @@ class CudaSteps:
 
 
 def _arrays(scalars):
-    """Return the arrays of PatchScalars in the order that the kernels take them."""
+    """Return the arrays of PatchScalars in the order of the kernels' parameters."""
     return scalars.norms, scalars.inverse_norms, scalars.offsets
 
 
@@ -202,7 +203,7 @@ def _integers(*values):
 
 
 def _kernel_arguments(settings, taps, dtype):
-    """Return what ``respond_and_pool`` and ``differentiate`` take at their ends."""
+    """Return the last arguments of ``respond_and_pool`` and ``differentiate``."""
     return [
         *_integers(settings.subsampling, len(taps) // 2),
         *_integers(KERNELS.index(settings.kernel)),

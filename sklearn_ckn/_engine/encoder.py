@@ -1,4 +1,4 @@
-"""A network on an engine: maps images of any number, in blocks of bounded memory."""
+"""Encoder: maps any number of images through a network, in blocks of bounded memory."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,18 @@ from sklearn_ckn._common.progress import Task
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """Features of some images, and what their gradients need.
+    """Features of a batch of images, and the record for the backward pass.
 
     Attributes
     ----------
     features : array of shape (n, n_features)
     map_shape : tuple of int
-        Of the maps that the features are made of, those of mirror images included.
+        Shape of the maps from which the features are computed, including the maps of
+        the mirror images.
     tape : object
-        Of the engine.
-    inverse : array of shape (n, 1, 1, 1)
-        What the maps were multiplied by.
+        Tape of the engine, see ``Engine.encode_with_tape``.
+    inverse : array of shape (n_maps, 1, 1, 1)
+        Factors that undo the scaling of the images; see ``Engine.scale``.
     """
 
     features: np.ndarray
@@ -31,21 +32,21 @@ class ForwardPass:
 
 
 class Encoder:
-    """Maps images through a network; made by ``Engine.bind``.
+    """Maps images through a network; created by ``Engine.bind``.
 
-    Every image is first multiplied by a power of two that brings its largest absolute
-    value between 1/2 and 1, and its maps are divided by it: the network is positively
-    homogeneous, so that this changes nothing, but no intermediate result overflows or
-    vanishes, however large or small the unit of the images.
+    Each image is first multiplied by the power of two that brings its largest absolute
+    value between 1/2 and 1, and its maps are divided by the same power. A network is
+    positively homogeneous, so the result is the same, but no intermediate result
+    overflows or underflows, whatever the scale of the images.
 
     Parameters
     ----------
     engine : Engine
     network : Network
     dtype : dtype
-        float32 or float64, in which images are mapped.
+        float32 or float64; the network is computed in this dtype.
     prepared : object
-        From ``engine.prepare``.
+        Result of ``engine.prepare``.
     """
 
     def __init__(self, engine, network, dtype, prepared):
@@ -60,23 +61,23 @@ class Encoder:
         Parameters
         ----------
         images : array of shape (n, H, W, C), any real dtype
-            NumPy's, or of the engine's namespace.
+            NumPy array, or array of the engine's namespace.
         xp : module or None, default=None
-            Namespace of the maps; None stands for the engine's.
+            Namespace of the maps; None stands for the engine's namespace.
         chosen : ndarray of shape (m,), intp, or None, default=None
-            Positions of the images to be mapped; None maps them all.
+            Indices of the images to be mapped; None maps all images.
 
         Yields
         ------
         rows : slice
-            Of the images, or of ``chosen``.
+            Position of the block in the images, or in ``chosen`` if it is given.
         maps : array of shape (block size, H', W', p)
-            Valid until the next one is asked for.
+            Valid until the next block is requested.
 
         Raises
         ------
         MemoryError
-            A single image takes more memory than there is.
+            There is not enough memory for a single image.
         """
         engine = self.engine
         if chosen is not None:
@@ -100,16 +101,16 @@ class Encoder:
 
     @property
     def _bytes_per_image(self):
-        """Memory of an image while it is mapped."""
+        """Memory in bytes that is needed for each image of a block."""
         network, itemsize = self.network, self.dtype.itemsize
-        # Besides what the engine takes, the image in ``dtype`` before it is scaled.
+        # In addition to the engine's memory: the image in ``dtype``, before scaling.
         converted = itemsize * network.map_sizes[0]
         return network.n_copies * (
             self.engine.bytes_per_image(network, itemsize) + converted
         )
 
     def _largest_block(self, source_itemsize, image_bytes):
-        """Return the most images of a block, for other reasons than memory."""
+        """Return the limit on the images of a block that does not come from memory."""
         engine, network = self.engine, self.network
         transferred = max(
             source_itemsize * network.map_sizes[0],
@@ -123,10 +124,10 @@ class Encoder:
         return max(1, at_most)
 
     def _encode(self, images):
-        """Map one block of images of the engine's namespace."""
+        """Map one block of images, an array of the engine's namespace."""
         if not self.network.flip_average:
             return self._encode_scaled(images)
-        # Halved before the sum, so that it does not overflow.
+        # The maps are halved before they are added, so that the sum cannot overflow.
         maps = self._encode_scaled(images)
         maps *= 0.5
         maps += 0.5 * self._encode_scaled(images[:, :, ::-1])
@@ -142,9 +143,9 @@ class Encoder:
         return maps
 
     def feature_blocks(self, images, xp=None):
-        """Yield slices of images and their features, (block size, n_features).
+        """Yield the slice of each block and its features, (block size, n_features).
 
-        See ``blocks``.
+        See ``blocks`` for the parameters.
         """
         for rows, maps in self.blocks(images, xp):
             yield rows, maps.reshape(len(maps), -1)
@@ -157,7 +158,7 @@ class Encoder:
         images, xp
             See ``blocks``.
         task : Task or None, default=None
-            Each block is a subtask of it.
+            Parent of the tasks that report the progress, one for each block.
 
         Returns
         -------
@@ -175,69 +176,70 @@ class Encoder:
         return self._empty_features(0, xp) if features is None else features
 
     def _makes_new_arrays(self, xp):
-        """Return whether maps are in memory of their own, not in one that is reused."""
+        """Return whether the maps of a block are new arrays and not reused buffers."""
         return xp is self.engine.xp and len(self.network.layers) > 0
 
     def _empty_features(self, n_images, xp):
         return xp.empty((n_images, self.network.n_features), self.dtype)
 
     def resident_features(self, images, task=None):
-        """Return the features of images where the engine computes, if they fit there.
+        """Return the features of images on the engine's device if they fit there.
 
-        Otherwise they are NumPy arrays. See ``features``.
+        If they do not fit, they are returned as a NumPy array. See ``features``.
         """
         return self.features(images, self.residence(len(images)), task)
 
     def residence(self, n_images):
-        """Return the namespace where the features of so many images can stay."""
+        """Return the namespace whose memory has room for the features of the images."""
         n_bytes = n_images * self.network.n_features * self.dtype.itemsize
         return self.engine.xp if self.engine.has_room_for(n_bytes) else np
 
     def maps(self, images):
-        """Return the maps of some images, in their namespace, (n, H', W', p)."""
+        """Return the maps of images, (n, H', W', p), in the namespace of the images."""
         features = self.features(images, namespace(images))
         return features.reshape(len(images), *self.network.output_shape)
 
     @property
     def tape_bytes_per_image(self):
-        """Memory of an image from ``forward`` until ``backward`` is done."""
+        """Memory in bytes of one image from ``forward`` to the end of ``backward``."""
         network = self.network
         per_copy = self.engine.tape_bytes_per_image(network, self.dtype.itemsize)
         return network.n_copies * per_copy
 
     def forward(self, images):
-        """Map images, all at once, and keep what the gradients need.
+        """Map a batch of images as one block, and record what ``backward`` needs.
 
         Parameters
         ----------
         images : array of shape (n, H, W, C), ``dtype``
-            Of the engine's namespace.
+            Array of the engine's namespace.
 
         Returns
         -------
         forward : ForwardPass
-            Valid until the next call.
+            Valid until the next call of this method.
         """
         n, n_copies = len(images), self.network.n_copies
         if self.network.flip_average:
             images = self.engine.xp.concatenate([images, images[:, :, ::-1]])
-        # Batches of images in another order than C have that order too.
+        # A batch of images that are not C-contiguous is not C-contiguous either.
         scaled, inverse = self.engine.scale(self.engine.xp.ascontiguousarray(images))
         maps, tape = self.engine.encode_with_tape(scaled, self._prepared)
-        # Divided before the sum, so that it does not overflow.
+        # The maps are divided before they are added, so that the sum cannot overflow.
         maps *= inverse / n_copies
         features = maps.reshape(n_copies, n, -1).sum(axis=0)
         return ForwardPass(features, maps.shape, tape, inverse)
 
     def backward(self, forward, gradient, feature_scale):
-        """Compute gradients with respect to the layers.
+        """Compute the gradients of a scalar function with respect to the layers.
 
         Parameters
         ----------
         forward : ForwardPass
         gradient : array of shape (n, n_features), float64
-            With respect to the features over ``feature_scale``.
+            Gradient with respect to the features divided by ``feature_scale``.
         feature_scale : float
+            The number by which the features were divided.
 
         Returns
         -------
@@ -245,7 +247,8 @@ class Encoder:
         """
         if self.network.flip_average:
             gradient = self.engine.xp.concatenate([gradient, gradient]) / 2
-        # One quotient, in float64: both may be as small as the unit of the images.
+        # The quotient is computed in float64: both numbers have the scale of the
+        # images, which may be tiny.
         factors = forward.inverse.astype(np.float64) / feature_scale
         gradient = (gradient.reshape(forward.map_shape) * factors).astype(self.dtype)
         layer_gradients, _ = self.engine.encode_backward(

@@ -1,4 +1,4 @@
-"""The oracle: a slow engine in readable array code, which tests compare with.
+"""The oracle: a slow engine in readable array code, the reference of the tests.
 
 No estimator uses it.
 """
@@ -16,20 +16,21 @@ from sklearn_ckn._network.unfold import SMALLEST_NORM, unfold
 
 
 class ArraySteps:
-    """What the array engine does around its matrix products.
+    """The steps between a layer's matrix products, in NumPy code.
 
-    ``m`` is the number of positions of all images, n * H1 * W1, and ``shape`` is
-    (n, H1, W1). Products are those of patches and anchors minus their mean.
+    m = n * H1 * W1 is the number of positions of all images, and the parameter
+    ``shape`` is (n, H1, W1). ``products`` are the inner products of the patches with
+    the centred anchors, that is, the anchors minus their mean.
     """
 
     def unfold(self, maps, mean, settings):
-        """Return patches and what is known of them.
+        """Return all patches, their norms and their products with the mean anchor.
 
         Parameters
         ----------
         maps : array of shape (n, H, W, C)
         mean : array of shape (kh * kw * C,)
-            Of the anchors.
+            Mean of the anchors.
         settings : LayerSettings
 
         Returns
@@ -40,7 +41,8 @@ class ArraySteps:
         xp = namespace(maps)
         patches = unfold(maps, settings)
         patches = patches.reshape(-1, patches.shape[-1])
-        # In float64, where the squares of small values do not vanish.
+        # The norms are computed in float64, where squares of small values do not
+        # underflow.
         norms = row_norms(patches)[:, np.newaxis]
         inverse_norms = xp.where(
             norms > SMALLEST_NORM, 1 / xp.maximum(norms, SMALLEST_NORM), 0
@@ -54,7 +56,7 @@ class ArraySteps:
     def cosines(self, products, scalars):
         """Return the cosines of patches and anchors, (m, p), in [-1, 1]."""
         cosines = (products + scalars.offsets) * scalars.inverse_norms
-        # Rounding can put them a little outside.
+        # Rounding can put them slightly outside.
         return namespace(products).clip(cosines, -1, 1)
 
     def respond(self, products, scalars, settings):
@@ -74,7 +76,7 @@ class ArraySteps:
         shape : tuple of int
         settings : LayerSettings
         sum_dtype : dtype
-            In which responses are added.
+            Dtype in which responses are added.
 
         Returns
         -------
@@ -98,11 +100,12 @@ class ArraySteps:
         ]
 
     def differentiate(self, pooled_gradient, products, scalars, shape, settings):
-        """Follow a gradient in the pooled responses back to products and norms.
+        """Compute the gradients with respect to products, norms and beta.
 
         Parameters
         ----------
         pooled_gradient : array of shape (n, H', W', p)
+            Gradient with respect to the pooled responses.
         products, scalars, shape, settings
             See ``respond_and_pool``.
 
@@ -110,10 +113,11 @@ class ArraySteps:
         -------
         product_gradients : array of shape (m, p)
         coefficients : array of shape (m, 1)
-            The gradient in the norms over the norms: times a patch, the part of its
-            gradient that its norm has.
+            Gradients with respect to the norms, divided by the norms. A patch times its
+            coefficient is the part of the gradient with respect to the patch that comes
+            from its norm.
         beta_gradients : array of shape (m,)
-            Shares of the positions in the slope in beta.
+            Contributions of the positions to the gradient with respect to beta.
         """
         xp = namespace(products)
         down, along = self._pooling(shape, settings, products)
@@ -121,7 +125,8 @@ class ArraySteps:
         gradient = xp.einsum("ih,niwp->nhwp", down, rows).reshape(products.shape)
         gradient = xp.where(scalars.inverse_norms > 0, gradient, 0)
         cosines = self.cosines(products, scalars)
-        # norm * kappa(product / norm), by the product, by beta and by the norm
+        # The derivatives of norm * kappa(product / norm) with respect to the product,
+        # to beta and to the norm.
         derivative, beta_derivative = kernel_derivatives(
             cosines, settings.kernel, settings.beta
         )
@@ -137,13 +142,16 @@ class ArraySteps:
         )
 
     def fold(self, patch_gradients, coefficients, maps, settings):
-        """Add the gradient of patches where they were taken from.
+        """Turn gradients with respect to patches into one with respect to the maps.
+
+        Each pixel gets the sum over all patches that it belongs to.
 
         Parameters
         ----------
         patch_gradients : array of shape (m, kh * kw * C)
-            Without the parts that norms have.
+            Without the parts that come from the norms.
         coefficients : array of shape (m, 1)
+            See ``differentiate``.
         maps : array of shape (n, H, W, C)
         settings : LayerSettings
 
@@ -157,7 +165,7 @@ class ArraySteps:
         xp = namespace(maps)
         shape = (n_images, top + height + bottom, left + width + right)
         gradient = xp.zeros((*shape, n_channels), dtype=maps.dtype)
-        # how much every pixel enters the norms of the patches that it is in
+        # For each pixel, the sum of the coefficients of the patches that it belongs to.
         shares = xp.zeros((*shape, 1), dtype=maps.dtype)
         patch_gradients = patch_gradients.reshape(n_images, rows, columns, -1)
         coefficients = coefficients.reshape(n_images, rows, columns, 1)
@@ -177,7 +185,7 @@ class ArraySteps:
 
 
 class OracleEngine(ArrayEngine):
-    """The array engine with the readable steps, on NumPy: slow, for comparisons."""
+    """The array engine with NumPy and ``ArraySteps``: slow, for comparisons."""
 
     name = "oracle"
 

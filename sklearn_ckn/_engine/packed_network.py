@@ -1,4 +1,4 @@
-"""A network packed for the CPU kernels: as a whole, and layer by layer for training."""
+"""A network packed for the CPU kernels: all layers for encoding, each for training."""
 
 from functools import cached_property
 
@@ -6,19 +6,23 @@ from sklearn_ckn._common.threads import shared_threads
 from sklearn_ckn._engine.packing import pack_layer
 from sklearn_ckn._ext import _cpu
 
-# Anchors of a layer, in values, that several threads pack together: with fewer of
-# them, starting the threads takes longer than the work.
+# Layers whose anchors have fewer values are packed by one thread: starting several
+# threads would take longer than the work.
 MIN_SHARED_VALUES = 2**18
 
 
 class PackedNetwork:
-    """The layers of a network as the kernels in C take them.
+    """The layers of a network in the form that the C kernels take.
+
+    Layers are packed when they are first needed.
 
     Parameters
     ----------
     network : Network
     dtype : dtype
+        float32 or float64; the network is computed in this dtype.
     instruction_set : str
+        Name of the instruction set of the kernels.
     """
 
     def __init__(self, network, dtype, instruction_set):
@@ -31,7 +35,7 @@ class PackedNetwork:
 
     @cached_property
     def whole(self):
-        """All layers, for the forward pass without gradients."""
+        """All layers, packed for the forward pass without gradients."""
         packed = [
             self._pack(layer, shape)
             for layer, shape in zip(self.layers, self.shapes, strict=False)
@@ -39,13 +43,15 @@ class PackedNetwork:
         return _cpu.PackedLayers(packed, self.dtype, self._instruction_set)
 
     def single(self, position, gradients):
-        """Return one layer, for the forward and the backward pass.
+        """Return one layer, packed for the forward and the backward pass.
 
         Parameters
         ----------
         position : int
+            Index of the layer.
         gradients : {"parameters", "all"}
-            Those wanted: with respect to the layer's parameters, or to its input, too.
+            Which gradients are needed: with respect to the layer's parameters only, or
+            also with respect to its input.
         """
         key = position, gradients
         if key not in self._with_gradients:

@@ -1,4 +1,8 @@
-"""Layers laid out for the CPU kernels: centred, packed, with an algorithm chosen."""
+"""Layers in the form that the CPU kernels take: centred and packed into panels.
+
+For each layer, the algorithm of the correlation (direct or Winograd) and the precision
+of the projection are chosen from an estimate of the rounding errors.
+"""
 
 from dataclasses import dataclass
 
@@ -10,60 +14,69 @@ from sklearn_ckn._ext import _cpu
 from sklearn_ckn._network.kernels import KERNELS, kernel_values
 from sklearn_ckn._network.pooling import pooling_taps
 
-# From so many channels on, the transforms of Winograd's algorithm are small beside
-# the products that it saves.
+# Winograd's algorithm is used from this number of channels on: its transforms then cost
+# little compared with the products that it saves.
 MIN_WINOGRAD_CHANNELS = 32
 
-# Largest ``response_gain`` with which tiles of Winograd's algorithm are used, by their
-# side. The relative error of a layer's maps was at most 0.5, 0.2 and 0.1 times the
-# gain times 2^-24 with tiles of 4, of 2 and without, in networks on photographs,
-# digits and noise, with well and badly conditioned anchors: 2e-6 is the aim.
+# For each side of the tiles of Winograd's algorithm, the largest value of
+# ``RoundingGains.responses`` with which the tiles are used. The aim is a relative error
+# of a layer's maps of at most 2e-6. The error was at most 0.5, 0.2 and 0.1 times the
+# gain times 2^-24 with tiles of side 4, with tiles of side 2 and without tiles, in
+# networks on photographs, digits and noise, with well and badly conditioned anchors.
 MAX_RESPONSE_GAIN = {4: 65, 2: 400}
 
-# Largest ``projection_gain`` with which pooling and projection are in float32: their
-# relative error is about 3 times the gain times 2^-24.
+# Largest value of ``RoundingGains.projection`` with which pooling and projection are
+# computed in float32: the relative error of the maps is then about 3 times the gain
+# times 2^-24.
 MAX_PROJECTION_GAIN = 8
 
-# Anchors that stand for all where kernel values are averaged.
+# Size of the sample of anchors over which kernel values are averaged.
 N_SAMPLED_ANCHORS = 64
 
 
 @dataclass(frozen=True)
 class PackedLayer:
-    """One layer as the kernels take it; see ``ckn_layer`` in ``_ext/layers.h``.
+    """One layer in the form that the kernels take.
+
+    It corresponds to ``ckn_layer`` in ``_ext/layers.h``. p is the number of anchors.
 
     Attributes
     ----------
-    patches : dict of int
-        Sizes of the products of patches and anchors.
-    input_gradient : dict of int
-        Sizes of the correlation of gradients with flipped anchors.
+    forward_sizes : dict of int
+        Sizes of the correlation of the layer's input with the anchors: the fields of
+        ``ckn_correlation``.
+    backward_sizes : dict of int
+        Sizes of the correlation of the gradient with respect to the products with the
+        flipped anchors, which gives the gradient with respect to the input.
     anchors : ndarray of shape (n_panels, depth, panel_width)
         The anchors minus their mean, packed.
     direct_anchors : ndarray or None
-        The same without Winograd's algorithm, where ``anchors`` are packed for it.
+        The same, packed for the direct algorithm; None unless ``anchors`` are packed
+        for Winograd's algorithm.
     flipped : ndarray or None
-        The flipped anchors, packed, if gradients in the input are wanted.
+        The anchors with rows and columns in reverse order, packed; None unless the
+        gradient with respect to the input is needed.
     mean : ndarray of shape (patch_length,)
         Mean of the anchors.
     projection : ndarray of shape (n_panels, n_anchors, panel_width)
-        float64 if ``wide``.
+        Packed; float64 if ``wide``.
     real_projection : ndarray or None
-        The same in the dtype of the anchors, if gradients are wanted.
+        The same in the dtype of the anchors; None unless gradients are needed.
     wide : bool
         Whether pooling and projection are computed in float64.
     taps : ndarray of shape (2 * radius + 1,), float64
-        Of the pooling.
+        Weights of the pooling, see ``pooling_taps``.
     subsampling : int
+        Stride of the pooling.
     pooled_shape : tuple of int
-        (H', W').
+        Height and width (H', W') of the pooled maps.
     kernel : int
         Position of the kernel's name in ``KERNELS``.
     beta : float
     """
 
-    patches: dict
-    input_gradient: dict
+    forward_sizes: dict
+    backward_sizes: dict
     anchors: np.ndarray
     direct_anchors: np.ndarray | None
     flipped: np.ndarray | None
@@ -80,23 +93,34 @@ class PackedLayer:
 
 @dataclass(frozen=True)
 class RoundingGains:
-    """How much a layer enlarges rounding errors.
+    """Estimated factors by which a layer amplifies relative rounding errors.
 
-    The errors of the responses of p anchors are independent of each other, and so in
-    no way smooth in the anchors: the projection P = (K + eps I)^(-1/2) enlarges them by
-    its root mean square singular value ||P|| / sqrt(p), while the responses
-    themselves, of the size sqrt(p) times the kernel's root mean square value, come out
-    as large as the patch, 1.
+    They come from a model of a patch of norm 1 and a layer of p anchors, with kernel
+    matrix K and projection P = (K + eps I)^(-1/2):
+
+    - The responses of the patch form a vector of norm about sqrt(p) r, where r is the
+      root mean square of the kernel values.
+    - Each response has a rounding error of relative size e, independent of the errors
+      of the other responses. The vector of errors has a norm of about e sqrt(p) r.
+    - The projection multiplies the norm of a vector of independent errors by about the
+      root mean square of the singular values of P, which is ||P||_F / sqrt(p). The
+      error of the map therefore has a norm of about e r ||P||_F.
+    - The responses themselves are strongly correlated, since similar anchors have
+      similar responses. The projection maps them to a vector of norm about 1.
+
+    The relative error of the map is therefore e times the gain r ||P||_F.
 
     Attributes
     ----------
     projection : float
-        Kernel's root mean square times the Frobenius norm of the projection: error of
-        the maps over the relative error of pooled responses.
+        The gain r ||P||_F: relative error of the maps divided by the relative error of
+        the pooled responses.
     responses : float
-        That times the derivative of the kernel's logarithm and the distance of the
-        anchors from their mean: error of the maps over that of a product of unit
-        vectors.
+        Relative error of the maps divided by the error of an inner product of unit
+        vectors. It is ``projection`` times the derivative of the logarithm of the
+        kernel function, which turns the error of a product into the relative error of
+        a response, times the root mean square distance of the anchors from their mean,
+        because only products with the centred anchors are rounded in this way.
     """
 
     projection: float
@@ -104,12 +128,24 @@ class RoundingGains:
 
     @classmethod
     def of(cls, layer, mean):
-        """Estimate the gains of a layer whose anchors have the given mean."""
+        """Estimate the gains of a layer.
+
+        Parameters
+        ----------
+        layer : Layer
+        mean : array of shape (patch_length,), float64
+            Mean of its anchors.
+
+        Returns
+        -------
+        gains : RoundingGains
+        """
         settings = layer.settings
         anchors = layer.anchors
         sample = anchors[:: -(-len(anchors) // N_SAMPLED_ANCHORS)]
-        # On one thread: the choices that follow may not depend on their number, and
-        # threads of BLAS that wait for more work would be in the way of ours.
+        # On one thread: the choices that depend on the gains must not depend on the
+        # number of threads, and BLAS threads that wait for more work would slow down
+        # the threads of the kernels.
         with single_threaded_blas():
             cosines = sample @ anchors.T
             projection = float(namespace(anchors).linalg.norm(layer.projection))
@@ -121,23 +157,25 @@ class RoundingGains:
 
 
 def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
-    """Return the sizes of a correlation, and with which tile it is computed.
+    """Return the sizes of a correlation and the tile with which it is computed.
 
     Parameters
     ----------
     shape : tuple of int
         (H, W, C) of the map.
     patch_shape : tuple of int
-    padding : tuple of tuple of int
-        Zeros before and after each axis.
+        (kh, kw) of the filters.
+    padding : sequence of tuple of int
+        Number of zeros before and after each of the two axes.
     n_filters : int
     max_tile : int
-        Largest tile of Winograd's algorithm that is accurate enough; 1 for none.
+        Side of the largest tile of Winograd's algorithm that is accurate enough; 1 if
+        none is.
 
     Returns
     -------
     sizes : dict of int
-        The fields of ``ckn_correlation``.
+        Values of the fields of ``ckn_correlation`` in ``_ext/layers.h``.
     """
     (top, bottom), (left, right) = padding
     height, width, n_channels = shape
@@ -147,7 +185,7 @@ def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
     tile = 1
     if patch_shape == (3, 3) and n_channels >= MIN_WINOGRAD_CHANNELS:
         tile = best_tile(response_height, response_width, max_tile)
-    # Tiles may reach over the last positions: the map gets zeros for them, too.
+    # The last tiles may extend past the last positions: the map is padded for them.
     reach = [-(-size // tile) * tile for size in (response_height, response_width)]
     return {
         "height": height,
@@ -167,7 +205,17 @@ def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
 
 
 def best_tile(height, width, max_tile):
-    """Return the side of the tiles, 1 without Winograd, with the fewest products."""
+    """Return the side of the tiles that need the fewest products.
+
+    1 stands for the direct algorithm.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the map of responses.
+    max_tile : int
+        See ``correlation_sizes``.
+    """
     costs = {1: 9 * height * width}
     for tile in (2, 4)[: max_tile // 2]:
         costs[tile] = (tile + 2) ** 2 * -(-height // tile) * -(-width // tile)
@@ -180,14 +228,16 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     Parameters
     ----------
     layer : Layer
-        In float32 or float64.
+        With anchors in float32 or float64, the dtype of the computation.
     image_shape : tuple of int
         (H, W, C) of the layer's input.
     instruction_set : str
+        Name of the instruction set of the kernels.
     n_threads : int
+        Number of threads that pack the matrices.
     gradients : {None, "parameters", "all"}, default=None
-        Which gradients are wanted: those in the layer's parameters, or in its input
-        as well.
+        Which gradients are needed: none, those with respect to the layer's parameters,
+        or also that with respect to its input.
 
     Returns
     -------
@@ -198,8 +248,9 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     n_anchors, n_channels = len(layer.anchors), image_shape[2]
     patch_shape = settings.patch_shape(image_shape)
     padding = [settings.pad_axis(size) for size in image_shape[:2]]
-    # What all anchors have in common is a product of its own, in double precision:
-    # the products with the differences are smaller, and so are their rounding errors.
+    # The products with the mean of the anchors are computed separately, in double
+    # precision. The products with the centred anchors are smaller than those with the
+    # anchors themselves, and so are their rounding errors.
     exact_mean = layer.anchors.mean(axis=0, dtype=np.float64)
     mean = exact_mean.astype(dtype)
     centred = layer.anchors - mean
@@ -209,13 +260,16 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         tiles = [t for t, gain in MAX_RESPONSE_GAIN.items() if gains.responses <= gain]
         max_tile = max(tiles, default=1)
         wide = gains.projection > MAX_PROJECTION_GAIN
-    patches = correlation_sizes(image_shape, patch_shape, padding, n_anchors, max_tile)
+    forward_sizes = correlation_sizes(
+        image_shape, patch_shape, padding, n_anchors, max_tile
+    )
     width = _cpu.panel_width(instruction_set, dtype)
-    # No projection of this layer follows the gradient in its input.
-    input_gradient = correlation_sizes(
+    # The largest tile is accurate enough here: this correlation is not followed by the
+    # projection, which would amplify its rounding errors.
+    backward_sizes = correlation_sizes(
         (
-            patches["response_height"],
-            patches["response_width"],
+            forward_sizes["response_height"],
+            forward_sizes["response_width"],
             -(-n_anchors // width) * width,
         ),
         patch_shape,
@@ -230,13 +284,13 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     if gradients == "all":
         # (channel, row, column, anchor), rows and columns from the last to the first
         filters = np.zeros(
-            (n_channels, *patch_shape, input_gradient["n_channels"]), dtype
+            (n_channels, *patch_shape, backward_sizes["n_channels"]), dtype
         )
         maps = layer.anchors.reshape(n_anchors, *patch_shape, n_channels)
         filters[..., :n_anchors] = maps[:, ::-1, ::-1].transpose(3, 1, 2, 0)
         flipped = _cpu.pack(
             filters.reshape(n_channels, -1),
-            input_gradient["tile"],
+            backward_sizes["tile"],
             instruction_set,
             n_threads,
         )
@@ -254,10 +308,10 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         is_real = projection.dtype == dtype
         real_projection = projection if is_real else pack_projection(dtype)
     return PackedLayer(
-        patches=patches,
-        input_gradient=input_gradient,
-        anchors=pack_anchors(patches["tile"]),
-        direct_anchors=pack_anchors(1) if patches["tile"] > 1 else None,
+        forward_sizes=forward_sizes,
+        backward_sizes=backward_sizes,
+        anchors=pack_anchors(forward_sizes["tile"]),
+        direct_anchors=pack_anchors(1) if forward_sizes["tile"] > 1 else None,
         flipped=flipped,
         mean=mean,
         projection=projection,

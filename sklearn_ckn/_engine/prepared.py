@@ -1,8 +1,9 @@
-"""Networks as engines have prepared them, kept while the networks exist.
+"""Cache of prepared networks; an entry exists as long as its network.
 
-Preparing a network takes as long as mapping several images. It is done once for all
-calls of a fitted estimator, and nothing of it is stored on the estimator, whose pickles
-and copies hold the network alone.
+An engine prepares a network before it computes with it, see ``Engine.prepare``. This
+takes as long as mapping several images. With this cache it is done
+once for all calls of a fitted estimator. Nothing is stored on the estimator, so its
+pickles and copies contain only the network.
 """
 
 from weakref import WeakKeyDictionary
@@ -11,7 +12,7 @@ _PREPARED: WeakKeyDictionary = WeakKeyDictionary()
 
 
 def prepared_network(engine, network, dtype):
-    """Return what ``engine.prepare`` returns, from an earlier call if there was one.
+    """Return the result of ``engine.prepare``, computed at the first call only.
 
     Parameters
     ----------
@@ -29,13 +30,13 @@ def prepared_network(engine, network, dtype):
     key = engine.prepared_key, dtype
     prepared = versions.get(key)
     if prepared is None:
-        # Threads that come at the same time prepare it twice, which does no harm.
+        # Two threads that call at the same time both prepare it; this does no harm.
         prepared = versions[key] = engine.prepare(network, dtype)
     return prepared
 
 
 def forget_prepared(engine):
-    """Let go of the networks that an engine, or one like it, has prepared."""
+    """Remove the networks prepared by an engine, or by one with the same key."""
     for versions in list(_PREPARED.values()):
         for key in list(versions):
             if key[0] == engine.prepared_key:

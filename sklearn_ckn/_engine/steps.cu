@@ -1,16 +1,18 @@
-// The steps of a layer around its matrix products: see ArraySteps in array_steps.py.
+// CUDA kernels for the steps of a layer around its matrix products. ArraySteps in
+// oracle.py does the same in readable array code.
 //
-// SCALAR is the type of maps and SUM that of pooled responses, float or double. Maps are
-// (n, H, W, C) and responses (n, H1, W1, p) in C order; a "position" is one of the
-// n * H1 * W1. Every output is written by one thread, from sums in a fixed order, so
-// that results repeat to the bit. Nothing is included: NVRTC compiles it as it is.
+// SCALAR is the type of the maps and SUM the type of the pooled responses: float or
+// double. Maps have the shape (n, H, W, C) and responses (n, H1, W1, p), in C order. A
+// "position" is one of the n * H1 * W1 positions of all images. Each output value is
+// written by a single thread, and sums are added in a fixed order, so results are
+// reproducible to the bit. The file includes no other: NVRTC compiles it as it is.
 
-// Threads of a block that share a position, and positions of a block.
+// LANES threads of a block share a position; a block has GROUPS positions.
 #define LANES 32
 #define GROUPS 4
 
-// Squares of what is multiplied by it are normal floats: of norms from the smallest that
-// counts, 1e-30, to 1e7.
+// Values are multiplied by LIFT before they are squared. The squares are then normal
+// floats for all norms from 1e-30, the smallest that counts as non-zero, to 1e7.
 #define LIFT ((SCALAR)1099511627776.0)
 
 #define EXP 0
@@ -20,15 +22,15 @@ struct Response {
     SCALAR value, derivative, beta_derivative;
 };
 
-// A cosine, which rounding can put a little outside [-1, 1].
+// Clip a cosine to [-1, 1]: rounding can put it slightly outside.
 __device__ SCALAR clip(SCALAR cosine)
 {
     const SCALAR one = 1;
     return cosine < -one ? -one : (cosine > one ? one : cosine);
 }
 
-// The kernels of _kernels.py, in the order of KERNELS, and their derivatives; u is in
-// [-1, 1].
+// The kernel functions of _network/kernels.py, numbered as in KERNELS there, and their
+// derivatives; u is in [-1, 1].
 __device__ Response respond(SCALAR u, int kernel, SCALAR beta)
 {
     const SCALAR pi = (SCALAR)3.14159265358979323846;
@@ -50,7 +52,7 @@ __device__ Response respond(SCALAR u, int kernel, SCALAR beta)
     return response;
 }
 
-// The sum over the lanes of a position, for all of them.
+// Add the values of the lanes of a position; every lane gets the sum.
 __device__ SCALAR sum_lanes(SCALAR value)
 {
     __shared__ SCALAR sums[GROUPS][LANES];
@@ -63,12 +65,12 @@ __device__ SCALAR sum_lanes(SCALAR value)
     }
     __syncthreads();
     const SCALAR sum = own[0];
-    // before the next sum overwrites it
+    // Wait until all lanes have read the sum: the next call overwrites it.
     __syncthreads();
     return sum;
 }
 
-// The first and the last pooled row that a row of responses is part of.
+// The first and the last pooled row to which a row of responses contributes.
 __device__ int first_pooled(int row, int radius, int subsampling)
 {
     return row <= radius ? 0 : (row - radius + subsampling - 1) / subsampling;
@@ -80,12 +82,14 @@ __device__ int last_pooled(int row, int radius, int subsampling, int n_pooled)
     return last < n_pooled ? last : n_pooled - 1;
 }
 
-// Patches as rows, their norms, reciprocals and products with the mean anchor; LANES x
-// GROUPS threads.
+// Copy the patches into the rows of a matrix; compute their norms, the inverse norms and
+// the products with the mean of the anchors (the offsets). Blocks of LANES x GROUPS
+// threads.
 extern "C" __global__ void unfold(
     const SCALAR *maps, const SCALAR *mean, SCALAR *patches, SCALAR *norms,
-    SCALAR *inverse_norms, SCALAR *offsets, long long n_positions, int height, int width, int n_channels, int n_rows,
-    int n_columns, int patch_height, int patch_width, int top, int left, SCALAR smallest_norm)
+    SCALAR *inverse_norms, SCALAR *offsets, long long n_positions, int height,
+    int width, int n_channels, int n_rows, int n_columns, int patch_height,
+    int patch_width, int top, int left, SCALAR smallest_norm)
 {
     const long long position = (long long)blockIdx.x * GROUPS + threadIdx.y;
     SCALAR sum = 0, offset = 0;
@@ -93,7 +97,7 @@ extern "C" __global__ void unfold(
         const int column = position % n_columns - left;
         const int row = position / n_columns % n_rows - top;
         const long long image = position / n_columns / n_rows;
-        // a row of the patch is a run of values in the map, but for its ends
+        // A row of the patch is contiguous in the map, except where it is outside.
         const int run = patch_width * n_channels;
         const int first = column < 0 ? -column * n_channels : 0;
         const int past = width - column < patch_width ? width - column : patch_width;
@@ -121,13 +125,14 @@ extern "C" __global__ void unfold(
     }
 }
 
-// Responses, pooled. A thread takes one anchor and one pooled column of an image down
-// all rows; a row of responses is part of three pooled rows at most.
+// Compute the responses and pool them. Each thread computes all pooled rows of one
+// anchor, one pooled column and one image; a row of responses contributes to at most
+// three pooled rows.
 extern "C" __global__ void respond_and_pool(
     const SCALAR *products, const SCALAR *norms, const SCALAR *inverse_norms,
-    const SCALAR *offsets, const SUM *taps, SUM *pooled, long long n_threads, int n_anchors, int n_rows,
-    int n_columns, int n_pooled_rows, int n_pooled_columns, int subsampling, int radius,
-    int kernel, SCALAR beta)
+    const SCALAR *offsets, const SUM *taps, SUM *pooled, long long n_threads,
+    int n_anchors, int n_rows, int n_columns, int n_pooled_rows, int n_pooled_columns,
+    int subsampling, int radius, int kernel, SCALAR beta)
 {
     const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (thread >= n_threads)
@@ -141,7 +146,8 @@ extern "C" __global__ void respond_and_pool(
     const long long stride = (long long)n_pooled_columns * n_anchors;
     SUM *target = pooled + image * n_pooled_rows * stride
         + (long long)pooled_column * n_anchors + anchor;
-    // of the pooled rows at, before and after the last multiple of the stride
+    // Sums of three pooled rows: `current` is centred at the last multiple of the stride
+    // up to this row, `previous` one stride before it, and `next` one stride after it.
     SUM previous = 0, current = 0, next = 0;
     for (int row = 0, phase = 0; row < n_rows; row++, phase++) {
         if (phase == subsampling)
@@ -165,7 +171,7 @@ extern "C" __global__ void respond_and_pool(
         }
         current += taps[radius + phase] * sum;
         if (radius > 0) {
-            // with a stride of 1 there are neither neighbours nor their taps
+            // With a stride of 1 there are no neighbouring pooled rows and one tap.
             next += taps[phase] * sum;
             if (phase == 0 && row > 0) {
                 *target = previous + taps[2 * radius] * sum;
@@ -180,11 +186,12 @@ extern "C" __global__ void respond_and_pool(
         *target = current;
 }
 
-// The slopes in products, norms and beta; LANES x GROUPS threads.
+// Compute the gradients with respect to products, norms and beta. Blocks of LANES x
+// GROUPS threads.
 extern "C" __global__ void differentiate(
-    const SCALAR *pooled_slopes, const SCALAR *products, const SCALAR *norms,
+    const SCALAR *pooled_gradient, const SCALAR *products, const SCALAR *norms,
     const SCALAR *inverse_norms, const SCALAR *offsets, const SCALAR *taps,
-    SCALAR *product_slopes, SCALAR *coefficients, SCALAR *beta_slopes,
+    SCALAR *product_gradients, SCALAR *coefficients, SCALAR *beta_gradients,
     long long n_positions, int n_anchors, int n_rows, int n_columns, int n_pooled_rows,
     int n_pooled_columns, int subsampling, int radius, int kernel, SCALAR beta)
 {
@@ -202,36 +209,37 @@ extern "C" __global__ void differentiate(
         const int right = last_pooled(column, radius, subsampling, n_pooled_columns);
         for (int anchor = threadIdx.x; anchor < n_anchors; anchor += LANES) {
             const long long index = position * n_anchors + anchor;
-            SCALAR slope = 0;
+            SCALAR gradient = 0;
             if (inverse > 0)
                 for (int i = top; i <= bottom; i++) {
                     SCALAR sum = 0;
                     for (int j = left; j <= right; j++)
                         sum += taps[column - j * subsampling + radius]
-                            * pooled_slopes[((image * n_pooled_rows + i)
+                            * pooled_gradient[((image * n_pooled_rows + i)
                                              * n_pooled_columns + j) * n_anchors + anchor];
-                    slope += taps[row - i * subsampling + radius] * sum;
+                    gradient += taps[row - i * subsampling + radius] * sum;
                 }
             const SCALAR cosine = clip((products[index] + offsets[position]) * inverse);
             const Response response = respond(cosine, kernel, beta);
-            product_slopes[index] = slope * response.derivative;
-            by_norm += slope * (response.value - cosine * response.derivative);
-            by_beta += slope * response.beta_derivative;
+            product_gradients[index] = gradient * response.derivative;
+            by_norm += gradient * (response.value - cosine * response.derivative);
+            by_beta += gradient * response.beta_derivative;
         }
     }
     by_norm = sum_lanes(by_norm);
     by_beta = sum_lanes(by_beta);
     if (active && threadIdx.x == 0) {
         coefficients[position] = by_norm * inverse;
-        beta_slopes[position] = by_beta * norms[position];
+        beta_gradients[position] = by_beta * norms[position];
     }
 }
 
-// The slopes of patches, added where they were taken from; a thread a value.
+// Add the gradients with respect to patches at the pixels of the patches. One thread for
+// each value of the maps.
 extern "C" __global__ void fold(
-    const SCALAR *patch_slopes, const SCALAR *coefficients, const SCALAR *maps,
-    SCALAR *slopes, long long n_values, int height, int width, int n_channels, int n_rows,
-    int n_columns, int patch_height, int patch_width, int top, int left)
+    const SCALAR *patch_gradients, const SCALAR *coefficients, const SCALAR *maps,
+    SCALAR *gradients, long long n_values, int height, int width, int n_channels,
+    int n_rows, int n_columns, int patch_height, int patch_width, int top, int left)
 {
     const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (thread >= n_values)
@@ -251,15 +259,15 @@ extern "C" __global__ void fold(
                 continue;
             const long long position = (image * n_rows + row) * n_columns + column;
             const long long pixel = (position * patch_height + i) * patch_width + j;
-            sum += patch_slopes[pixel * n_channels + channel];
+            sum += patch_gradients[pixel * n_channels + channel];
             share += coefficients[position];
         }
     }
-    slopes[thread] = sum + share * maps[thread];
+    gradients[thread] = sum + share * maps[thread];
 }
 
-// Sums of the points of every group, given in the order of their groups; a thread a
-// value of a sum.
+// Add the points of each group; `order` lists the points group by group, from `starts`
+// on. One thread for each value of a sum.
 extern "C" __global__ void sum_groups(
     const SCALAR *points, const long long *order, const long long *starts, double *sums,
     long long n_values, int length)

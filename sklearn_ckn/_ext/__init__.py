@@ -1,4 +1,4 @@
-"""The compiled modules of the CPU engine."""
+"""Compiled modules of the package."""
 
 from importlib.util import find_spec
 from pathlib import Path

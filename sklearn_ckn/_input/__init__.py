@@ -1,1 +1,1 @@
-"""Input: validation of images, labels and weights, and conversion to one layout."""
+"""Input: validation and conversion of images, labels and sample weights."""

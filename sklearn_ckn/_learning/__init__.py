@@ -1,1 +1,1 @@
-"""Learning of anchors: patches, clustering, and a cache of what was learned."""
+"""Learning of the anchors: patch sampling, k-means, and a cache of the results."""

@@ -1,4 +1,4 @@
-"""A cache of what fits have computed: anchors of layers and features of images."""
+"""Cache of results of earlier fits: anchors of layers and features of images."""
 
 import os
 from inspect import signature
@@ -14,9 +14,10 @@ from sklearn_ckn._version import __version__
 
 
 def resolve_memory(memory, random_state):
-    """Return what the parameter ``memory`` stands for.
+    """Convert the parameter ``memory`` of an estimator to a ResilientMemory.
 
-    Without a seed nothing is looked up: no two fits have a step in common.
+    With ``random_state=None`` the cache is not used, because two fits never compute the
+    same step.
 
     Parameters
     ----------
@@ -26,12 +27,12 @@ def resolve_memory(memory, random_state):
     Returns
     -------
     memory : ResilientMemory
-        One without a location computes everything.
+        Without a location, it computes everything.
 
     Warns
     -----
     UserWarning
-        There can be no such folder.
+        The folder cannot be created.
     """
     if isinstance(memory, os.PathLike):
         memory = os.fspath(memory)
@@ -43,14 +44,14 @@ def resolve_memory(memory, random_state):
             memory = _with_checksums(memory)
     except OSError as error:
         warn_user(
-            f"The memory {memory!r} cannot be used ({error}): nothing is looked up."
+            f"The memory {memory!r} cannot be used ({error}): the fit does without it."
         )
         memory = None
     return ResilientMemory(memory)
 
 
 def _with_checksums(memory):
-    """Return a joblib.Memory of the same folder and options that keeps checksums."""
+    """Return a joblib.Memory with the same folder and options, and with checksums."""
     return joblib.Memory(
         memory.location,
         backend=BACKEND_NAME,
@@ -62,9 +63,10 @@ def _with_checksums(memory):
 
 
 class ResilientMemory:
-    """A joblib.Memory that a fit goes on without, with a warning, where it fails.
+    """A joblib.Memory whose failures do not stop a fit.
 
-    As on a full disk, or in a folder that nobody may write to.
+    If it fails, for example because the disk is full or the folder cannot be written,
+    a warning is raised and the result is computed.
 
     Parameters
     ----------
@@ -77,26 +79,34 @@ class ResilientMemory:
 
     @property
     def location(self):
-        """Where entries are kept; None if nowhere."""
+        """Location of the entries; None if nothing is stored."""
         if self._memory is None:
             return None
         return getattr(self._memory, "location", "elsewhere")
 
     @property
     def is_enabled(self):
-        """Whether anything is looked up."""
+        """Whether results are stored and looked up."""
         return self.location is not None
 
     def key(self, images, engine, *parts):
-        """Return a string that names a result of a fit; empty if nothing is looked up.
+        """Return the key of a result that is computed from images.
+
+        It is a hash of the images, the dtype of the computation, the name of the
+        engine, the version of the package and ``parts``. It is empty if the cache is
+        not used.
 
         Parameters
         ----------
         images : Images
         engine : Engine
-            Engines differ in rounding, and in what they compute therefore.
+            Part of the key, because engines differ in rounding.
         *parts
-            What else the result depends on.
+            Everything else that the result depends on.
+
+        Returns
+        -------
+        key : str
         """
         if not self.is_enabled:
             return ""
@@ -104,14 +114,18 @@ class ResilientMemory:
         return joblib.hash((images.digest, computation, parts))
 
     def cache(self, function, ignore):
-        """Return a function that looks up what ``function`` returned before.
+        """Return a version of a function that looks up earlier results.
 
         Parameters
         ----------
         function : callable
-            Of a module; it takes positional arguments.
+            A function of a module, called with positional arguments.
         ignore : list of str
-            The arguments that the result does not depend on.
+            Names of the arguments that the result does not depend on.
+
+        Returns
+        -------
+        look_up : callable
         """
         if not self.is_enabled:
             return function
@@ -133,15 +147,15 @@ class ResilientMemory:
             if computation.has_failed:
                 raise
             warn_user(
-                f"The memory {self.location} fails, and the fit goes on without it "
-                f"({type(error).__name__}: {error}). If it goes on to fail, empty it."
+                f"The memory {self.location} fails, and the fit continues without it "
+                f"({type(error).__name__}: {error}). If this happens again, empty it."
             )
             result = computation()
         return result
 
 
 class _Computation:
-    """A call that is made when it is first asked for, and once."""
+    """A function call that is carried out at first use, and not repeated."""
 
     def __init__(self, function, arguments):
         self._function = function
@@ -160,19 +174,20 @@ class _Computation:
 
 
 def compute_entry(name, key, computation):
-    """Compute what a memory looks up by a name and a key."""
+    """Compute a result; the memory stores it by ``name`` and ``key``."""
     return computation()
 
 
 def encode_training_images(key, encoder, images, task):
-    """Compute the features of the images of a fit; looked up by ``key``."""
+    """Compute the features of the images of a fit; stored in the memory by ``key``."""
     return encoder.features(images.array, np, task)
 
 
 def training_features(encoder, images, memory, task):
-    """Return the features of the images of a fit, from memory if it has them.
+    """Return the features of the images of a fit, from the memory if it has them.
 
-    They are where the engine computes, if there is room for them.
+    They are arrays on the engine's device if there is room for them there, otherwise
+    NumPy arrays.
 
     Parameters
     ----------
@@ -180,7 +195,7 @@ def training_features(encoder, images, memory, task):
     images : Images
     memory : ResilientMemory
     task : Task
-        Each block of images is a subtask of it.
+        Parent of the tasks that report the progress, one for each block of images.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A store of joblib's whose entries carry a checksum."""
+"""Storage backend for joblib.Memory that protects its entries by checksums."""
 
 import os
 from hashlib import blake2b
@@ -11,19 +11,20 @@ from sklearn_ckn._common.user_warnings import warn_user
 
 BACKEND_NAME = "sklearn_ckn"
 
-# Bytes between two looks at signals.
+# A file is read in parts of this size, so that Ctrl-C takes effect between two parts.
 CHUNK_BYTES = 2**24
 
 
 class CheckedStoreBackend(FileSystemStoreBackend):
-    """Files of which none is read whose checksum does not hold.
+    """joblib's file store, which reads an entry only if its checksum is right.
 
-    Damaged pickles can raise anything, take all memory, or give another result in
-    silence: the checksum, in a file of its own beside the pickle, is compared before.
+    Reading a damaged pickle can raise any exception, use up all memory, or return a
+    wrong result without an error. Therefore a checksum, stored in a separate file next
+    to the pickle, is compared before the pickle is read.
     """
 
     def contains_item(self, call_id):
-        """Return whether there is such an entry, undamaged.
+        """Return whether the entry exists and is undamaged.
 
         Warns
         -----
@@ -38,45 +39,47 @@ class CheckedStoreBackend(FileSystemStoreBackend):
         except OSError as error:
             checksum, reason = None, str(error)
         else:
-            reason = "its checksum does not hold"
+            reason = "its checksum is wrong"
         if checksum is not None and checksum == _read(_checksum_path(path)):
             return True
         warn_user(
-            f"The entry {path} of the memory is damaged, and is computed again: "
+            f"The entry {path} of the memory is damaged and is computed again: "
             f"{reason}.",
         )
         self.clear_item(call_id)
         return False
 
     def get_cached_func_code(self, call_id):
-        """Return the code that the entries of a function come from."""
+        """Return the source code of the function that computed the entries."""
         try:
             code = super().get_cached_func_code(call_id)
             extract_first_line(code)
         except ValueError:
-            # Not text, or no number of a line: joblib takes it for other code.
+            # The file is not text, or has no line number. joblib takes this result for
+            # the code of another function, and removes the entries.
             return "damaged"
         return code
 
     def clear_path(self, call_id):
-        """Remove all entries of a function, as joblib does when its code is another.
+        """Remove all entries of a function; joblib does this when its code has changed.
 
         Warns
         -----
         UserWarning
-            So that long work is not repeated without a reason given.
+            Always, because without the entries long computations are repeated.
         """
         path = os.path.join(self.location, *call_id)
         warn_user(
-            f"The memory {path} comes from another release, or is damaged: its entries "
-            "are removed and computed again.",
+            f"The memory {path} was written by another version, or is damaged: its "
+            "entries are removed and computed again.",
         )
         super().clear_path(call_id)
 
     def _concurrency_safe_write(self, to_write, filename, write_func):
         def write_with_checksum(to_write, temporary):
             write_func(to_write, temporary)
-            # Before the pickle gets its name: no other process sees it without.
+            # The checksum is written before the pickle gets its final name, so that no
+            # other process sees the pickle without a checksum.
             checksum = self._checksum(temporary, filename)
             super(CheckedStoreBackend, self)._concurrency_safe_write(
                 checksum, _checksum_path(filename), _write
@@ -88,7 +91,7 @@ class CheckedStoreBackend(FileSystemStoreBackend):
         )
 
     def _checksum(self, path, filename):
-        """Return the checksum of a file and of the name that it is to have."""
+        """Return the checksum of the content of a file and of its final name."""
         name = os.path.relpath(filename, self.location)
         checksum = blake2b("/".join(name.split(os.sep)).encode(), digest_size=20)
         with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Spherical k-means of unit vectors: seeding and iterations."""
+"""Spherical k-means of unit vectors: k-means++ seeding and iterations."""
 
 import numpy as np
 
@@ -7,44 +7,50 @@ from sklearn_ckn._common.norms import row_norms
 from sklearn_ckn._common.progress import Task
 from sklearn_ckn._common.threads import single_threaded_blas
 
-# Candidates for seeds drawn at once, see k_means_plusplus: as many times the seeds
-# so far, and at most. Candidates cost little, passes over the data much.
+# Number of candidates that k_means_plusplus draws at once: CANDIDATES_PER_SEED times
+# the number of seeds so far, and at most MAX_CANDIDATES. A candidate costs little, a
+# pass over the data costs much.
 CANDIDATES_PER_SEED = 16
 MAX_CANDIDATES = 512
 
 
 def k_means_plusplus(points, n_clusters, random_state, engine, weights=None):
-    """Draw k-means++ seeds on the sphere, each with its distance as probability.
+    """Draw k-means++ seeds on the sphere.
 
-    The distribution is that of k-means++ (Arthur and Vassilvitskii, SODA 2007) with
-    the squared distance 2 (1 - cosine). Seeds are drawn several at once, so that
-    distances cost a few matrix products and not one pass over the data a seed: a
-    candidate drawn from the distances before its group is accepted with the
-    probability (distance now) / (distance before), which gives exactly the
-    distribution of drawing one after the other.
+    A point becomes the next seed with a probability proportional to its distance from
+    the nearest seed, as in k-means++ (Arthur and Vassilvitskii, SODA 2007) with the
+    squared distance 2 (1 - cosine).
+
+    Candidates are drawn in groups, so that the distances of all points are computed
+    once for each group, as a matrix product, and not once for each seed. A candidate
+    is drawn with a probability proportional to its distance before the group. It is
+    accepted with the probability (distance now) / (distance before), where "now"
+    includes the seeds that its group has already given. The result has exactly the
+    distribution of seeds that are drawn one after the other.
 
     Parameters
     ----------
     points : array of shape (n, length), float32 or float64
-        Unit rows, of the engine's namespace.
+        Unit rows; an array of the engine's namespace.
     n_clusters : int
     random_state : RandomState
-    engine : CPUEngine or ArrayEngine
+    engine : Engine
     weights : array of shape (n,), float64, or None, default=None
-        Factors of the probabilities, all positive; None weights all points alike.
+        Positive factors of the probabilities; with None all points have the same
+        weight.
 
     Returns
     -------
     seeds : list of int
-        Indices of distinct points; fewer than ``n_clusters`` where there are fewer
+        Indices of distinct points; fewer than ``n_clusters`` if there are fewer
         distinct points.
     nearest : array of shape (n,), intp
-        Position in ``seeds`` of every point's nearest seed.
+        Position in ``seeds`` of the seed nearest to each point.
     similarity : array of shape (n,), dtype of the points
-        Cosine of that pair.
+        Cosine of each point with its nearest seed.
     """
     xp = namespace(points)
-    # Cosines of equal points differ from 1 by rounding.
+    # The computed cosine of two equal points differs from 1 by rounding.
     rounding = 10 * np.finfo(points.dtype).eps
     if weights is None:
         seeds = [random_state.randint(len(points))]
@@ -63,10 +69,11 @@ def k_means_plusplus(points, n_clusters, random_state, engine, weights=None):
         candidates = xp.searchsorted(
             cumulative, xp.asarray(draws[0]) * cumulative[-1], side="right"
         )
-        # A product that rounds up to the sum itself belongs to the last point before.
+        # A product that is rounded up to the whole sum stands for the last point with a
+        # positive distance.
         last = xp.flatnonzero(distance)[-1]
         candidates = xp.minimum(candidates, last)
-        # On one thread, since rounding depends on the number of threads.
+        # On one thread, because rounding depends on the number of threads.
         with single_threaded_blas():
             cosines = to_numpy(points[candidates] @ points[candidates].T)
         accepted = _accept_candidates(
@@ -91,15 +98,19 @@ def _accept_candidates(distances, cosines, draws, n_wanted, rounding):
     Parameters
     ----------
     distances : ndarray of shape (m,), float64
-        Of the candidates from the seeds before them.
+        Distance of each candidate from the nearest seed before the group.
     cosines : ndarray of shape (m, m)
-        Between the candidates.
+        Cosines between the candidates.
     draws : ndarray of shape (m,)
-        Uniform between 0 and 1.
+        Random numbers, uniform between 0 and 1.
     n_wanted : int
-        At most so many are accepted.
+        Largest number of accepted candidates.
     rounding : float
-        Distances below this are none.
+        Smaller distances count as zero.
+
+    Returns
+    -------
+    accepted : list of int
     """
     accepted = []
     for i, distance in enumerate(distances):
@@ -112,7 +123,18 @@ def _accept_candidates(distances, cosines, draws, n_wanted, rounding):
 
 
 def _reseed_empty(labels, similarity, n_clusters):
-    """Give every empty cluster the worst-represented point that can be spared."""
+    """Move one point into each empty cluster, in place.
+
+    It is the point with the smallest similarity to its center among the points of
+    clusters with at least two points.
+
+    Parameters
+    ----------
+    labels : array of shape (n,), intp
+    similarity : array of shape (n,)
+        Cosine of each point with its center; 1 for points that are moved.
+    n_clusters : int
+    """
     xp = namespace(labels)
     counts = to_numpy(xp.bincount(labels, minlength=n_clusters))
     empty = np.flatnonzero(counts == 0)
@@ -134,16 +156,16 @@ def _reseed_empty(labels, similarity, n_clusters):
 
 
 def sum_distances(similarity, weights=None):
-    """Return the sum of 1 - ``similarity`` (n,), times the weights (n,) if any."""
+    """Return the sum of 1 - ``similarity`` (n,), weighted by ``weights`` (n,)."""
     distances = 1 - similarity
     if weights is not None:
         distances = weights * distances
-    # Rounding can put the sum of points that are their own centers below zero.
+    # By rounding, the sum can be negative if the points are equal to their centers.
     return max(float(distances.sum(dtype=np.float64)), 0.0)
 
 
 def _mean_weights(labels, weights, n_clusters):
-    """Return the mean weight of the points of each cluster."""
+    """Return the mean weight of the points of each cluster, 1 without weights."""
     if weights is None:
         return 1.0
     xp = namespace(labels)
@@ -168,24 +190,26 @@ def spherical_k_means(
     Parameters
     ----------
     points : array of shape (n, length), float32 or float64
-        Unit rows, of the engine's namespace.
+        Unit rows; an array of the engine's namespace.
     n_clusters : int
     max_iter : int
-        0 returns the k-means++ seeds.
+        Largest number of iterations; with 0 the k-means++ seeds are the centers.
     tol : float
-        Stop when an iteration lowers the inertia by no more than this part of it.
+        The iterations stop when one of them reduces the inertia by at most this
+        fraction of it.
     random_state : RandomState
-    engine : CPUEngine or ArrayEngine
+    engine : Engine
     weights : array of shape (n,), float64, or None, default=None
-        Of the points, in the seeding, the centers and the inertia; all positive.
+        Positive weights of the points in the seeding, the centers and the inertia.
     verbose : int, default=0
-    task : Task or None
-        Of which each iteration is a part.
+        If not 0, the inertia is printed after each iteration.
+    task : Task or None, default=None
+        Parent of the tasks that report the progress, one for each iteration.
 
     Returns
     -------
     centers : array of shape (n_centers, length), dtype of the points
-        Unit rows; fewer than ``n_clusters`` where there are fewer distinct points.
+        Unit rows; fewer than ``n_clusters`` if there are fewer distinct points.
     labels : array of shape (n,), intp
     inertia : float
         Sum over the points of 1 - cosine to their center.
@@ -205,7 +229,7 @@ def spherical_k_means(
         _reseed_empty(labels, similarity, len(centers))
         sums = engine.sum_groups(summands, labels, len(centers))
         norms = row_norms(sums)
-        # Opposite points can cancel: such a center stays where it was.
+        # Points in opposite directions can cancel; the center then keeps its value.
         moved = norms > 1e-6 * _mean_weights(labels, weights, len(centers))
         centers[moved] = (sums[moved] / norms[moved, np.newaxis]).astype(centers.dtype)
         labels, similarity = engine.nearest_anchors(points, centers)

@@ -1,4 +1,4 @@
-"""Learning of a network without labels, one layer after the other."""
+"""Unsupervised learning of a network, one layer after the other."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -18,19 +18,20 @@ from sklearn_ckn._network.network import Network
 
 @dataclass(frozen=True)
 class LearningOptions:
-    """How the anchors of a layer are learned.
+    """Options for learning the anchors of the layers.
 
     Attributes
     ----------
     n_patches : int
+        Number of patches sampled for each layer.
     max_iter : int
-        Of k-means.
+        Largest number of k-means iterations.
     tol : float
-        Of k-means.
+        Tolerance of k-means, see ``spherical_k_means``.
     memory : ResilientMemory
-        Where anchors are looked up.
+        Stores anchors and residuals of earlier fits.
     verbose : int
-        1 prints a line per layer, 2 one per k-means iteration too.
+        1 prints a line for each layer, 2 also a line for each k-means iteration.
     """
 
     n_patches: int
@@ -42,18 +43,19 @@ class LearningOptions:
 
 @dataclass(frozen=True)
 class LearnedLayer:
-    """A layer and how its clustering went.
+    """A layer, with figures about its learning.
 
     Attributes
     ----------
     layer : Layer
     inertia : float
+        Final inertia of k-means.
     n_iter : int
-        Iterations after the seeding.
+        Number of k-means iterations after the seeding.
     n_points : int
-        Number of patches.
+        Number of patches that were clustered.
     residual : float
-        See ``nystrom_residual``.
+        Result of ``nystrom_residual``.
     """
 
     layer: Layer
@@ -70,27 +72,27 @@ def learn_network(images, all_settings, options, random_state, engine, task):
     ----------
     images : Images
     all_settings : list of LayerSettings
-        Of each layer.
+        Settings of each layer.
     options : LearningOptions
     random_state : RandomState
     engine : Engine
     task : Task
-        Each layer is a subtask of it.
+        Parent of the tasks that report the progress, one for each layer.
 
     Returns
     -------
     network : Network
-        Without flips.
+        Without mirror images.
     learned : list of LearnedLayer
 
     Warns
     -----
     UserWarning
-        There are fewer distinct patches than anchors were asked for; the CPU learns a
-        layer, for which the memory of the GPU is too small.
+        There are fewer distinct patches than ``n_anchors``; or a layer is learned on
+        the CPU because it does not fit into the memory of the GPU.
     """
-    # For the sampling of patches and for the clustering, drawn for all layers at once:
-    # no layer's seeds depend on what others do.
+    # For each layer, a seed for the sampling of patches and one for the clustering.
+    # They are drawn in advance, so that they do not depend on the work of other layers.
     seeds = random_state.randint(np.iinfo(np.int32).max, size=(len(all_settings), 2))
     network = Network((), images.shape)
     learned = []
@@ -107,13 +109,13 @@ def learn_network(images, all_settings, options, random_state, engine, task):
 
 
 def _report(position, settings, learned, verbose):
-    """Warn of missing anchors and print the line of a layer."""
+    """Warn if a layer has too few anchors, and print its line if ``verbose``."""
     n_anchors, length = learned.layer.anchors.shape
     if n_anchors < settings.n_anchors:
         warn_user(
             f"Layer {position} has {n_anchors} distinct patches among those sampled, "
-            f"fewer than the n_anchors={settings.n_anchors} asked for: it gets as many "
-            "anchors as patches."
+            f"fewer than n_anchors={settings.n_anchors}: it gets as many anchors as "
+            "there are distinct patches."
         )
     if verbose:
         print(
@@ -124,7 +126,7 @@ def _report(position, settings, learned, verbose):
 
 
 def _learn_layer(images, network, settings, options, seeds, engine, task):
-    """Learn the layer after a network, on the CPU if the GPU's memory is too small."""
+    """Learn the layer after a network; on the CPU if GPU memory is too small."""
     arguments = network, settings, options, seeds
     try:
         return _learn_on(engine, images, *arguments, task)
@@ -138,11 +140,11 @@ def _learn_layer(images, network, settings, options, seeds, engine, task):
 
 
 def _learn_on(engine, images, network, settings, options, seeds, task):
-    """Learn the layer after a network with one engine."""
+    """Learn the layer after a network with a given engine."""
 
     @cache
     def points():
-        """Return the unit patches, sampled when they are first needed."""
+        """Return the unit patches; they are sampled at the first call."""
         patches = sample_patches(
             engine.bind(network, images.dtype),
             images.array,
@@ -177,7 +179,8 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
         options.verbose > 1,
         task,
     )
-    # A copy: a memory that maps files would tie the model to them.
+    # A copy: without it, a memory with memory-mapped files would make the model depend
+    # on these files.
     anchors = engine.xp.array(anchors)
     layer = Layer.from_anchors(settings, anchors).to_namespace(np)
     measure = memory.cache(measure_residual, ignore=["points", "layer", "engine"])
@@ -187,7 +190,9 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
 
 
 def cluster_patches(key, n_anchors, max_iter, tol, seed, points, engine, verbose, task):
-    """Cluster a layer's patches; looked up by the arguments up to ``seed``.
+    """Cluster the patches of a layer.
+
+    The memory stores the result by the arguments from ``key`` to ``seed``.
 
     Returns
     -------
@@ -197,7 +202,6 @@ def cluster_patches(key, n_anchors, max_iter, tol, seed, points, engine, verbose
     n_points : int
         Number of patches.
     """
-    # NumPy arrays, which a memory keeps and a model holds.
     anchors, _, inertia, n_iter = spherical_k_means(
         points(),
         n_anchors,
@@ -208,9 +212,10 @@ def cluster_patches(key, n_anchors, max_iter, tol, seed, points, engine, verbose
         verbose=verbose,
         task=task,
     )
+    # The memory stores NumPy arrays.
     return to_numpy(anchors), inertia, n_iter, len(points())
 
 
 def measure_residual(key, points, layer, engine):
-    """Measure a layer's Nystroem residual; looked up by ``key``."""
+    """Compute the Nystroem residual of a layer; the memory stores it by ``key``."""
     return nystrom_residual(points(), layer, engine)

@@ -1,4 +1,4 @@
-"""Anchors of a layer from patches sampled in the training images."""
+"""Patches of the training images: sampling, normalisation, Nystroem residual."""
 
 from dataclasses import replace
 
@@ -12,18 +12,18 @@ from sklearn_ckn._common.norms import square_sums, unit_rows
 from sklearn_ckn._common.progress import Task
 from sklearn_ckn._network.network import Network
 
-# Patches of more than one pixel are near-constant, and dropped, where the distance
-# from their mean pixel is below this part of their norm. What they leave out is
-# represented by the patches just above it: the kernel between the two is at least
-# kappa(1 - MIN_CONTRAST^2 / 2).
+# A patch of more than one pixel is near-constant, and dropped, if its distance from its
+# mean pixel is at most this fraction of its norm. Dropping such patches loses little: a
+# patch below this limit has a kernel value of at least kappa(1 - MIN_CONTRAST^2 / 2)
+# with some patch just above it.
 MIN_CONTRAST = 0.05
 
-# Patches on which the Nystroem residual is measured: its standard error is then
-# below a hundredth, for values between 0 and 1.
+# Number of patches over which the Nystroem residual is averaged. The values are between
+# 0 and 1, so the standard error of the mean is below 0.01.
 N_RESIDUAL_PATCHES = 10_000
 
-# They are encoded as the pixels of images, a few images a call: several threads, and
-# products of a good size.
+# The patches are encoded as the pixels of images, several images in a call, so that
+# several threads can work and matrix products are large enough.
 PATCHES_PER_IMAGE = 256
 IMAGES_PER_CALL = 8
 
@@ -31,27 +31,29 @@ IMAGES_PER_CALL = 8
 def sample_patches(encoder, images, settings, n_patches, random_state, task=None):
     """Sample patches uniformly over all images and positions of a layer's input.
 
-    Only the patches themselves are gathered, borders included, and only images
-    that hold one of them pass through the earlier layers.
+    Patches that extend past the border are included. Only the images that contain
+    sampled patches are mapped through the earlier layers, and only the sampled patches
+    are copied.
 
     Parameters
     ----------
     encoder : Encoder
-        Of the earlier layers.
+        Encoder of the earlier layers.
     images : array of shape (n, H, W, C)
-        NumPy's, or of the engine's namespace.
+        NumPy array, or array of the engine's namespace.
     settings : LayerSettings
-        Of the layer whose patches are wanted.
+        Settings of the layer whose patches are sampled.
     n_patches : int
-        All patches are taken where there are no more.
+        If there are no more patches than this, all of them are returned.
     random_state : RandomState
     task : Task or None
-        Each block of images is a subtask of it.
+        Parent of the tasks that report the progress, one for each block of images.
 
     Returns
     -------
-    patches : array of shape (min(n_patches, all), patch length)
-        Of the engine's namespace, in the encoder's dtype.
+    patches : array of shape (min(n_patches, n_all), kh * kw * C)
+        In the engine's namespace and the encoder's dtype; n_all is the number of all
+        patches.
     """
     engine, map_shape = encoder.engine, encoder.network.output_shape
     height, width = settings.response_shape(map_shape)
@@ -82,12 +84,12 @@ def sample_patches(encoder, images, settings, n_patches, random_state, task=None
 
 
 def unit_patches(patches, n_channels, patch_size):
-    """Drop patches of zeros and near-constant ones, divide the others by their norms.
+    """Drop zero and near-constant patches, and divide the others by their norms.
 
     Parameters
     ----------
     patches : array of shape (n, kh * kw * C), float32 or float64
-        Overwritten: samples of patches are large.
+        They are overwritten, because samples of patches are large.
     n_channels : int
         C.
     patch_size : int
@@ -96,8 +98,8 @@ def unit_patches(patches, n_channels, patch_size):
     Returns
     -------
     unit : array of shape (m, kh * kw * C), dtype of ``patches``
-        At least one row: near-constant patches where there are no others, and the
-        constant direction where all are zero.
+        At least one row: if all patches are near-constant, those that are not zero are
+        returned; if all are zero, a single constant patch.
     """
     n_kept = 0
     for part in cache_blocks(patches):
@@ -119,40 +121,42 @@ def unit_patches(patches, n_channels, patch_size):
 def _contrasts(units, n_channels, patch_size):
     """Return the distance of unit patches from their mean pixel, between 0 and 1.
 
-    A patch is a function on k x k pixels. Along an axis of length 1 it is zero on all
-    of them but those of one row or column, which alone are stored: the zeros add
-    nothing to sums and products, but their mean is over all k^2 pixels.
+    The mean is over k x k pixels for all images. Along an axis of length 1, only one
+    row or column of them is stored. The other pixels are zero: they add nothing to
+    sums and products, but they count in the mean.
     """
     n_pixels = patch_size**2
     n_stored = units.shape[1] // n_channels
     sums = units.reshape(len(units), n_stored, n_channels).sum(axis=1)
-    # Without its mean pixel, the square of a unit patch is 1 - |sum|^2 / n_pixels.
+    # The squared norm of a unit patch minus its mean pixel is 1 - |sum|^2 / n_pixels.
     xp = namespace(units)
     return xp.sqrt(xp.maximum(1 - (sums**2).sum(axis=1) / n_pixels, 0))
 
 
 def nystrom_residual(points, layer, engine):
-    """Return the part of the kernel's feature map that a layer's anchors miss.
+    """Return the part of the kernel's feature map that the anchors do not represent.
 
-    It is the mean over unit patches x of 1 - ||psi(x)||^2, where psi(x) =
-    (kappa(Z Z^T) + eps I)^(-1/2) kappa(Z x) and kappa(1) = 1 is the squared norm
-    of the exact feature map, of which psi is a projection (Mairal, NIPS 2016,
-    section 2.2).
+    It is the mean of 1 - ||psi(x)||^2 over unit patches x, where psi(x) =
+    (kappa(Z Z^T) + eps I)^(-1/2) kappa(Z x) is the output of the layer. psi is a
+    projection of the exact feature map, whose squared norm is kappa(1) = 1 (Mairal,
+    NIPS 2016, section 2.2).
 
     Parameters
     ----------
     points : array of shape (n, length), float32 or float64
-        Unit patches of the engine's namespace; about ten thousand are enough.
+        Unit patches, an array of the engine's namespace. At most
+        N_RESIDUAL_PATCHES of them are used.
     layer : Layer
-    engine : CPUEngine or ArrayEngine
+    engine : Engine
 
     Returns
     -------
     residual : float
-        Between 0, when the anchors represent every patch, and 1.
+        Between 0 and 1; 0 if the anchors represent all patches exactly.
     """
     sample = points[:: -(-len(points) // N_RESIDUAL_PATCHES)]
-    # To a layer with patches of one pixel, these are pixels of narrow images.
+    # For a layer with patches of one pixel, the points are the pixels of images of
+    # height 1.
     settings = replace(layer.settings, patch_size=1, subsampling=1)
     shape = 1, PATCHES_PER_IMAGE, sample.shape[1]
     network = Network((replace(layer, settings=settings),), shape)
@@ -161,7 +165,7 @@ def nystrom_residual(points, layer, engine):
     for part in gen_batches(len(sample), PATCHES_PER_IMAGE * IMAGES_PER_CALL):
         block = sample[part]
         n_images = -(-len(block) // PATCHES_PER_IMAGE)
-        # What fills the last image up is zero, and so are its features.
+        # The last image is filled up with zeros, whose features are zero.
         images = engine.xp.zeros((n_images, *shape), block.dtype)
         images.reshape(-1, shape[2])[: len(block)] = block
         maps = engine.encode(images, prepared)

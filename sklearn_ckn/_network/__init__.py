@@ -1,1 +1,1 @@
-"""The network: its settings, kernels and layers, and the sizes of its maps."""
+"""The network: settings, kernel functions and layers, and the exact kernel."""

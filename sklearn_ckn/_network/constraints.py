@@ -1,4 +1,4 @@
-"""What scikit-learn is told of the parameters of a network, to validate them."""
+"""Constraints with which scikit-learn validates the parameters of a network."""
 
 from numbers import Integral, Real
 from os import PathLike

@@ -1,4 +1,4 @@
-"""Dot-product kernels on the sphere and the Nystroem projection."""
+"""Dot-product kernels, their derivatives, and the inverse square root of a matrix."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_ckn._common.arrays import eigh, namespace
 
-#: Names of the kernels; the position of a name is its code in the C sources.
+#: Names of the kernels; the index of a name is its number in the C sources.
 KERNELS = ("exp", "poly", "arccos1")
 
 
@@ -32,7 +32,7 @@ def kernel_values(cosines, kernel, beta):
     """
     xp = namespace(cosines)
     if kernel == "exp":
-        # In place: new memory for every step costs more than the exponential.
+        # In place: allocating memory for each step costs more than the exponential.
         values = xp.asarray(cosines - 1)
         values *= beta
         return xp.exp(values, out=values)
@@ -43,7 +43,7 @@ def kernel_values(cosines, kernel, beta):
 
 
 def kernel_derivatives(cosines, kernel, beta):
-    """Differentiate a dot-product kernel.
+    """Evaluate the derivatives of a dot-product kernel.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ class InverseSquareRoot:
     Attributes
     ----------
     eigenvectors : array of shape (p, p), float64
-        V, those of the kernel matrix K.
+        V, the eigenvectors of the kernel matrix K.
     roots : array of shape (p,), float64
-        s_i = sqrt(e_i + regularization), e_i the eigenvalues.
+        s_i = sqrt(e_i + regularization), where e_i are the eigenvalues of K.
     """
 
     eigenvectors: np.ndarray
@@ -84,14 +84,18 @@ class InverseSquareRoot:
 
     @classmethod
     def from_matrix(cls, matrix, regularization):
-        """Decompose (matrix + regularization I).
+        """Compute the eigendecomposition of (matrix + regularization I).
 
         Parameters
         ----------
         matrix : array of shape (p, p), float64
-            Symmetric and positive semi-definite up to rounding.
+            K, symmetric and positive semi-definite up to rounding.
         regularization : float
             Positive.
+
+        Returns
+        -------
+        root : InverseSquareRoot
         """
         eigenvalues, eigenvectors = eigh(matrix)
         xp = namespace(eigenvalues)
@@ -101,29 +105,31 @@ class InverseSquareRoot:
         """Return (K + regularization I)^(-1/2), (p, p), symmetric to the bit."""
         xp = namespace(self.roots)
         half = self.eigenvectors * xp.sqrt(1 / self.roots)
-        # A matrix times its own transpose: NumPy's BLAS computes one triangle and
-        # mirrors it, cuBLAS computes both.
+        # For a matrix times its own transpose, NumPy's BLAS computes one triangle and
+        # copies it to the other; cuBLAS computes both.
         product = half @ half.T
         return product if xp is np else (product + product.T) / 2
 
-    def backward(self, slopes):
-        """Turn the gradient G in the inverse square root into that in the matrix K.
+    def backward(self, gradient):
+        """Compute the gradient with respect to K from that with respect to the root.
 
-        -V ((V^T G V) / ((s_i + s_j) s_i s_j)) V^T, from the derivative of the square
-        root, which solves a Sylvester equation (Higham, Functions of Matrices, 2008,
-        sect. 6.1).
+        For a gradient G with respect to the inverse square root, the result is
+        -V ((V^T G V) / ((s_i + s_j) s_i s_j)) V^T, where the division is element by
+        element. It follows from the derivative of the matrix square root, which solves
+        a Sylvester equation (Higham, Functions of Matrices, 2008, sect. 6.1).
 
         Parameters
         ----------
-        slopes : array of shape (p, p)
+        gradient : array of shape (p, p)
+            G; only its symmetric part matters, since K varies among symmetric matrices.
 
         Returns
         -------
-        matrix_slopes : array of shape (p, p), float64
-            Symmetric: the gradient along symmetric matrices.
+        matrix_gradient : array of shape (p, p), float64
+            Symmetric.
         """
         vectors, roots = self.eigenvectors, self.roots
-        rotated = vectors.T @ ((slopes + slopes.T) / 2) @ vectors
+        rotated = vectors.T @ ((gradient + gradient.T) / 2) @ vectors
         columns = roots[:, np.newaxis]
         rotated /= (columns + roots) * (columns * roots)
         return -vectors @ rotated @ vectors.T

@@ -1,4 +1,4 @@
-"""One layer: its anchors, its projection and the gradients in them."""
+"""One layer of a network: its parameters, and the gradients with respect to them."""
 
 from dataclasses import dataclass, replace
 
@@ -16,14 +16,14 @@ from sklearn_ckn._network.settings import LayerSettings
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with its parameters, ready to encode.
+    """A layer with its settings and parameters.
 
     Attributes
     ----------
     settings : LayerSettings
     anchors : ndarray of shape (n_anchors, kh * kw * C)
-        Unit rows, in (row, column, channel) order. Fitted estimators hold NumPy
-        arrays; while a network is trained on a GPU, they are there.
+        Unit rows, in (row, column, channel) order. The layers of fitted estimators
+        hold NumPy arrays; while a network is trained on a GPU, they are CuPy arrays.
     projection : ndarray of shape (n_anchors, n_anchors), float64
         (kappa(Z Z^T) + nystrom_reg I)^(-1/2) (Mairal, NIPS 2016, eq. 5), symmetric.
     """
@@ -34,11 +34,22 @@ class Layer:
 
     @classmethod
     def from_anchors(cls, settings, anchors):
-        """Build a layer from unit anchors; the projection is computed in float64.
+        """Build a layer from unit anchors.
 
-        Its arrays are of the namespace of the anchors.
+        The projection is computed in float64. Its namespace is that of the anchors.
+
+        Parameters
+        ----------
+        settings : LayerSettings
+            ``n_anchors`` is replaced by the number of anchors.
+        anchors : array of shape (n_anchors, kh * kw * C)
+
+        Returns
+        -------
+        layer : Layer
         """
-        # On one thread the projection is the same to the bit on every machine size.
+        # With one thread, the bits of the projection do not depend on the number of
+        # cores of the machine.
         with single_threaded_blas():
             projection = anchor_root(settings, anchors).value()
         return cls(replace(settings, n_anchors=len(anchors)), anchors, projection)
@@ -52,10 +63,10 @@ class Layer:
         )
 
     def with_anchors_as(self, dtype):
-        """Return the layer ready to encode in ``dtype``.
+        """Return the layer with its anchors, C-contiguous, in ``dtype``.
 
-        Only the anchors are rounded to it: the large entries of a projection of
-        anchors that are alike cancel, and engines apply it in float64.
+        The projection stays in float64. If anchors are similar, it has large entries
+        whose contributions cancel, and engines then apply it in float64.
         """
         xp = namespace(self.anchors)
         return replace(self, anchors=xp.ascontiguousarray(self.anchors, dtype=dtype))
@@ -63,7 +74,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerGradients:
-    """Gradients of a function in what a layer computes with.
+    """Gradients of a scalar function with respect to the parameters of a layer.
+
+    Anchors, projection and beta are treated as independent variables.
 
     Attributes
     ----------
@@ -78,7 +91,7 @@ class LayerGradients:
 
 
 def anchor_root(settings, anchors):
-    """Return (kappa(Z Z^T) + nystrom_reg I)^(-1/2) of unit anchors Z.
+    """Return (kappa(Z Z^T) + nystrom_reg I)^(-1/2) for unit anchors Z.
 
     Parameters
     ----------
@@ -88,7 +101,7 @@ def anchor_root(settings, anchors):
     Returns
     -------
     root : InverseSquareRoot
-        In float64.
+        Computed in float64.
     """
     unit = anchors.astype(np.float64, copy=False)
     gram = kernel_values(unit @ unit.T, settings.kernel, settings.beta)
@@ -96,27 +109,28 @@ def anchor_root(settings, anchors):
 
 
 def anchor_gradients(settings, anchors, root, gradients):
-    """Follow the projection back to the anchors and the kernel parameter.
+    """Compute the total gradients with respect to the anchors and to beta.
+
+    They include the part through the projection, which is a function of both.
 
     Parameters
     ----------
     settings : LayerSettings
     anchors : ndarray of shape (p, kh * kw * C)
     root : InverseSquareRoot
-        That of ``anchor_root``.
+        Result of ``anchor_root`` for these anchors.
     gradients : LayerGradients
-        With anchors and projection taken as independent.
 
     Returns
     -------
-    anchor_slopes : ndarray of shape (p, kh * kw * C), float64
-        The whole gradient, in the space around the sphere.
-    beta_slope : array of shape ()
+    anchor_gradient : ndarray of shape (p, kh * kw * C), float64
+        Not projected on the tangent space of the sphere on which the anchors lie.
+    beta_gradient : array of shape ()
     """
     unit = anchors.astype(np.float64, copy=False)
-    matrix_slopes = root.backward(gradients.projection.astype(np.float64, copy=False))
+    matrix_gradient = root.backward(gradients.projection.astype(np.float64, copy=False))
     derivative, beta_derivative = kernel_derivatives(
         unit @ unit.T, settings.kernel, settings.beta
     )
-    anchor_slopes = gradients.anchors + 2 * (matrix_slopes * derivative) @ unit
-    return anchor_slopes, gradients.beta + (matrix_slopes * beta_derivative).sum()
+    anchor_gradient = gradients.anchors + 2 * (matrix_gradient * derivative) @ unit
+    return anchor_gradient, gradients.beta + (matrix_gradient * beta_derivative).sum()

@@ -1,4 +1,4 @@
-"""A network: its layers, and what follows from them for images of one shape."""
+"""A network: its layers, and the sizes and costs for images of one shape."""
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -9,23 +9,24 @@ import numpy as np
 from sklearn_ckn._common.norms import largest_number
 from sklearn_ckn._network.layer import Layer
 
-# Multiply-adds that one value of the kernel function counts for.
+# Cost of one evaluation of the kernel function, in multiply-adds.
 KERNEL_FUNCTION_COST = 16
 
 
-# Compared by identity: a network is the key of what engines prepare for it.
+# Compared by identity (eq=False), because networks are keys of the cache of prepared
+# networks.
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Layers for images of one shape; what a fit learns, and what is pickled.
+    """Layers for images of one shape: the result of learning, which is pickled.
 
     Attributes
     ----------
     layers : tuple of Layer
-        May be empty: the network then maps images to themselves.
+        If it is empty, the network maps images to themselves.
     image_shape : tuple of int
         (H, W, C) of the images.
     flip_average : bool, default=False
-        Whether the features are the mean of those of an image and of its mirror image.
+        Whether the features of an image are averaged with those of its mirror image.
     """
 
     layers: tuple[Layer, ...]
@@ -33,12 +34,12 @@ class Network:
     flip_average: bool = False
 
     def __getstate__(self):
-        # Without what is computed from the fields.
+        # The fields only, without the cached properties.
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def shapes(self):
-        """Shapes (H, W, C) of the images and of the output of every layer, a list."""
+        """List of the shapes (H, W, C) of the images and of each layer's output."""
         shapes = [tuple(self.image_shape)]
         for layer in self.layers:
             shapes.append(layer.settings.output_shape(shapes[-1]))
@@ -46,7 +47,7 @@ class Network:
 
     @cached_property
     def map_sizes(self):
-        """Number of values of the images and of the output of every layer, a list."""
+        """List of the numbers of values of an image and of each layer's output."""
         return [prod(shape) for shape in self.shapes]
 
     @cached_property
@@ -56,22 +57,22 @@ class Network:
 
     @property
     def output_shape(self):
-        """Shape (H', W', p) of the maps that an image becomes."""
+        """Shape (H', W', p) of the output of the last layer."""
         return self.shapes[-1]
 
     @property
     def n_features(self):
-        """Number of values of the maps of one image."""
+        """Number of features of one image."""
         return self.map_sizes[-1]
 
     @property
     def settings(self):
-        """The LayerSettings of every layer, a list."""
+        """List of the LayerSettings of the layers."""
         return [layer.settings for layer in self.layers]
 
     @cached_property
     def multiply_adds(self):
-        """Multiply-adds that one image costs, its mirror image included."""
+        """Cost of one image in multiply-adds, including that of its mirror image."""
         total = 0
         for shape, settings in zip(self.shapes, self.settings, strict=False):
             n_responses = prod(settings.response_shape(shape)) * settings.n_anchors
@@ -81,39 +82,40 @@ class Network:
 
     @property
     def n_copies(self):
-        """How many images are mapped for each one: 2 with its mirror image, else 1."""
+        """Number of maps computed for an image: 2 with its mirror image, else 1."""
         return 1 + self.flip_average
 
     def first(self, n_layers):
-        """Return the network of the first layers.
+        """Return the network of the first ``n_layers`` layers.
 
-        Its maps are those of the images as they are, without their mirror images: the
-        average over the two is taken after the last layer.
+        It does not use mirror images: the maps of an image and its mirror image are
+        averaged only after the last layer.
         """
         return Network(self.layers[:n_layers], self.image_shape)
 
     def followed_by(self, layer):
-        """Return the network with one more layer."""
+        """Return the network with ``layer`` after its last layer."""
         return Network((*self.layers, layer), self.image_shape, self.flip_average)
 
     def receptive_field(self, axis):
-        """Return where the patches of the last layer lie in the images.
+        """Return the pixels of the image that the patches of the last layer cover.
 
         Parameters
         ----------
         axis : {0, 1}
+            Height or width.
 
         Returns
         -------
         start, step, length : int
-            The patch at position i covers the pixels from ``start + i * step`` on, as
-            many as ``length``; some of them may lie outside the image.
+            The patch at position i covers ``length`` pixels along the axis, the first
+            one at ``start + i * step``. Some of them may lie outside the image.
         """
         start, step, length = 0, 1, 1
         for position, settings in enumerate(self.settings):
             if position > 0:
-                # A pixel of a map is a window of 2 s + 1 positions of the layer before.
-                # Positions beyond the ends of their axis are none.
+                # A pixel of a map is pooled from a window of 2 s + 1 positions of the
+                # previous layer, cut off at the ends of the axis.
                 before = self.settings[position - 1]
                 subsampling = before.subsampling
                 size = before.response_size(self.shapes[position - 1][axis])
@@ -128,17 +130,21 @@ class Network:
 
 
 def norm_growth(settings, image_shape):
-    """Return how much longer than its largest pixel the features of an image can be.
+    """Return a bound on the features of images whose largest absolute value is 1.
 
-    The norm of a patch is at most its largest pixel times the square root of its
-    number of values, and no layer makes a patch longer.
+    The norm of a patch is at most the largest norm of its pixels times the square root
+    of their number. The output of a layer for a patch is no longer than the patch.
 
     Parameters
     ----------
     settings : list of LayerSettings
-        Of all layers.
+        Settings of all layers.
     image_shape : tuple of int
         (H, W, C).
+
+    Returns
+    -------
+    growth : float
     """
     growth, shape = sqrt(image_shape[2]), image_shape
     for layer in settings:
@@ -148,7 +154,7 @@ def norm_growth(settings, image_shape):
 
 
 def check_range(images, growth):
-    """Raise if features of images may leave the range of their dtype.
+    """Raise an error if the features of images may overflow their dtype.
 
     Parameters
     ----------
@@ -159,28 +165,30 @@ def check_range(images, growth):
     Raises
     ------
     ValueError
-        The pixels are too large.
+        Values of the images are too large.
     """
-    # Twice as much, for rounding.
+    # The factor 2 leaves room for rounding.
     if images.largest > largest_number(images.dtype) / (2 * growth):
         raise ValueError(
-            f"X holds values as large as {images.largest:.3g}, of which features may "
-            f"leave the range of {images.dtype}: divide X by a constant."
+            f"X holds values as large as {images.largest:.3g}, for which features may "
+            f"overflow {images.dtype}: divide X by a constant."
         )
 
 
 def with_network(state):
-    """Return the state of a pickled CKNFeatures, of version 0.1.0 too, with a Network.
+    """Convert the state of a CKNFeatures pickled by version 0.1.0 to the present form.
 
     Parameters
     ----------
     state : dict
-        In version 0.1.0 with a list of layers, whose patches are square along axes of
-        length 1, too.
+        Attributes of the estimator. Version 0.1.0 stored a list of layers, and its
+        patches were square also where an axis of the images has length 1.
 
     Returns
     -------
     state : dict
+        With a Network in place of the list of layers. A state that has one already is
+        returned unchanged.
     """
     if "_layers" not in state:
         return state
@@ -189,25 +197,31 @@ def with_network(state):
     network = Network((), shape, state.get("flip_average", False))
     for layer in state.pop("_layers"):
         network = network.followed_by(_without_outer_zeros(layer, network.output_shape))
-    # An attribute then, and a property of the network now.
+    # It was an attribute; now it is a property of the network.
     state.pop("output_shape_", None)
     return {**state, "_network": network}
 
 
 def _without_outer_zeros(layer, map_shape):
-    """Return a layer of square patches without what lies beside an axis of length 1.
+    """Remove the parts of square patches that lie outside an axis of length 1.
 
-    The patches are zero there, so that the layer's values stay the same.
+    Patches are zero there, so the output of the layer stays the same.
 
     Parameters
     ----------
     layer : Layer
-        With anchors of shape (p, k * k * C).
+        Its anchors have the shape (p, k * k * C).
     map_shape : tuple of int
         (H, W, C) of its input.
+
+    Returns
+    -------
+    layer : Layer
+        Its anchors have the shape (p, kh * kw * C).
     """
     side = layer.settings.patch_size
-    # The one row or column of pixels had (k - 1) // 2 zeros before it.
+    # The only row or column of pixels had (k - 1) // 2 rows or columns of zeros before
+    # it.
     rows, columns = (
         [(side - 1) // 2] if size == 1 else range(side) for size in map_shape[:2]
     )

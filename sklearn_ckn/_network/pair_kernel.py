@@ -1,4 +1,4 @@
-"""The exact kernel of a network, computed for one pair of images after the other."""
+"""The exact kernel of a network, computed in blocks of pairs of images."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,16 +19,17 @@ from sklearn_ckn._network.unfold import SMALLEST_NORM, unfold
 
 @dataclass(frozen=True)
 class ImageSet:
-    """What is computed of each image before it is compared with others.
+    """Quantities that are computed once for each image, before images are compared.
 
     Attributes
     ----------
     exponents : ndarray of shape (n,)
-        The images are multiplied by 2^-exponent, which keeps all numbers in range.
+        The images are multiplied by 2^-exponent, so that no number overflows or
+        underflows.
     units : ndarray of shape (n, n_positions, kh * kw * C)
         Patches of the images, divided by their norms.
     norms : list of ndarray of shape (n, n_positions)
-        Norms of the patches that each layer takes.
+        For each layer, the norms of the patches of its input.
     """
 
     exponents: np.ndarray
@@ -48,7 +49,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class PairKernel:
-    """The kernel between images of one shape that a network with settings approximates.
+    """The kernel between images of one shape that a network approximates.
 
     Attributes
     ----------
@@ -56,7 +57,7 @@ class PairKernel:
     image_shape : tuple of int
         (H, W, C).
     flip_average : bool
-        Whether to average over the left-right flips of both images.
+        Whether to average over both images and their mirror images.
     n_jobs : int or None
         Number of threads.
     """
@@ -79,15 +80,15 @@ class PairKernel:
 
     @property
     def n_copies(self):
-        """How many images stand for each one: 2 with its mirror image, else 1."""
+        """Number of maps computed for an image: 2 with its mirror image, else 1."""
         return 1 + self.flip_average
 
     @cached_property
     def pair_values(self):
-        """Number of float64 values that the comparison of two images takes."""
+        """Number of float64 values in memory while two images are compared."""
         first = self.layers[0]
         patches = first.n_positions * first.settings.patch_length(self.image_shape)
-        # Six arrays of the kernel function's steps exist at the same time.
+        # The evaluation of the kernel function has six arrays at the same time.
         largest = 6 * first.n_positions**2
         for layer in self.layers[1:]:
             padded = prod(
@@ -101,7 +102,7 @@ class PairKernel:
 
     @property
     def pair_bytes(self):
-        """Memory that the comparison of two images takes."""
+        """Memory in bytes that the comparison of two images needs."""
         return np.dtype(np.float64).itemsize * self.pair_values
 
     def matrix(self, left, right):
@@ -110,12 +111,13 @@ class PairKernel:
         Parameters
         ----------
         left, right : ndarray of shape (n, H, W, C), float64
-            The same object for the symmetric matrix of one set.
+            If both are the same object, the matrix is symmetric to the bit, and only
+            half of it is computed.
 
         Returns
         -------
         K : ndarray of shape (n_left, n_right), float64
-            Infinite where a value leaves the range of float64.
+            Infinite where a value is too large for float64.
         """
         symmetric = right is left
         n_left, n_right = len(left), len(right)
@@ -142,7 +144,7 @@ class PairKernel:
         return K
 
     def _prepare(self, images):
-        """Return the ImageSet of images, followed by that of their mirror images."""
+        """Return the ImageSet of images, followed by their mirror images if needed."""
         if self.flip_average:
             images = np.concatenate([images, images[:, :, ::-1]])
         scale, inverse = image_scales(images)
@@ -172,10 +174,10 @@ class PairKernel:
             image_set.norms[depth][...] = np.where(norms > SMALLEST_NORM, norms, 0)
 
     def _run(self, task, n_items):
-        """Call a function with slices that divide ``n_items`` pairs or images.
+        """Call a function with slices that together cover ``n_items`` pairs or images.
 
-        Each slice takes memory for its pairs, or images; threads share
-        scikit-learn's ``working_memory``.
+        The threads share scikit-learn's ``working_memory``, which limits the length of
+        the slices.
         """
         budget = Budget(working_memory_bytes())
         n_workers = min(effective_n_jobs(self.n_jobs), budget.n_rows(self.pair_bytes))
@@ -183,7 +185,7 @@ class PairKernel:
         def compute(slices):
             if len(slices) == 1:
                 return map(task, slices)
-            # Threads, since the slices are written into one array.
+            # Threads and not processes: all slices are written into one array.
             threads = Parallel(n_jobs=n_workers, require="sharedmem")
             return iter(threads(map(delayed(task), slices)))
 
@@ -198,27 +200,29 @@ class PairKernel:
 
 
 def pair_indices(part, n_left, n_right, symmetric):
-    """Return the positions of the images of the pairs that a slice numbers.
+    """Return the indices of the images of a slice of pairs.
 
     Parameters
     ----------
     part : slice
-        Of the numbers of pairs: 0 to n_left * n_right - 1 or, if the images on both
-        sides are the same, 0 to n_left * (n_left + 1) / 2 - 1.
+        Slice of the pairs, which are numbered from 0 to n_left * n_right - 1 or, if
+        ``symmetric``, from 0 to n_left * (n_left + 1) / 2 - 1.
     n_left, n_right : int
+        Numbers of images.
     symmetric : bool
+        Whether the images on both sides are the same.
 
     Returns
     -------
     rows, columns : ndarray of shape (n_pairs,)
-        With ``symmetric`` no column is smaller than its row, and every pair has one
-        number.
+        With ``symmetric``, no column is smaller than its row, and each unordered pair
+        has one number.
     """
     numbers = np.arange(part.start, part.stop)
     if not symmetric:
         return np.divmod(numbers, n_right)
-    # Image i is paired with the images i, i + 1, ..., i + n / 2, counted modulo n. This
-    # gives every pair once; if n is even, only half of the images take the last step.
+    # Image i is paired with the images i, i + 1, ..., i + n // 2, modulo n. This gives
+    # each pair once; if n is even, only half of the images have a last partner.
     steps, first = np.divmod(numbers, n_left)
     second = (first + steps) % n_left
     return np.minimum(first, second), np.maximum(first, second)
@@ -227,20 +231,21 @@ def pair_indices(part, n_left, n_right, symmetric):
 def _map_products(left, right, layers):
     """Return the inner products between the pixels of the maps of pairs of images.
 
-    Every pair has matrix products of its own, whose shapes depend on the shape of the
-    images alone. Its values therefore do not depend on the other pairs.
+    Each pair has separate matrix products, whose shapes depend only on the shape of
+    the images. The result for a pair therefore does not depend on the other pairs.
 
     Parameters
     ----------
     left, right : ImageSet
-        The first and the second images of the pairs.
+        The first and the second image of each pair.
     layers : list of PairLayer
-        The layers that the images go through, at least one.
+        The first layers of the network, at least one.
 
     Returns
     -------
     products : ndarray of shape (n_pairs, U, V), float64
-        Between the pixel at position u of the one map and that at v of the other.
+        Product of the pixel at position u of the first map and the pixel at position v
+        of the second map.
     """
     cosines = left.units @ right.units.transpose(0, 2, 1)
     products = _pooled_kernel(cosines, left.norms[0], right.norms[0], layers[0])
@@ -255,12 +260,12 @@ def _map_products(left, right, layers):
 
 
 def _reciprocals(norms):
-    """Return 1 / norms, and 0 for 0."""
+    """Return 1 / norms, and 0 where a norm is 0."""
     return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
 
 
 def _pooled_kernel(cosines, left_norms, right_norms, layer):
-    """Return the pooled kernel between patches of given cosines and norms."""
+    """Return the pooled kernel values between patches, from cosines and norms."""
     products = kernel_values(cosines, layer.settings.kernel, layer.settings.beta)
     products *= left_norms[:, :, np.newaxis]
     products *= right_norms[:, np.newaxis, :]

@@ -18,7 +18,8 @@ class PairLayer:
     map_size : tuple of int
         Height and width of the maps that are its input.
     pooling : tuple of ndarray
-        Pooling of the positions along the height and along the width.
+        Matrices of the pooling along the height and along the width, see
+        ``pooling_matrix``.
     """
 
     settings: LayerSettings
@@ -36,7 +37,7 @@ class PairLayer:
         return [self.settings.pad_axis(size) for size in self.map_size]
 
     def patch_products(self, products):
-        """Turn inner products of pixels into those of the patches around them.
+        """Compute the inner products of patches from those of pixels.
 
         Parameters
         ----------
@@ -45,7 +46,8 @@ class PairLayer:
         Returns
         -------
         sums : ndarray of shape (n_pairs, n_positions, n_positions)
-            Sums over the pixels of a patch, at the same offset in both images.
+            For each pair of positions, the sum over the pixels of the two patches, at
+            the same offset in both.
         """
         n_pairs = len(products)
         products = products.reshape(n_pairs, *self.map_size, *self.map_size)
@@ -61,7 +63,18 @@ class PairLayer:
         return sums.reshape(n_pairs, self.n_positions, self.n_positions)
 
     def pool(self, products):
-        """Return P K P^T for each pair's K of ``products``, with P the pooling."""
+        """Pool both maps of each pair.
+
+        Parameters
+        ----------
+        products : ndarray of shape (n_pairs, n_positions, n_positions)
+            A matrix K for each pair.
+
+        Returns
+        -------
+        pooled : ndarray of shape (n_pairs, n_pooled, n_pooled)
+            P K P^T, where P is the matrix of the pooling of a map.
+        """
         if self.settings.subsampling == 1:
             return products
         for _ in range(2):
@@ -69,7 +82,7 @@ class PairLayer:
         return products
 
     def _pool_left(self, products):
-        """Return P K, pooled along one axis of the map after the other."""
+        """Return P K, computed along one axis of the map after the other."""
         n_pairs, _, n_right = products.shape
         down, along = self.pooling
         height, width = down.shape[1], along.shape[1]

@@ -1,4 +1,4 @@
-"""Per-layer parameters: one value for all layers or one for each."""
+"""Checks of the layer parameters: one value for all layers, or one for each layer."""
 
 import sys
 from math import ceil
@@ -8,16 +8,19 @@ from sklearn_ckn._common.parameters import plain_value
 from sklearn_ckn._network.kernels import KERNELS
 from sklearn_ckn._network.settings import LayerSettings
 
-# Numbers of the kernels in C are of 32 bits on a GPU; no array is so long.
+# The CUDA kernels use 32-bit integers for sizes. No axis of an array is longer in
+# practice.
 LARGEST_INTEGER = 2**31 - 1
 
 
-# A larger beta turns the rounding of cosines in float64, 1e-16, into large changes. A
-# smaller one is as good as none, and training divides by it.
+# With a larger beta, the rounding errors of cosines in float64, 1e-16, cause large
+# errors of kernel values. With a smaller one the kernel is practically constant, and
+# training divides by beta.
 SMALLEST_BETA, LARGEST_BETA = 1e-100, 1e12
 
 
-# Values of a patch: some thousands of them, as anchors or samples, fill the memory.
+# Largest number of values of a patch. With longer patches, some thousand anchors or
+# sampled patches would fill the memory.
 LARGEST_PATCH = 2**22
 
 
@@ -38,7 +41,8 @@ def _one_of(*names):
 _AN_INTEGER = "an integer of at least 1 and below 2**31"
 
 
-#: For each parameter: whether a value is accepted, which ones are, and its type.
+#: For each parameter: a function that tells whether a value is accepted, a description
+#: of the accepted values for error messages, and the type of the value.
 _RULES = {
     "n_anchors": (_integer, _AN_INTEGER, int),
     "patch_size": (_integer, _AN_INTEGER, int),
@@ -59,7 +63,7 @@ _RULES = {
 
 
 def _number_of_layers(parameters):
-    """Return the number of layers and the words that say where it comes from."""
+    """Return the number of layers, and a phrase that says where it comes from."""
     if "n_layers" in parameters:
         n_layers = parameters["n_layers"]
         return n_layers, f"n_layers is {n_layers}"
@@ -71,7 +75,7 @@ def _number_of_layers(parameters):
 
 
 def _per_layer(name, value, n_layers, source):
-    """Return one checked value per layer."""
+    """Return a tuple with one checked value for each layer."""
     if isinstance(value, str) or not hasattr(value, "__len__"):
         values = (value,) * n_layers
         names = (name,) * n_layers
@@ -91,26 +95,28 @@ def _per_layer(name, value, n_layers, source):
 
 
 def resolve_layers(parameters, image_shape):
-    """Turn parameters into the settings of each layer.
+    """Check the parameters of layers and convert them to LayerSettings.
 
     Parameters
     ----------
     parameters : dict
-        Values by the names of the fields of LayerSettings, of which the exact
-        kernel has no ``n_anchors`` and ``nystrom_reg``; others are ignored.
-        ``n_layers`` gives the number of layers, or ``n_anchors`` where it is missing.
+        Values of the parameters by name. The names are the fields of LayerSettings,
+        for the exact kernel without ``n_anchors`` and ``nystrom_reg``; other names are
+        ignored. The number of layers is ``n_layers`` or, if it is missing, the number
+        of values of ``n_anchors``.
     image_shape : tuple of int
-        (H, W, C) of the images; a subsampling of ``"auto"`` follows from it.
+        (H, W, C) of the images; the subsampling of ``"auto"`` is computed from it.
 
     Returns
     -------
     settings : list of LayerSettings
-        With None for what is not in ``parameters``.
+        One item for each layer; fields that are not in ``parameters`` are None.
 
     Raises
     ------
     ValueError
-        A value is out of range, or a tuple's length is not the number of layers.
+        A value is not accepted, a parameter has another number of values than there
+        are layers, or patches are too large.
     """
     parameters = {
         name: plain_value(name, parameters[name])
@@ -135,7 +141,7 @@ def resolve_layers(parameters, image_shape):
         for name in columns:
             layer[name] = _RULES[name][2](layer[name])
         settings.append(LayerSettings(**layer))
-        # Maps of the exact kernel have no channels.
+        # After a layer of the exact kernel, the number of channels is None.
         map_shape = (*shape[:2], shape[2] or 1)
         if settings[-1].patch_length(map_shape) > LARGEST_PATCH:
             raise ValueError(

@@ -1,11 +1,12 @@
-"""Gaussian pooling: its taps and, along one axis, its matrix."""
+"""Gaussian pooling along one axis: its weights (taps) and its matrix."""
 
 from functools import lru_cache
 from math import erf, exp, pi, sqrt
 
 import numpy as np
 
-# Up to this stride the taps of a Gaussian are added one by one, in some megabytes.
+# Up to this stride, the taps of a Gaussian are added one by one, in an array of some
+# megabytes.
 LARGEST_TAP_SUM = 2**17
 
 
@@ -15,29 +16,30 @@ def _sum_of_taps(subsampling):
     if subsampling <= LARGEST_TAP_SUM:
         offsets = np.arange(-subsampling, subsampling + 1)
         return np.exp(-((offsets / subsampling) ** 2)).sum()
-    # Euler and Maclaurin: the integral, half of both ends, and their slopes over 12.
-    # What follows is below 1 / s^3, and rounding adds more.
+    # Euler-Maclaurin formula: the integral, half of the values at both ends, and the
+    # difference of the derivatives at the ends divided by 12. The next term is below
+    # 1 / s^3, less than the rounding error.
     edge = exp(-1)
     return subsampling * sqrt(pi) * erf(1) + edge - edge / (3 * subsampling)
 
 
 def pooling_taps(subsampling, size):
-    """Return the Gaussian taps exp(-d^2 / s^2), over their sum for d = -s..s.
+    """Return the Gaussian taps exp(-d^2 / s^2), divided by their sum over d = -s..s.
 
-    Only those that an axis has positions for: no distance is longer than the axis,
-    however large the stride.
+    Only the taps that are needed are returned: distances d between two positions of an
+    axis are below its length, however large the stride is.
 
     Parameters
     ----------
     subsampling : int
         The stride s; 1 gives the identity, a single tap.
     size : int
-        Positions along the longest axis that is pooled.
+        Number of positions along the longest axis that is pooled.
 
     Returns
     -------
     taps : ndarray of shape (2 * min(s, size - 1) + 1,), float64
-        The tap of d = 0 is in the middle; (1,) for a stride of 1.
+        The tap of d = 0 is in the middle. The shape is (1,) for a stride of 1.
     """
     if subsampling == 1:
         return np.ones(1)
@@ -52,8 +54,9 @@ def pooling_matrix(size, subsampling):
     Parameters
     ----------
     size : int
-        Positions along the axis.
+        Number of positions along the axis.
     subsampling : int
+        The stride.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The hyper-parameters of one layer, and the map sizes that follow from them."""
+"""Hyper-parameters of one layer, and the sizes of its maps that follow from them."""
 
 from dataclasses import dataclass
 from math import ceil, prod
@@ -6,22 +6,23 @@ from math import ceil, prod
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """The hyper-parameters of one layer and the map sizes that follow from them.
+    """Hyper-parameters of one layer, with methods for the sizes of its maps.
 
     Attributes
     ----------
     n_anchors : int or None
-        None in the exact kernel, which has no anchors.
+        None for a layer of the exact kernel, which has no anchors.
     patch_size : int
         Side k of the patches, in pixels of the layer's input; see ``patch_side``.
     subsampling : int
-        Stride s of the pooling, in positions.
+        Stride s of the pooling, in positions of patches.
     kernel : {"exp", "poly", "arccos1"}
     beta : float
         Parameter of the kernel ``"exp"``.
     padding : {"same", "valid"}
     nystrom_reg : float or None
-        Added to the eigenvalues of the anchors' kernel matrix; None without anchors.
+        Number added to the eigenvalues of the anchors' kernel matrix; None for a layer
+        of the exact kernel.
     """
 
     n_anchors: int | None
@@ -35,8 +36,8 @@ class LayerSettings:
     def patch_side(self, size):
         """Return the side of patches along an axis of ``size`` pixels.
 
-        It is 1 along an axis of length 1: longer ones would hold zeros there and
-        nothing else.
+        It is 1 along an axis of length 1: the other pixels of a longer side would
+        always be zero.
         """
         return 1 if size == 1 else self.patch_size
 
@@ -45,10 +46,11 @@ class LayerSettings:
         return self.patch_side(image_shape[0]), self.patch_side(image_shape[1])
 
     def pad_axis(self, size):
-        """Return how many zeros stand before and after an axis of ``size`` pixels.
+        """Return the numbers of zeros before and after an axis of ``size`` pixels.
 
-        ``"same"`` keeps the size, for even patches too. An axis shorter than the
-        patch is padded to one patch under ``"valid"``.
+        With ``"same"`` there are as many positions as pixels, also for patches with an
+        even side. With ``"valid"``, an axis that is shorter than the patch is padded to
+        the size of the patch.
         """
         side = self.patch_side(size)
         if self.padding == "same":
@@ -61,11 +63,11 @@ class LayerSettings:
         return size + sum(self.pad_axis(size)) - self.patch_side(size) + 1
 
     def response_shape(self, image_shape):
-        """Return (height, width) of the map of positions of (H, W, C) images."""
+        """Return (height, width) of the map of responses of (H, W, C) images."""
         return self.response_size(image_shape[0]), self.response_size(image_shape[1])
 
     def output_shape(self, image_shape):
-        """Return the (H', W', n_anchors) shape that (H, W, C) images come out in."""
+        """Return the shape (H', W', n_anchors) of the output for (H, W, C) images."""
         height, width = self.response_shape(image_shape)
         return (
             ceil(height / self.subsampling),

@@ -1,14 +1,15 @@
-"""All patches of a map, as rows of an array."""
+"""Unfolding of maps: all their patches, as rows of an array."""
 
 from sklearn_ckn._common.arrays import namespace
 
-# Patches with a smaller norm count as zero, since what is divided by it could overflow.
-# The caller scales every image to about 1, so this is far below rounding.
+# Patches with a smaller norm count as zero, because a quotient by the norm could
+# overflow. The caller scales the largest value of each image to about 1, so this norm
+# is far below the rounding errors.
 SMALLEST_NORM = 1e-30
 
 
 def pad_maps(maps, settings):
-    """Return maps (n, H, W, C) with the zeros that patches may reach into."""
+    """Return maps (n, H, W, C) with the zero padding of the settings."""
     height, width = maps.shape[1:3]
     return namespace(maps).pad(
         maps, ((0, 0), settings.pad_axis(height), settings.pad_axis(width), (0, 0))
@@ -16,7 +17,18 @@ def pad_maps(maps, settings):
 
 
 def unfold(maps, settings):
-    """Return all patches of maps (n, H, W, C), (n, H1, W1, kh * kw * C)."""
+    """Return all patches of maps.
+
+    Parameters
+    ----------
+    maps : array of shape (n, H, W, C)
+    settings : LayerSettings
+
+    Returns
+    -------
+    patches : array of shape (n, H1, W1, kh * kw * C)
+        (H1, W1) is the ``response_shape`` of the settings.
+    """
     rows, columns = settings.response_shape(maps.shape[1:])
     patch_height, patch_width = settings.patch_shape(maps.shape[1:])
     padded = pad_maps(maps, settings)
