@@ -48,8 +48,11 @@ alone = np.concatenate([features.transform(image[np.newaxis]) for image in X_tes
 print("features in a batch and alone the same:", np.array_equal(together, alone))
 
 # %%
-# Each call checks its input, and that costs some time. A batch of images pays for it
-# once. The times below are from the machine that built this page.
+# The first request prepares the layers of the network, which takes as long as several
+# images. They stay prepared as long as the model exists: send one image to a model
+# before the server takes requests. Each call also checks its input, and that costs some
+# time. A batch of images pays for it once. The times below are from the machine that
+# built this page.
 
 
 def milliseconds_per_image(batch, n_repeats):
