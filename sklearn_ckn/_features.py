@@ -272,9 +272,8 @@ class CKNFeatures(
     def transform(self, X: ArrayLike) -> FloatArray:
         """Compute the features of images.
 
-        If X is C-ordered or has rows, memory holds the output and a bounded amount that
-        follows scikit-learn's ``working_memory``: integers and booleans, also in a
-        memory-mapped file, are converted block by block.
+        Memory holds the output and an amount bounded by scikit-learn's
+        ``working_memory``: images, also in a memory-mapped file, are converted in blocks.
 
         Parameters
         ----------
@@ -298,13 +297,13 @@ class CKNFeatures(
         UserWarning
             There is no GPU for ``device="cuda"``: the features are computed on the CPU.
         """
-        # check_is_fitted takes a tenth of the time of a small network.
+        # check_is_fitted takes some percent of the time of a small network.
         if not hasattr(self, "_network"):
             check_is_fitted(self)
         engine = get_prediction_engine(self.device, X)
         images = check_images(self, X, reset=False)
-        encoder = self._encoder(images, engine)
-        return encoder.features(images.array, namespace(images.array))
+        array = images.array
+        return self._encoder(images, engine).features(array, namespace(array))
 
     def _encoder(self, images, engine):
         """Return the encoder of the fitted network for validated images."""

@@ -38,9 +38,9 @@ class SupervisedCKNClassifier(CKNClassifier):
     by stochastic gradient descent over the head, the anchors of all layers, which
     remain unit vectors, and optionally the betas (Mairal, "End-to-End Kernel Learning
     with Supervised Convolutional Kernel Networks", NIPS 2016, eq. 7). x are features
-    minus a mean, divided by the root mean square norm of the features at the start. The
-    head is refitted after every epoch. The best epoch, which may be the start, is kept:
-    with ``early_stopping`` the one with the highest accuracy on held-out images.
+    minus a mean, over their root mean square norm at the start. The head is refitted
+    after every epoch. The best epoch, or the start, is kept: with ``early_stopping`` the
+    one with the highest accuracy on held-out images.
 
     On ten thousand small photographs, training increases the accuracy by 2.5 to 6
     points, most with few anchors; on a few thousand digits, it does not. An epoch takes
@@ -187,10 +187,7 @@ class SupervisedCKNClassifier(CKNClassifier):
     True
     """
 
-    _parameter_constraints = {  # noqa: RUF012
-        **CKNClassifier._parameter_constraints,
-        **TRAINING_CONSTRAINTS,
-    }
+    _parameter_constraints = CKNClassifier._parameter_constraints | TRAINING_CONSTRAINTS
 
     def __init__(
         self,
