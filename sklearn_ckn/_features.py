@@ -273,7 +273,7 @@ class CKNFeatures(
         """Compute the features of images.
 
         Memory holds the output and an amount bounded by scikit-learn's
-        ``working_memory``: images, also in a memory-mapped file, are converted in blocks.
+        ``working_memory``: images are converted in blocks, in a memory-mapped file too.
 
         Parameters
         ----------

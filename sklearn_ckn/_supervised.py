@@ -39,8 +39,8 @@ class SupervisedCKNClassifier(CKNClassifier):
     remain unit vectors, and optionally the betas (Mairal, "End-to-End Kernel Learning
     with Supervised Convolutional Kernel Networks", NIPS 2016, eq. 7). x are features
     minus a mean, over their root mean square norm at the start. The head is refitted
-    after every epoch. The best epoch, or the start, is kept: with ``early_stopping`` the
-    one with the highest accuracy on held-out images.
+    after every epoch. The best epoch, or the start, is kept: with ``early_stopping``
+    the one with the highest accuracy on held-out images.
 
     On ten thousand small photographs, training increases the accuracy by 2.5 to 6
     points, most with few anchors; on a few thousand digits, it does not. An epoch takes
