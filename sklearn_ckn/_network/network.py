@@ -170,8 +170,8 @@ def check_range(images, growth):
     # The factor 2 leaves room for rounding.
     if images.largest > largest_number(images.dtype) / (2 * growth):
         raise ValueError(
-            f"X holds values as large as {images.largest:.3g}, for which features may "
-            f"overflow {images.dtype}: divide X by a constant."
+            f"X holds values as large as {images.largest:.3g}, and features may leave "
+            f"the range of {images.dtype}: divide X by a constant."
         )
 
 
