@@ -258,9 +258,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             engine = get_engine(self.device, X)
             images, problem, _ = self._read_input(X, y, sample_weight, groups, alphas)
             features = self._learn_features(images, engine, task)
-            with task.subtask("fit head"):
-                fitted = fit_in_memory(problem.fit, features, engine)
-            self.head_ = self._new_head()._set_fitted(fitted, problem.labels)
+            self.head_ = self._fit_head(problem, features, engine, task)
         task.end()
         return self
 
@@ -288,6 +286,12 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         problem.check()
         self.classes_ = labels.classes
         return images, problem, (n, np.arange(n)[kept])
+
+    def _fit_head(self, problem, features, engine, task):
+        """Return the head fitted to features, given in a list, as a subtask."""
+        with task.subtask("fit head"):
+            fitted = fit_in_memory(problem.fit, features, engine)
+        return self._new_head()._set_fitted(fitted, problem.labels)
 
     def _new_head(self):
         return LinearPathClassifier(

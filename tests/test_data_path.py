@@ -9,6 +9,7 @@ from threading import Thread
 import joblib
 import numpy as np
 import pytest
+from counting import count_calls
 from numpy.testing import assert_array_equal
 from sklearn import config_context
 
@@ -41,19 +42,6 @@ def result(estimator, X):
     if hasattr(estimator, "transform"):
         return estimator.transform(X)
     return estimator.predict(X)
-
-
-def count_calls(monkeypatch, owner, name, chosen=lambda *arguments: True):
-    """Return a list of the arguments of calls of a function."""
-    calls, function = [], getattr(owner, name)
-
-    def counted(*arguments, **options):
-        if chosen(*arguments):
-            calls.append(arguments)
-        return function(*arguments, **options)
-
-    monkeypatch.setattr(owner, name, counted)
-    return calls
 
 
 @over_estimators

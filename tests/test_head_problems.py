@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from counting import count_calls
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ckn import CKNClassifier, CKNRegressor, SupervisedCKNClassifier
@@ -26,18 +27,6 @@ def make_problem(loss, **options):
     return ClassifierProblem(loss, labels, **options)
 
 
-def counted(monkeypatch, owner, name):
-    """Return a list that grows with every call of a function."""
-    calls, function = [], getattr(owner, name)
-
-    def count(*arguments, **options):
-        calls.append(arguments)
-        return function(*arguments, **options)
-
-    monkeypatch.setattr(owner, name, count)
-    return calls
-
-
 @pytest.mark.parametrize(
     "estimator",
     [
@@ -47,7 +36,7 @@ def counted(monkeypatch, owner, name):
     ids=lambda each: type(each).__name__,
 )
 def test_labels_are_encoded_once(estimator, monkeypatch):
-    calls = counted(monkeypatch, _labels, "check_classification_targets")
+    calls = count_calls(monkeypatch, _labels, "check_classification_targets")
     estimator.fit(IMAGES, NAMES)
     assert len(calls) == 1
     assert estimator.head_.classes_ is estimator.classes_
@@ -71,7 +60,7 @@ def test_features_of_a_network_are_not_validated_as_those_of_a_user(
 def test_alpha_alone_can_be_chosen(loss, monkeypatch):
     features = IMAGES.reshape(60, -1)[:, :20]
     problem = make_problem(loss)
-    calls = counted(monkeypatch, Spectrum, "from_features")
+    calls = count_calls(monkeypatch, Spectrum, "from_features")
     choice = problem.choose(features, np)
     # One decomposition of ridge on the part that trains, none of the others.
     assert len(calls) == (loss == "ridge")
@@ -83,7 +72,7 @@ def test_alpha_alone_can_be_chosen(loss, monkeypatch):
 
 
 def test_decompositions_of_a_supervised_fit(monkeypatch):
-    calls = counted(monkeypatch, Spectrum, "from_features")
+    calls = count_calls(monkeypatch, Spectrum, "from_features")
     estimator = SupervisedCKNClassifier(**SMALL, n_epochs=0, validation_fraction=0.4)
     estimator.fit(IMAGES, NAMES)
     # The head of the start, that of the objective, and the start's score.

@@ -16,6 +16,9 @@ from sklearn_ckn._ext._callers import (
 )
 from sklearn_ckn._ext._openmp import max_threads
 
+# Number of values, of images or anchors, from which on several threads are faster.
+MIN_SHARED_VALUES = 2**18
+
 _count_cpus = cache(joblib.cpu_count)
 
 
@@ -26,6 +29,14 @@ def n_threads():
     containers.
     """
     return min(max_threads(), _count_cpus())
+
+
+def workers_for(n_values, n_workers):
+    """Return how many of some threads to use for quick work on values: one, or all.
+
+    With few values, starting several threads takes longer than the work.
+    """
+    return n_workers if n_values >= MIN_SHARED_VALUES else 1
 
 
 def _after_fork_in_child(function):

@@ -106,7 +106,7 @@ class ArrayEngine(Engine):
         of images and maps: one for the block that is computed, one for a block that is
         being copied between host and device.
         """
-        around = 2 * itemsize * (prod(network.image_shape) + network.n_features)
+        around = 2 * itemsize * (network.map_sizes[0] + network.n_features)
         return around + max(map(sum, self._layer_bytes(network, itemsize)), default=0)
 
     @staticmethod

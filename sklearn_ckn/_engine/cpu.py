@@ -9,7 +9,7 @@ from threading import local
 import numpy as np
 
 from sklearn_ckn._common.norms import largest_exponent
-from sklearn_ckn._common.threads import shared_threads
+from sklearn_ckn._common.threads import shared_threads, workers_for
 from sklearn_ckn._engine.contract import Engine
 from sklearn_ckn._engine.packed_network import PackedNetwork
 from sklearn_ckn._ext import _cpu, _patches, _scaling
@@ -24,10 +24,6 @@ WORK_PER_CHECK = 50_000_000_000
 # scratch memory, so that a panel of anchors, once read, is used for many rows.
 SCRATCH_BYTES = 6 * 2**20
 MAX_BLOCK = 12
-
-# Images with fewer values in total are scaled by one thread: starting several threads
-# would take longer than the work.
-MIN_SHARED_VALUES = 2**18
 
 
 class _Scratch(local):
@@ -115,11 +111,10 @@ class CPUEngine(Engine):
 
     def tape_bytes_per_image(self, network, itemsize):
         """Return the memory per image; see ``Engine.tape_bytes_per_image``."""
-        shapes = network.shapes
         # The images, and for each layer the maps before and after the projection and
         # the gradients with respect to both.
-        values = prod(shapes[0]) + 4 * sum(map(prod, shapes[1:]))
-        return itemsize * values
+        images, *maps = network.map_sizes
+        return itemsize * (images + 4 * sum(maps))
 
     def release_memory(self):
         """Release the memory of the last tape and the scratch memory of the kernels."""
@@ -137,8 +132,7 @@ class CPUEngine(Engine):
         inverse = np.empty(len(images), images.dtype)
         limit = largest_exponent(images.dtype)
         with shared_threads() as n_workers:
-            if images.size < MIN_SHARED_VALUES:
-                n_workers = 1
+            n_workers = workers_for(images.size, n_workers)
             _scaling.scale_images(rows, scaled, inverse, limit, n_workers)
         return scaled.reshape(images.shape), inverse.reshape(-1, 1, 1, 1)
 

@@ -2,13 +2,9 @@
 
 from functools import cached_property
 
-from sklearn_ckn._common.threads import shared_threads
+from sklearn_ckn._common.threads import shared_threads, workers_for
 from sklearn_ckn._engine.packing import pack_layer
 from sklearn_ckn._ext import _cpu
-
-# Layers whose anchors have fewer values are packed by one thread: starting several
-# threads would take longer than the work.
-MIN_SHARED_VALUES = 2**18
 
 
 class PackedNetwork:
@@ -65,8 +61,7 @@ class PackedNetwork:
 
     def _pack(self, layer, shape, gradients=None):
         with shared_threads() as n_workers:
-            if layer.anchors.size < MIN_SHARED_VALUES:
-                n_workers = 1
+            n_workers = workers_for(layer.anchors.size, n_workers)
             return pack_layer(
                 layer, shape, self._instruction_set, n_workers, gradients=gradients
             )

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._heads.path import FittedHead
 from sklearn_ckn._training.loop import TrainingLoop
 
 # A network that is trained on labels also fits noise that a head on fixed features does
@@ -153,6 +154,21 @@ class Training:
         """
         return self._as_estimator(self._fit_learned(features))
 
+    def head_of(self, epoch):
+        """Return a head with the coefficients and the score of an epoch."""
+        coef, intercept = map(to_numpy, epoch.head.in_original_units())
+        return self._as_estimator(
+            FittedHead(
+                alphas=np.array([self._options.alpha]),
+                best=0,
+                scores=np.array([epoch.validation_score]),
+                scoring="held_out",
+                factor=1.0,
+                coef=coef,
+                intercept=intercept,
+            )
+        )
+
     def _fit_learned(self, features):
         """Return the FittedHead for ``fit_learned_head``."""
         problem = self._problem
@@ -168,16 +184,3 @@ class Training:
 
     def _as_estimator(self, fitted):
         return clone(self._head)._set_fitted(fitted, self._problem.labels)
-
-
-def head_of_epoch(head, epoch, alpha, classes):
-    """Return a copy of ``head`` with the coefficients and the score of an epoch."""
-    head = clone(head)
-    head.classes_ = classes
-    head.coef_, head.intercept_ = map(to_numpy, epoch.head.in_original_units())
-    head.n_features_in_ = head.coef_.shape[1]
-    head.alphas_, head.alpha_ = np.array([alpha]), alpha
-    head.alpha_scores_ = np.array([epoch.validation_score])
-    head.alpha_scoring_ = "held_out"
-    head.temperature_ = 1.0
-    return head

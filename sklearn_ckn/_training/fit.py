@@ -9,11 +9,10 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sklearn_ckn._common.arrays import to_namespace
-from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._heads.alphas import resolve_alphas
-from sklearn_ckn._training.controller import Training, head_of_epoch, training_alpha
+from sklearn_ckn._training.controller import Training, training_alpha
 from sklearn_ckn._training.data import TrainingOptions, TrainingSet
 from sklearn_ckn._training.history import describe, extended
 from sklearn_ckn._training.network import TrainedNetwork
@@ -45,9 +44,7 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     start_head = None
     if earlier is None:
         features = model._learn_features(images, engine, task)
-        with task.subtask("fit head"):
-            fitted = fit_in_memory(problem.fit, features, engine)
-        start_head = model._new_head()._set_fitted(fitted, problem.labels)
+        start_head = model._fit_head(problem, features, engine, task)
     else:
         earlier.check_same_problem(model, images)
         with task.subtask("encode start"):
@@ -79,7 +76,7 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     # Wide features take more memory than the whole training.
     del features
     model.n_iter_ = 0
-    for epoch in training.run(task, partial(_attributes, model, training.start)):
+    for epoch in training.run(task, partial(_attributes, model, training)):
         _record(model, epoch)
         model.n_iter_ = epoch.number - training.start.number
     head = training.fit_best_head()
@@ -120,15 +117,13 @@ def _training_options(model):
     return TrainingOptions(**options)
 
 
-def _attributes(model, start, epoch):
+def _attributes(model, training, epoch):
     """Return the fitted attributes of a training that stops after ``epoch``."""
     return {
         "features_": _with_network(model.features_, epoch.network),
-        "head_": head_of_epoch(
-            model._new_head(), epoch, model.training_alpha_, model.classes_
-        ),
+        "head_": training.head_of(epoch),
         "best_epoch_": epoch.number,
-        "n_iter_": epoch.number - start.number,
+        "n_iter_": epoch.number - training.start.number,
     }
 
 
