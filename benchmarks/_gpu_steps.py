@@ -5,6 +5,7 @@ import torch
 from _gpu_machine import with_bound
 from _timing import alternate
 from _training_steps import (
+    adapted_intercepts,
     largest_difference,
     our_gradients,
     our_step,
@@ -28,12 +29,15 @@ N_COMPARED = 16
 BOUND = 1e-2
 
 
-def make_steps(machine, name, batch_size, kinds):
+def make_steps(machine, name, batch_size, kinds, intercepts=None):
     """Return our step and the peer's, with float32 and TF32, by their names."""
     steps = {"ours": our_step(name, batch_size, machine.engine)}
     for kind, compiled in kinds.items():
         for channels_last in (False, True):
-            step = torch_step(name, batch_size, compiled, machine.device, channels_last)
+            step = torch_step(
+                *(name, batch_size, compiled, machine.device, channels_last),
+                intercepts=intercepts,
+            )
             order = "channels last" if channels_last else "channels first"
             steps[f"{kind}, {order}"] = machine.with_tf32(False, step)
         # The last one, since TF32 prefers channels last.
@@ -86,7 +90,11 @@ def step_table(machine, options):
         torch.compiler.reset()
         machine.clear()
         # Not compiled: that would count against the limit of variants.
-        check(machine, name, make_steps(machine, name, N_COMPARED, {"eager": False}))
+        compared = make_steps(
+            *(machine, name, N_COMPARED, {"eager": False}),
+            intercepts=adapted_intercepts(name, N_COMPARED),
+        )
+        check(machine, name, compared)
         steps = {
             (kind, size): step
             for size in sizes

@@ -89,13 +89,27 @@ def our_step(name, batch_size, engine=None, dtype=np.float32):
     return step
 
 
-def torch_step(name, batch_size, compiled, device="cpu", channels_last=False):
-    """Return a function that computes the peer's gradients on a device of PyTorch."""
+def adapted_intercepts(name, batch_size):
+    """Return the intercepts that our step adapts to the batch before its gradients."""
+    return our_step(name, batch_size)().response.head.theta[-1]
+
+
+def torch_step(
+    name, batch_size, compiled, device="cpu", channels_last=False, intercepts=None
+):
+    """Return a function that computes the peer's gradients on a device of PyTorch.
+
+    The peer does not adapt intercepts. Its gradients are ours with ``intercepts`` from
+    ``adapted_intercepts``; without them it takes those that ours start from, which
+    changes no time.
+    """
     network, head, images, targets = make_problem(name, batch_size)
+    if intercepts is None:
+        intercepts = head.theta[-1]
     model = TorchClassifier(network, len(head.theta) - 1)
     with torch.no_grad():
         model.head.weight.copy_(torch.tensor(head.theta[:-1].T))
-        model.head.bias.copy_(torch.tensor(head.theta[-1]))
+        model.head.bias.copy_(torch.tensor(intercepts))
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     model = model.to(device, memory_format=memory_format)
     maps = torch_maps(images, channels_last=channels_last, device=device)
@@ -138,6 +152,5 @@ def largest_difference(gradients, expected):
 
 def difference(name):
     """Return how far ours and the peer's gradients are apart."""
-    return largest_difference(
-        our_gradients(our_step(name, 16)), torch_gradients(torch_step(name, 16, False))
-    )
+    peer = torch_step(name, 16, False, intercepts=adapted_intercepts(name, 16))
+    return largest_difference(our_gradients(our_step(name, 16)), torch_gradients(peer))
