@@ -14,6 +14,7 @@ from sklearn_ckn._common.types import (
     Alpha,
     ClassWeight,
     Device,
+    FlipAverage,
     FloatArray,
     Head,
     ImageShape,
@@ -23,6 +24,7 @@ from sklearn_ckn._common.types import (
     PerLayer,
     RandomState,
     Subsampling,
+    Whitening,
     fit_context,
 )
 from sklearn_ckn._engine.choice import get_engine
@@ -39,6 +41,7 @@ from sklearn_ckn._input.sample_weight import (
     positive_rows,
 )
 from sklearn_ckn._linear_path import LOSS_CONSTRAINT, LinearPathClassifier
+from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 
 
 class CKNClassifier(DecisionsMixin, NetworkPredictor):
@@ -166,6 +169,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
 
     _parameter_constraints = {  # noqa: RUF012
         **CKNFeatures._parameter_constraints,
+        **CHOICE_CONSTRAINTS,
         "head": LOSS_CONSTRAINT,
         "alpha": ALPHA_CONSTRAINT,
         "class_weight": CLASS_WEIGHT_CONSTRAINT,
@@ -185,7 +189,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
-        flip_average: bool = False,
+        whitening: Whitening = "auto",
+        flip_average: FlipAverage = "auto",
         memory: MemoryLike = None,
         head: Head = "ridge",
         alpha: Alpha = "auto",
@@ -205,6 +210,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         self.n_patches = n_patches
         self.kmeans_max_iter = kmeans_max_iter
         self.kmeans_tol = kmeans_tol
+        self.whitening = whitening
         self.flip_average = flip_average
         self.memory = memory
         self.head = head
@@ -252,12 +258,12 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
-        task = start_task(self, 3, X, y)
+        task = start_task(self, 4, X, y)
         with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, problem, _ = self._read_input(X, y, sample_weight, groups, alphas)
-            features = self._learn_features(images, engine, task)
+            features = self._learn_features(images, problem, engine, task)
             self.head_ = self._fit_head(problem, features, engine, task)
         task.end()
         return self

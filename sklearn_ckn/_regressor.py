@@ -13,6 +13,7 @@ from sklearn_ckn._common.progress import start_task
 from sklearn_ckn._common.types import (
     Alpha,
     Device,
+    FlipAverage,
     FloatArray,
     ImageShape,
     Kernel,
@@ -21,6 +22,7 @@ from sklearn_ckn._common.types import (
     PerLayer,
     RandomState,
     Subsampling,
+    Whitening,
     fit_context,
 )
 from sklearn_ckn._engine.choice import get_engine
@@ -36,6 +38,7 @@ from sklearn_ckn._input.sample_weight import (
     check_sample_weight,
     positive_rows,
 )
+from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 from sklearn_ckn._ridge_path import RidgePathRegressor
 
 
@@ -139,6 +142,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
 
     _parameter_constraints = {  # noqa: RUF012
         **CKNFeatures._parameter_constraints,
+        **CHOICE_CONSTRAINTS,
         "alpha": ALPHA_CONSTRAINT,
     }
 
@@ -156,7 +160,8 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
-        flip_average: bool = False,
+        whitening: Whitening = "auto",
+        flip_average: FlipAverage = "auto",
         memory: MemoryLike = None,
         alpha: Alpha = "auto",
         device: Device = "cpu",
@@ -174,6 +179,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         self.n_patches = n_patches
         self.kmeans_max_iter = kmeans_max_iter
         self.kmeans_tol = kmeans_tol
+        self.whitening = whitening
         self.flip_average = flip_average
         self.memory = memory
         self.alpha = alpha
@@ -218,7 +224,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
-        task = start_task(self, 3, X, y)
+        task = start_task(self, 4, X, y)
         with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
@@ -232,7 +238,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
             groups = None if groups is None else groups[kept]
             hold_out = HoldOut.of_images(images, groups)
             problem = RegressionProblem(targets, weights[kept], hold_out, alphas)
-            features = self._learn_features(images, engine, task)
+            features = self._learn_features(images, problem, engine, task)
             with task.subtask("fit head"):
                 fitted, posterior = fit_in_memory(problem.fit, features, engine)
             head = RidgePathRegressor(self.alpha)

@@ -13,6 +13,7 @@ from sklearn_ckn._common.types import (
     Augmentation,
     ClassWeight,
     Device,
+    FlipAverage,
     Head,
     ImageShape,
     Kernel,
@@ -21,6 +22,7 @@ from sklearn_ckn._common.types import (
     PerLayer,
     RandomState,
     Subsampling,
+    Whitening,
     fit_context,
 )
 from sklearn_ckn._training.constraints import TRAINING_CONSTRAINTS
@@ -203,7 +205,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
-        flip_average: bool = False,
+        whitening: Whitening = "auto",
+        flip_average: FlipAverage = "auto",
         memory: MemoryLike = None,
         head: Head = "ridge",
         alpha: Alpha = "auto",
@@ -234,6 +237,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             n_patches=n_patches,
             kmeans_max_iter=kmeans_max_iter,
             kmeans_tol=kmeans_tol,
+            whitening=whitening,
             flip_average=flip_average,
             memory=memory,
             head=head,
@@ -333,7 +337,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
-        task = start_task(self, self.n_epochs + 3, X, y)
+        task = start_task(self, self.n_epochs + 4, X, y)
         with keep_fitted_on_error(self), device_of(X):
             failure = fit_supervised(self, X, y, sample_weight, groups, task)
         if failure is not None:
