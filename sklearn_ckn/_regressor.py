@@ -74,8 +74,12 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         Maximum number of k-means iterations.
     kmeans_tol : float, default=1e-4
         Relative tolerance of k-means for the decrease of the inertia.
-    flip_average : bool, default=False
-        Whether to average the features of an image and of its mirror image.
+    whitening : float, "auto" or None, default="auto"
+        Power of the whitening of the images, from 0 to 0.5, or None for no whitening.
+        ``"auto"`` chooses None, 0 or 0.25 by held-out images: see Notes.
+    flip_average : bool or "auto", default="auto"
+        Whether to average the features of an image and of its mirror image. ``"auto"``
+        chooses by held-out images; signals are not mirrored.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``alpha`` computes these once. They are
@@ -111,6 +115,14 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
         How ``alpha_scores_`` was computed: each image left out on its own, images held
         out in several splits, or images held out in one split.
+    whitening_ : float or None
+        Power of the whitening that was chosen, or the parameter.
+    flip_average_ : bool
+        The choice, or the parameter.
+    map_results_ : dict of ndarray or None
+        How the candidates of ``"auto"`` compare: for each the values of ``whitening``
+        and ``flip_average``, its mean ``loss``, the ``excess`` over the lowest loss,
+        and the standard error of the excess; see Notes. None if nothing was compared.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -127,6 +139,9 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
 
     Notes
     -----
+    ``"auto"`` compares the maps that :class:`CKNClassifier` describes. The ``loss`` is
+    the squared error over the variance of the target, averaged over the targets.
+
     ``sample_weight`` in ``fit`` applies to the head: see :class:`CKNClassifier`.
 
     Examples

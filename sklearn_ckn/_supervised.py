@@ -73,7 +73,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         Maximum number of k-means iterations.
     kmeans_tol : float, default=1e-4
         Relative tolerance of k-means for the decrease of the inertia.
-    flip_average : bool, default=False
+    whitening : float, "auto" or None, default="auto"
+        Power of the whitening; ``"auto"`` chooses as in :class:`CKNClassifier`.
+    flip_average : bool or "auto", default="auto"
         Whether to average features of an image and its mirror image, also in training.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the start, as for :class:`CKNClassifier`. Training is not cached.

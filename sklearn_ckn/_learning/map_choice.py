@@ -179,9 +179,10 @@ def compare(candidates, losses, weights, units):
     differences = losses - losses[np.nanargmin(means)]
     excess = differences @ shares
     deviations = (differences - excess[:, np.newaxis]) * shares
-    errors = np.array(
-        [np.sqrt(np.sum(np.bincount(units, row) ** 2)) for row in deviations]
-    )
+    squares = [np.sum(np.bincount(units, row) ** 2) for row in deviations]
+    # With the unbiased variance, a difference in a single unit is within its error.
+    n_units = len(np.unique(units))
+    errors = np.sqrt(np.array(squares) * n_units / max(n_units - 1, 1))
     # The tolerance is for sums in another order.
     as_good = np.flatnonzero(excess <= errors + 1e-10)
     results = {
