@@ -106,7 +106,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         Random augmentation of each batch. ``"flip"`` exchanges left and right of an
         image with probability 1/2, and ``"shift"`` moves it by up to an eighth of its
         size and repeats the border. A callable maps images (n, H, W, C), float32 or
-        float64, and a RandomState to images of the same shape.
+        float64, and a RandomState to images of the same shape. Images are whitened
+        before they are augmented.
     early_stopping : bool, default=True
         Whether to hold images out of the training, by which the epoch and alpha are
         chosen, and to stop after ``n_iter_no_change`` epochs without improvement. The
@@ -165,6 +166,12 @@ class SupervisedCKNClassifier(CKNClassifier):
         out in several splits, or the images held out of the training.
     temperature_ : float
         Probabilities are the softmax of the decisions divided by it.
+    whitening_ : float or None
+        The choice, or the parameter.
+    flip_average_ : bool
+        The choice, or the parameter.
+    map_results_ : dict of ndarray or None
+        How the candidates compare: see :class:`CKNClassifier`.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int

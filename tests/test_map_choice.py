@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from counting import count_calls
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
@@ -279,6 +280,15 @@ class TestChoice:
         images *= np.float32(1.7e37 / images.max())
         results = CKNClassifier(**NETWORK).fit(images, labels).map_results_
         assert_array_equal(np.isnan(results["loss"]), results["whitening"] == 0.0)
+
+    def test_images_that_are_not_copied(self):
+        # With little memory, whitened images are computed whenever they are needed.
+        images, labels = gratings(150, np.random.RandomState(0), mirrored=True)
+        model = CKNClassifier(**NETWORK)
+        expected = clone(model).fit(images, labels).map_results_["loss"]
+        with config_context(working_memory=0.1):
+            found = clone(model).fit(images, labels).map_results_["loss"]
+        assert_array_equal(found, expected)
 
     def test_blank_images(self):
         images = np.zeros((60, 6, 6))

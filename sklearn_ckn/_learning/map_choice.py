@@ -8,10 +8,11 @@ from itertools import product
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sklearn_ckn._common.memory_limits import fit_in_memory
+from sklearn_ckn._common.memory_limits import fit_in_memory, working_memory_bytes
 from sklearn_ckn._common.progress import Task
 from sklearn_ckn._input.images import Images
 from sklearn_ckn._input.rows import largest_magnitude
+from sklearn_ckn._learning.cache import ResilientMemory
 from sklearn_ckn._learning.layers import LearningOptions, learn_network
 from sklearn_ckn._network.network import Network, check_range, norm_growth
 from sklearn_ckn._network.parameters import resolve_layers
@@ -138,8 +139,13 @@ def choose_map(images, problem, candidates, parameters, options, engine, random_
         sample,
         problem,
         resolve_layers({**parameters, "n_anchors": n_anchors}, images.shape),
+        # The memory keeps the result of the comparison, and none of its steps.
         replace(
-            options, n_patches=min(n_patches, options.n_patches), max_iter=0, verbose=0
+            options,
+            n_patches=min(n_patches, options.n_patches),
+            max_iter=0,
+            memory=ResilientMemory(None),
+            verbose=0,
         ),
         engine,
         seed,
@@ -248,9 +254,19 @@ class _Comparison:
 
     def _features(self, power, candidates):
         """Yield the candidates of one whitening with their features, in a list."""
-        images = self._whitened(power)
-        if images is None:
+        images, whitening = self.images, None
+        try:
+            if power is not None:
+                whitening = self._spectrum.whitening(power)
+            check_range(images, norm_growth(self.settings, images.shape, whitening))
+        except ValueError:
+            # They leave the range of the dtype.
             return
+        if whitening is not None and _is_small(images):
+            # Whitened once for all layers and mirror images.
+            encoder = self._encoder(Network((), images.shape, whitening=whitening))
+            array = encoder.maps(images.array)
+            images, whitening = Images(array, largest_magnitude(array)), None
         with warnings.catch_warnings():
             # The fit itself warns of too few distinct patches.
             warnings.simplefilter("ignore", UserWarning)
@@ -261,31 +277,34 @@ class _Comparison:
                 np.random.RandomState(self.seed),
                 self.engine,
                 Task(),
+                whitening,
             )
-        encoder = self.engine.bind(network, images.dtype)
-        features = encoder.resident_features(images.array)
-        mirrored = None
+        features = self._encoder(network).resident_features(images.array)
+        averaged = None
         for candidate in candidates:
             if not candidate.flip_average:
                 yield candidate, [features]
                 continue
-            if mirrored is None:
-                mirrored = encoder.resident_features(images.array[:, :, ::-1])
-                # Halved before they are added, so that the sum cannot overflow.
-                mirrored = 0.5 * features + 0.5 * mirrored
-            yield candidate, [mirrored]
+            if averaged is None:
+                averaged = self._averaged(network, images, features)
+            yield candidate, [averaged]
 
-    def _whitened(self, power):
-        """Return the images with a whitening, or None if they leave their range."""
-        images, whitening = self.images, None
-        try:
-            if power is not None:
-                whitening = self._spectrum.whitening(power)
-            check_range(images, norm_growth(self.settings, images.shape, whitening))
-        except ValueError:
-            return None
-        if whitening is None:
-            return images
-        network = Network((), images.shape, whitening=whitening)
-        array = self.engine.bind(network, images.dtype).maps(images.array)
-        return Images(array, largest_magnitude(array))
+    def _averaged(self, network, images, features):
+        """Return the features averaged with those of the mirror images."""
+        if network.whitening is not None:
+            # The mirror image is that of the whitened image.
+            network = replace(network, flip_average=True)
+            return self._encoder(network).resident_features(images.array)
+        encoder = self._encoder(network)
+        mirrored = encoder.resident_features(images.array[:, :, ::-1])
+        # Halved before they are added, so that the sum cannot overflow.
+        return 0.5 * features + 0.5 * mirrored
+
+    def _encoder(self, network):
+        return self.engine.bind(network, self.images.dtype)
+
+
+def _is_small(images):
+    """Return whether a copy of images takes little memory."""
+    n_bytes = images.array.size * images.dtype.itemsize
+    return n_bytes <= working_memory_bytes() / 4
