@@ -27,8 +27,8 @@ MIN_IMAGES = 50
 
 #: Number of images by which candidates are compared, and the largest number of anchors
 #: of their layers.
-MAX_IMAGES = 2000
-MAX_ANCHORS = 128
+MAX_IMAGES = 1500
+MAX_ANCHORS = 96
 
 #: Small networks keep this many anchors.
 MIN_ANCHORS = 16
