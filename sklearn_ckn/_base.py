@@ -11,10 +11,13 @@ from sklearn_ckn._common.types import AnyArray, FloatArray
 from sklearn_ckn._engine.choice import get_prediction_engine
 from sklearn_ckn._features import RENAMED_PARAMETERS, CKNFeatures
 from sklearn_ckn._input.images import check_images
-from sklearn_ckn._learning.map_choice import choose_map, map_candidates
+from sklearn_ckn._learning.map_choice import MapQuestion, choose_map
 
 #: Names of the parameters of CKNFeatures.
 NETWORK_PARAMETERS = tuple(CKNFeatures._get_param_names())
+
+#: Names of the parameters that may be ``"auto"``.
+CHOSEN = "whitening", "flip_average", "normalize"
 
 
 class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
@@ -30,6 +33,7 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     n_iter_: int
     whitening_: float | None
     flip_average_: bool
+    normalize_: bool
     map_results_: dict[str, AnyArray] | None
 
     def _learn_features(self, images, problem, engine, task):
@@ -54,43 +58,39 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
             return [self.features_._training_features(images, engine, step)]
 
     def _choose_map(self, images, problem, parameters, engine):
-        """Choose whitening and mirror images where they are ``"auto"``.
+        """Choose the parameters of the map that are ``"auto"``.
 
-        Set the attributes about the choice, and the two parameters of the network.
+        Set the attributes about the choice, and the parameters of the network.
         """
-        candidates = map_candidates(self.whitening, self.flip_average, images.shape)
-        parameters.update(vars(candidates[0]))
+        question = MapQuestion(*(getattr(self, name) for name in CHOSEN))
+        # Checked with values that a network can have.
+        plainest = question.candidates(images.shape)[0]
         choice = choose_map(
             images,
             problem,
-            candidates,
+            question,
             parameters,
-            CKNFeatures(**parameters)._learning_options(),
+            CKNFeatures(**parameters | vars(plainest))._learning_options(),
             engine,
             self.random_state,
         )
-        parameters.update(vars(choice.chosen))
-        self.whitening_ = choice.chosen.whitening
-        self.flip_average_ = choice.chosen.flip_average
+        for name, value in vars(choice.chosen).items():
+            parameters[name] = value
+            setattr(self, f"{name}_", value)
         self.map_results_ = choice.results
         if self.verbose and choice.results is not None:
-            print(
-                f"[{type(self).__name__}] whitening={self.whitening_}, "
-                f"flip_average={self.flip_average_}, chosen of {len(candidates)}"
-            )
+            text = ", ".join(f"{name}={parameters[name]}" for name in CHOSEN)
+            print(f"[{type(self).__name__}] chosen by held-out images: {text}")
 
     @classmethod
     def _translate_state(cls, state):
         state = dict(super()._translate_state(state))
         if "whitening" not in state:
-            # Version 0.1.0 neither whitened nor chose.
-            state["whitening"] = None
+            # Version 0.1.0 neither whitened, normalized nor chose.
+            state.update(whitening=None, normalize=False)
             if "features_" in state:
-                state.update(
-                    whitening_=None,
-                    flip_average_=state["flip_average"],
-                    map_results_=None,
-                )
+                state.update({f"{name}_": state[name] for name in CHOSEN})
+                state["map_results_"] = None
         return state
 
     def _apply_head(self, X, function):

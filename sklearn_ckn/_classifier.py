@@ -14,17 +14,16 @@ from sklearn_ckn._common.types import (
     Alpha,
     ClassWeight,
     Device,
-    FlipAverage,
     FloatArray,
     Head,
     ImageShape,
     Kernel,
     MemoryLike,
+    OrAuto,
     Padding,
     PerLayer,
     RandomState,
     Subsampling,
-    Whitening,
     fit_context,
 )
 from sklearn_ckn._engine.choice import get_engine
@@ -87,6 +86,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     flip_average : bool or "auto", default="auto"
         Whether to average the features of an image and of its mirror image. ``"auto"``
         chooses by held-out images; signals are not mirrored.
+    normalize : bool or "auto", default="auto"
+        Whether to divide the features of an image by their norm, which makes them
+        independent of its contrast. ``"auto"`` chooses by held-out images.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``head``, ``alpha`` or ``class_weight``
@@ -138,10 +140,13 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         Power of the whitening that was chosen, or the parameter.
     flip_average_ : bool
         The choice, or the parameter.
+    normalize_ : bool
+        The choice, or the parameter.
     map_results_ : dict of ndarray or None
-        How the candidates of ``"auto"`` compare: for each the values of ``whitening``
-        and ``flip_average``, its mean ``loss``, the ``excess`` over the lowest loss,
-        and the standard error of the excess; see Notes. None if nothing was compared.
+        How the candidates of ``"auto"`` compare: for each the values of ``whitening``,
+        ``flip_average`` and ``normalize``, its mean ``loss``, the ``excess`` over the
+        lowest loss, and the standard error of the excess, ``excess_error``; see Notes.
+        None if nothing was compared.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -164,9 +169,11 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     anchors, at most 96 in a layer, is learned from at most 1,500 training images, and
     a ridge head predicts each of these images without it, or each group without it in
     folds. The ``loss`` is the share of wrong predictions. The first map in this order
-    is taken whose loss is at most one standard error above the lowest one. The standard
-    error is that of the difference over the same images. With fewer than 50 images the
-    first map is taken. All this takes about as long as the fit that follows, or less.
+    is chosen whose loss is at most one standard error above the lowest one. The
+    standard error is that of the difference over the same images. At last, this map is
+    tried with normalized features, and the choice repeated with this seventh map. With
+    fewer than 50 images the first map is taken. All this takes about as long as the fit
+    that follows, or less.
 
     ``sample_weight`` in ``fit`` applies to the head. The patches from which the network
     learns are drawn uniformly from all images of positive weight: anchors represent
@@ -210,8 +217,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
-        whitening: Whitening = "auto",
-        flip_average: FlipAverage = "auto",
+        whitening: OrAuto[float | None] = "auto",
+        flip_average: OrAuto[bool] = "auto",
+        normalize: OrAuto[bool] = "auto",
         memory: MemoryLike = None,
         head: Head = "ridge",
         alpha: Alpha = "auto",
@@ -233,6 +241,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         self.kmeans_tol = kmeans_tol
         self.whitening = whitening
         self.flip_average = flip_average
+        self.normalize = normalize
         self.memory = memory
         self.head = head
         self.alpha = alpha

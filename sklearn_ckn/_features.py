@@ -58,7 +58,8 @@ class CKNFeatures(
 
     (eq. 5 and 6), which approximates the feature map of a kernel between images. The
     anchors are the centers of a spherical k-means of patches, sampled uniformly from
-    all images and positions. The features are positively homogeneous in the images.
+    all images and positions. The features are positively homogeneous in the images,
+    unless ``normalize``.
 
     Parameters
     ----------
@@ -104,6 +105,10 @@ class CKNFeatures(
         Whether to average the features of an image and of its left-right mirror image:
         the kernel's feature map averaged over flips (Haasdonk and Burkhardt, Machine
         Learning 2007). It takes twice the time, and does not suit digits or letters.
+    normalize : bool, default=False
+        Whether to divide the features of an image by their norm, so that the contrast
+        of the image makes no difference: the kernel k(x, y) becomes the cosine
+        k(x, y) / sqrt(k(x, x) k(y, y)). Features of blank images stay zero.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as in :class:`sklearn.pipeline.Pipeline`. Layers
         with the same images, ``random_state`` and relevant parameters are not learned
@@ -193,6 +198,7 @@ class CKNFeatures(
         kmeans_tol: float = 1e-4,
         whitening: float | None = None,
         flip_average: bool = False,
+        normalize: bool = False,
         memory: MemoryLike = None,
         device: Device = "cpu",
         verbose: int = 0,
@@ -211,6 +217,7 @@ class CKNFeatures(
         self.kmeans_tol = kmeans_tol
         self.whitening = whitening
         self.flip_average = flip_average
+        self.normalize = normalize
         self.memory = memory
         self.device = device
         self.verbose = verbose
@@ -271,7 +278,9 @@ class CKNFeatures(
         self.nystrom_residual_ = [each.residual for each in learned]
         self.n_iter_per_layer_ = [1 + each.n_iter for each in learned]
         self.n_iter_ = max(self.n_iter_per_layer_)
-        self._network = replace(network, flip_average=self.flip_average)
+        self._network = replace(
+            network, flip_average=self.flip_average, normalize=self.normalize
+        )
 
     def _learning_options(self):
         """Return the LearningOptions from the parameters."""

@@ -13,16 +13,15 @@ from sklearn_ckn._common.progress import start_task
 from sklearn_ckn._common.types import (
     Alpha,
     Device,
-    FlipAverage,
     FloatArray,
     ImageShape,
     Kernel,
     MemoryLike,
+    OrAuto,
     Padding,
     PerLayer,
     RandomState,
     Subsampling,
-    Whitening,
     fit_context,
 )
 from sklearn_ckn._engine.choice import get_engine
@@ -80,6 +79,9 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     flip_average : bool or "auto", default="auto"
         Whether to average the features of an image and of its mirror image. ``"auto"``
         chooses by held-out images; signals are not mirrored.
+    normalize : bool or "auto", default="auto"
+        Whether to divide the features of an image by their norm, which makes them
+        independent of its contrast. ``"auto"`` chooses by held-out images.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``alpha`` computes these once. They are
@@ -119,10 +121,13 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         Power of the whitening that was chosen, or the parameter.
     flip_average_ : bool
         The choice, or the parameter.
+    normalize_ : bool
+        The choice, or the parameter.
     map_results_ : dict of ndarray or None
-        How the candidates of ``"auto"`` compare: for each the values of ``whitening``
-        and ``flip_average``, its mean ``loss``, the ``excess`` over the lowest loss,
-        and the standard error of the excess; see Notes. None if nothing was compared.
+        How the candidates of ``"auto"`` compare: for each the values of ``whitening``,
+        ``flip_average`` and ``normalize``, its mean ``loss``, the ``excess`` over the
+        lowest loss, and the standard error of the excess, ``excess_error``; see Notes.
+        None if nothing was compared.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -175,8 +180,9 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
-        whitening: Whitening = "auto",
-        flip_average: FlipAverage = "auto",
+        whitening: OrAuto[float | None] = "auto",
+        flip_average: OrAuto[bool] = "auto",
+        normalize: OrAuto[bool] = "auto",
         memory: MemoryLike = None,
         alpha: Alpha = "auto",
         device: Device = "cpu",
@@ -196,6 +202,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         self.kmeans_tol = kmeans_tol
         self.whitening = whitening
         self.flip_average = flip_average
+        self.normalize = normalize
         self.memory = memory
         self.alpha = alpha
         self.device = device

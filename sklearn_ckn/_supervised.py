@@ -13,16 +13,15 @@ from sklearn_ckn._common.types import (
     Augmentation,
     ClassWeight,
     Device,
-    FlipAverage,
     Head,
     ImageShape,
     Kernel,
     MemoryLike,
+    OrAuto,
     Padding,
     PerLayer,
     RandomState,
     Subsampling,
-    Whitening,
     fit_context,
 )
 from sklearn_ckn._training.constraints import TRAINING_CONSTRAINTS
@@ -77,6 +76,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         Power of the whitening; ``"auto"`` chooses as in :class:`CKNClassifier`.
     flip_average : bool or "auto", default="auto"
         Whether to average features of an image and its mirror image, also in training.
+    normalize : bool or "auto", default="auto"
+        Whether to divide the features of an image by their norm, which makes them
+        independent of its contrast. ``"auto"`` chooses by held-out images.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the start, as for :class:`CKNClassifier`. Training is not cached.
     head : {"ridge", "linear_svm", "logistic"}, default="ridge"
@@ -170,6 +172,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         The choice, or the parameter.
     flip_average_ : bool
         The choice, or the parameter.
+    normalize_ : bool
+        The choice, or the parameter.
     map_results_ : dict of ndarray or None
         How the candidates compare: see :class:`CKNClassifier`.
     image_shape_ : tuple of int
@@ -214,8 +218,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
-        whitening: Whitening = "auto",
-        flip_average: FlipAverage = "auto",
+        whitening: OrAuto[float | None] = "auto",
+        flip_average: OrAuto[bool] = "auto",
+        normalize: OrAuto[bool] = "auto",
         memory: MemoryLike = None,
         head: Head = "ridge",
         alpha: Alpha = "auto",
@@ -248,6 +253,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             kmeans_tol=kmeans_tol,
             whitening=whitening,
             flip_average=flip_average,
+            normalize=normalize,
             memory=memory,
             head=head,
             alpha=alpha,

@@ -15,6 +15,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: One value for all layers or one for each.
 PerLayer: TypeAlias = Value | Sequence[Value]
+OrAuto: TypeAlias = Value | Literal["auto"]
 
 Alpha: TypeAlias = float | Literal["auto"] | Sequence[float] | NDArray[Any]
 AnyArray: TypeAlias = NDArray[Any]
@@ -32,7 +33,6 @@ Augmentation: TypeAlias = (
     ]
     | None
 )
-FlipAverage: TypeAlias = bool | Literal["auto"]
 Head: TypeAlias = Loss
 ImageShape: TypeAlias = tuple[int, int] | tuple[int, int, int] | Sequence[int] | None
 Kernel: TypeAlias = Literal["exp", "poly", "arccos1"]
@@ -40,7 +40,6 @@ MemoryLike: TypeAlias = str | PathLike[str] | Memory | None
 Padding: TypeAlias = Literal["same", "valid"]
 RandomState: TypeAlias = int | np.random.RandomState | None
 Subsampling: TypeAlias = int | Literal["auto"]
-Whitening: TypeAlias = float | Literal["auto"] | None
 
 
 def fit_context(method: Function) -> Function:

@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.memory_limits import Budget
+from sklearn_ckn._common.norms import row_norms, unit_rows
 from sklearn_ckn._common.progress import Task
 
 
@@ -23,21 +24,24 @@ class ForwardPass:
         Tape of the engine, see ``Engine.encode_with_tape``.
     inverse : array of shape (n_maps, 1, 1, 1)
         Factors that undo the scaling of the images; see ``Engine.scale``.
+    norms : array of shape (n, 1), float64, or None
+        By which the features were divided.
     """
 
     features: np.ndarray
     map_shape: tuple
     tape: object
     inverse: np.ndarray
+    norms: np.ndarray | None
 
 
 class Encoder:
     """Maps images through a network; created by ``Engine.bind``.
 
     Each image is first multiplied by the power of two that brings its largest absolute
-    value between 1/2 and 1, and its maps are divided by the same power. A network is
-    positively homogeneous, so the result is the same, but no intermediate result
-    overflows or underflows, whatever the scale of the images.
+    value between 1/2 and 1, and its maps are divided by the same power. The layers of a
+    network are positively homogeneous, so the result is the same, but no intermediate
+    result overflows or underflows, whatever the scale of the images.
 
     Parameters
     ----------
@@ -128,12 +132,13 @@ class Encoder:
     def _encode(self, images):
         """Map one block of images, an array of the engine's namespace."""
         images = self._whitened(images)
-        if not self.network.flip_average:
-            return self._encode_scaled(images)
-        # The maps are halved before they are added, so that the sum cannot overflow.
         maps = self._encode_scaled(images)
-        maps *= 0.5
-        maps += 0.5 * self._encode_scaled(images[:, :, ::-1])
+        if self.network.flip_average:
+            # Halved before they are added, so that the sum cannot overflow.
+            maps *= 0.5
+            maps += 0.5 * self._encode_scaled(images[:, :, ::-1])
+        if self.network.normalize:
+            maps = unit_rows(maps.reshape(len(maps), -1)).reshape(maps.shape)
         return maps
 
     def _whitened(self, images):
@@ -238,7 +243,11 @@ class Encoder:
         # The maps are divided before they are added, so that the sum cannot overflow.
         maps *= inverse / n_copies
         features = maps.reshape(n_copies, n, -1).sum(axis=0)
-        return ForwardPass(features, maps.shape, tape, inverse)
+        norms = None
+        if self.network.normalize:
+            norms = row_norms(features)[:, np.newaxis]
+            features = unit_rows(features)
+        return ForwardPass(features, maps.shape, tape, inverse, norms)
 
     def backward(self, forward, gradient, feature_scale):
         """Compute the gradients of a scalar function with respect to the layers.
@@ -255,8 +264,15 @@ class Encoder:
         -------
         layer_gradients : list of LayerGradients
         """
+        xp = self.engine.xp
+        if self.network.normalize:
+            # The derivative of f / |f|. Features of zeros, whose norm is 0, stay zero.
+            unit = forward.features.astype(np.float64)
+            along = (gradient * unit).sum(axis=1, keepdims=True)
+            norms = xp.where(forward.norms > 0, forward.norms, np.inf)
+            gradient = (gradient - along * unit) / norms
         if self.network.flip_average:
-            gradient = self.engine.xp.concatenate([gradient, gradient]) / 2
+            gradient = xp.concatenate([gradient, gradient]) / 2
         # The quotient is computed in float64: both numbers have the scale of the
         # images, which may be tiny.
         factors = forward.inverse.astype(np.float64) / feature_scale

@@ -205,7 +205,12 @@ def training_features(encoder, images, memory, task):
         return encoder.resident_features(images.array, task)
     network, engine = encoder.network, encoder.engine
     key = memory.key(
-        images, engine, network.layers, network.flip_average, network.whitening
+        images,
+        engine,
+        network.layers,
+        network.flip_average,
+        network.normalize,
+        network.whitening,
     )
     look_up = memory.cache(encode_training_images, ignore=["encoder", "images", "task"])
     features = look_up(key, encoder, images, task)

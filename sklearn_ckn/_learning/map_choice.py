@@ -1,4 +1,4 @@
-"""Choice of whitening and mirror images by the accuracy on held-out images."""
+"""Choice of whitening, mirror images and normalization by held-out images."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sklearn_ckn._common.memory_limits import fit_in_memory, working_memory_bytes
+from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._common.progress import Task
 from sklearn_ckn._input.images import Images
 from sklearn_ckn._input.rows import largest_magnitude
@@ -46,11 +47,12 @@ class MapCandidate:
     ----------
     whitening : float or None
         Power of the whitening.
-    flip_average : bool
+    flip_average, normalize : bool
     """
 
     whitening: float | None
     flip_average: bool
+    normalize: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ class MapChoice:
     ----------
     chosen : MapCandidate
     results : dict of ndarray, or None
-        ``"whitening"``, ``"flip_average"``, ``"loss"``, ``"excess"`` and
-        ``"excess_error"``, one value for each candidate, from the plainest; None if
-        nothing was compared. The excess is the loss minus the lowest loss, and its
+        ``"whitening"``, ``"flip_average"``, ``"normalize"``, ``"loss"``, ``"excess"``
+        and ``"excess_error"``, one value for each candidate, from the plainest; None
+        if nothing was compared. The excess is the loss minus the lowest loss, and its
         error the standard error of this difference over the same images.
     """
 
@@ -71,29 +73,52 @@ class MapChoice:
     results: dict | None
 
 
-def map_candidates(whitening, flip_average, image_shape):
-    """Return the candidates of two parameters, from the plainest.
+@dataclass(frozen=True)
+class MapQuestion:
+    """What is to be chosen: parameters that are ``"auto"``.
 
-    Parameters
+    Attributes
     ----------
     whitening : float, "auto" or None
-    flip_average : bool or "auto"
-    image_shape : tuple of int
-        (H, W, C). Signals, which have one row or one column, are not mirrored.
-
-    Returns
-    -------
-    candidates : list of MapCandidate
+    flip_average, normalize : bool or "auto"
     """
-    is_signal = 1 in image_shape[:2]
-    flips = [flip_average]
-    if isinstance(flip_average, str):
-        flips = [False] if is_signal else [False, True]
-    powers = [None, *POWERS] if isinstance(whitening, str) else [whitening]
-    return [MapCandidate(power, flip) for flip, power in product(flips, powers)]
+
+    whitening: object
+    flip_average: object
+    normalize: object
+
+    def candidates(self, image_shape):
+        """Return the candidates, from the plainest, without a choice of ``normalize``.
+
+        Parameters
+        ----------
+        image_shape : tuple of int
+            (H, W, C). Signals, which have one row or one column, are not mirrored.
+
+        Returns
+        -------
+        candidates : list of MapCandidate
+        """
+        is_signal = 1 in image_shape[:2]
+        flips = [self.flip_average]
+        if isinstance(self.flip_average, str):
+            flips = [False] if is_signal else [False, True]
+        powers = [self.whitening]
+        if isinstance(self.whitening, str):
+            powers = [None, *POWERS]
+        normalize = False if isinstance(self.normalize, str) else self.normalize
+        return [
+            MapCandidate(power, flip, normalize)
+            for flip, power in product(flips, powers)
+        ]
+
+    @property
+    def is_open(self):
+        """Whether there is anything to choose."""
+        return any(isinstance(value, str) for value in vars(self).values())
 
 
-def choose_map(images, problem, candidates, parameters, options, engine, random_state):
+def choose_map(images, problem, question, parameters, options, engine, random_state):
     """Choose the plainest candidate that is as good as the best one.
 
     Each candidate is a network of at most half the anchors, learned from some of the
@@ -101,15 +126,15 @@ def choose_map(images, problem, candidates, parameters, options, engine, random_
     fitted without it tells how good the candidate is: 0 or 1 for a wrong class, or the
     squared error. A candidate is as good as the best one if its mean loss is at most
     one standard error higher. The standard error is that of the difference over the
-    same images, where images that are held out together count as one.
+    same images, where images that are held out together count as one. Normalization is
+    tried last, with the map that would be chosen without it.
 
     Parameters
     ----------
     images : Images
     problem : ClassifierProblem or RegressionProblem
         Of these images.
-    candidates : list of MapCandidate
-        From the plainest.
+    question : MapQuestion
     parameters : dict
         Parameters of the network by name.
     options : LearningOptions
@@ -124,7 +149,8 @@ def choose_map(images, problem, candidates, parameters, options, engine, random_
     choice : MapChoice
     """
     settings = resolve_layers(parameters, images.shape)
-    if len(candidates) == 1 or len(images) < MIN_IMAGES:
+    candidates = question.candidates(images.shape)
+    if not question.is_open or len(images) < MIN_IMAGES:
         return MapChoice(candidates[0], None)
     random_state = check_random_state(random_state)
     rows = problem.sample_rows(MAX_IMAGES, random_state)
@@ -150,9 +176,9 @@ def choose_map(images, problem, candidates, parameters, options, engine, random_
         engine,
         seed,
     )
-    measure = options.memory.cache(measure_candidates, ignore=["comparison"])
+    choose = options.memory.cache(choose_by, ignore=["comparison"])
     key = options.memory.key(sample, engine, comparison.key)
-    return compare(candidates, *measure(key, candidates, comparison))
+    return choose(key, question, comparison)
 
 
 def _fewer(n_anchors):
@@ -194,6 +220,7 @@ def compare(candidates, losses, weights, units):
     results = {
         "whitening": np.array([each.whitening for each in candidates], dtype=object),
         "flip_average": np.array([each.flip_average for each in candidates]),
+        "normalize": np.array([each.normalize for each in candidates]),
         "loss": means,
         "excess": excess,
         "excess_error": errors,
@@ -201,9 +228,17 @@ def compare(candidates, losses, weights, units):
     return MapChoice(candidates[as_good[0]], results)
 
 
-def measure_candidates(key, candidates, comparison):
-    """Return losses of candidates, weights and units; the memory stores them by key."""
-    return comparison.measure(candidates)
+def choose_by(key, question, comparison):
+    """Return the MapChoice of a question; the memory stores it by ``key``."""
+    candidates = question.candidates(comparison.images.shape)
+    losses = comparison.measure(candidates)
+    choice = compare(candidates, losses, comparison.weights, comparison.units)
+    if choice.results is None or not isinstance(question.normalize, str):
+        return choice
+    normalized = replace(choice.chosen, normalize=True)
+    losses = np.vstack([losses, comparison.measure([normalized])])
+    candidates = [*candidates, normalized]
+    return compare(candidates, losses, comparison.weights, comparison.units)
 
 
 @dataclass
@@ -229,6 +264,11 @@ class _Comparison:
     engine: object
     seed: int
 
+    def __post_init__(self):
+        # Of the distinct samples, known from the first candidate on.
+        self.weights, self.units = np.ones(1), np.zeros(1, np.intp)
+        self._networks, self._features = {}, {}
+
     @property
     def key(self):
         """What the losses depend on, besides the images and the candidates."""
@@ -239,33 +279,72 @@ class _Comparison:
         return PatchSpectrum.of_images(self.images.array, PATCH_SIZE, self.engine)
 
     def measure(self, candidates):
-        """Return losses (n_candidates, n), weights (n,) and units (n,)."""
-        losses = dict.fromkeys(candidates)
-        weights, units = np.ones(1), np.zeros(1, np.intp)
-        for power in dict.fromkeys(each.whitening for each in candidates):
-            own = [each for each in candidates if each.whitening == power]
-            for candidate, features in self._features(power, own):
-                losses[candidate], weights, units = fit_in_memory(
-                    self.problem.held_out_losses, features, self.engine
-                )
-        missing = np.full(len(weights), np.nan)
-        table = [missing if row is None else row for row in losses.values()]
-        return np.array(table), weights, units
+        """Return losses (n_candidates, n), NaN for those that cannot be computed."""
+        losses = [self._losses_of(candidate) for candidate in candidates]
+        missing = np.full(len(self.weights), np.nan)
+        return np.array([missing if row is None else row for row in losses])
 
-    def _features(self, power, candidates):
-        """Yield the candidates of one whitening with their features, in a list."""
-        images, whitening = self.images, None
+    def _losses_of(self, candidate):
+        """Return the losses (n,) of a candidate, or None."""
+        features = self._features_of(candidate.whitening, candidate.flip_average)
+        if features is None:
+            return None
+        if candidate.normalize:
+            features = unit_rows(features)
+        losses, self.weights, self.units = fit_in_memory(
+            self.problem.held_out_losses, [features], self.engine
+        )
+        return losses
+
+    def _features_of(self, power, flip_average):
+        """Return features that are not normalized, or None if they may overflow."""
+        if (power, flip_average) not in self._features:
+            features = None
+            if self._is_in_range(power):
+                features = self._compute_features(power, flip_average)
+            self._features[power, flip_average] = features
+        return self._features[power, flip_average]
+
+    def _is_in_range(self, power):
         try:
-            if power is not None:
-                whitening = self._spectrum.whitening(power)
-            check_range(images, norm_growth(self.settings, images.shape, whitening))
+            growth = norm_growth(
+                self.settings, self.images.shape, self._whitening(power)
+            )
+            check_range(self.images, growth)
         except ValueError:
-            # They leave the range of the dtype.
-            return
+            return False
+        return True
+
+    def _whitening(self, power):
+        return None if power is None else self._spectrum.whitening(power)
+
+    def _compute_features(self, power, flip_average):
+        network, images = self._learned(power)
+        if not flip_average:
+            return self._encode(network, images.array)
+        if network.whitening is not None:
+            # The mirror image is that of the whitened image.
+            return self._encode(replace(network, flip_average=True), images.array)
+        mirrored = self._encode(network, images.array[:, :, ::-1])
+        # Halved before they are added, so that the sum cannot overflow.
+        return 0.5 * self._features_of(power, False) + 0.5 * mirrored
+
+    def _encode(self, network, array):
+        encoder = self.engine.bind(network, self.images.dtype)
+        return encoder.resident_features(array)
+
+    def _learned(self, power):
+        """Return the network of a whitening, and the images that it maps."""
+        if power not in self._networks:
+            self._networks[power] = self._learn(power)
+        return self._networks[power]
+
+    def _learn(self, power):
+        images, whitening = self.images, self._whitening(power)
         if whitening is not None and _is_small(images):
             # Whitened once for all layers and mirror images.
-            encoder = self._encoder(Network((), images.shape, whitening=whitening))
-            array = encoder.maps(images.array)
+            network = Network((), images.shape, whitening=whitening)
+            array = self.engine.bind(network, images.dtype).maps(images.array)
             images, whitening = Images(array, largest_magnitude(array)), None
         with warnings.catch_warnings():
             # The fit itself warns of too few distinct patches.
@@ -279,32 +358,10 @@ class _Comparison:
                 Task(),
                 whitening,
             )
-        features = self._encoder(network).resident_features(images.array)
-        averaged = None
-        for candidate in candidates:
-            if not candidate.flip_average:
-                yield candidate, [features]
-                continue
-            if averaged is None:
-                averaged = self._averaged(network, images, features)
-            yield candidate, [averaged]
-
-    def _averaged(self, network, images, features):
-        """Return the features averaged with those of the mirror images."""
-        if network.whitening is not None:
-            # The mirror image is that of the whitened image.
-            network = replace(network, flip_average=True)
-            return self._encoder(network).resident_features(images.array)
-        encoder = self._encoder(network)
-        mirrored = encoder.resident_features(images.array[:, :, ::-1])
-        # Halved before they are added, so that the sum cannot overflow.
-        return 0.5 * features + 0.5 * mirrored
-
-    def _encoder(self, network):
-        return self.engine.bind(network, self.images.dtype)
+        return network, images
 
 
 def _is_small(images):
-    """Return whether a copy of images takes little memory."""
+    """Return whether copies of images with a few whitenings take little memory."""
     n_bytes = images.array.size * images.dtype.itemsize
-    return n_bytes <= working_memory_bytes() / 4
+    return n_bytes <= working_memory_bytes() / 16

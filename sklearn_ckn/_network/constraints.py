@@ -26,6 +26,7 @@ NETWORK_CONSTRAINTS = {
     "kmeans_tol": [Interval(Real, 0, None, closed="left")],
     "whitening": [Interval(Real, 0, 0.5, closed="both"), None],
     "flip_average": ["boolean"],
+    "normalize": ["boolean"],
     "memory": [str, PathLike, HasMethods(["cache"]), None],
     "device": [StrOptions(DEVICES)],
     "verbose": ["verbose"],
@@ -35,5 +36,5 @@ NETWORK_CONSTRAINTS = {
 #: Of the estimators that have labels or targets to choose by.
 CHOICE_CONSTRAINTS = {
     name: [*NETWORK_CONSTRAINTS[name], StrOptions({"auto"})]
-    for name in ("whitening", "flip_average")
+    for name in ("whitening", "flip_average", "normalize")
 }

@@ -31,12 +31,15 @@ class Network:
     whitening : Whitening or None, default=None
         Applied to the images before the first layer. The mirror image is that of the
         whitened image.
+    normalize : bool, default=False
+        Whether the features of an image are divided by their norm, after all else.
     """
 
     layers: tuple[Layer, ...]
     image_shape: tuple[int, int, int]
     flip_average: bool = False
     whitening: Whitening | None = None
+    normalize: bool = False
 
     def __getstate__(self):
         # The fields only, without the cached properties.
@@ -93,10 +96,12 @@ class Network:
     def first(self, n_layers):
         """Return the network of the first ``n_layers`` layers.
 
-        It does not use mirror images: the maps of an image and its mirror image are
-        averaged only after the last layer.
+        It does not use mirror images and does not normalize: both come only after the
+        last layer.
         """
-        return replace(self, layers=self.layers[:n_layers], flip_average=False)
+        return replace(
+            self, layers=self.layers[:n_layers], flip_average=False, normalize=False
+        )
 
     def followed_by(self, layer):
         """Return the network with ``layer`` after its last layer."""
