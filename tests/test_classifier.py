@@ -154,7 +154,7 @@ def test_parameters_are_those_of_the_features_and_the_head():
     # In a classifier with a network, the loss is that of its head.
     own["head"] = own.pop("loss")
     # Features without labels have nothing to choose by.
-    own |= {"whitening": "auto", "flip_average": "auto"}
+    own |= dict.fromkeys(("whitening", "flip_average", "normalize"), "auto")
     features, classifier = CKNFeatures().get_params(), CKNClassifier().get_params()
     assert classifier == {**features, **own}
 

@@ -31,6 +31,9 @@ NETWORK = {"n_anchors": (4, 6), "n_patches": 200, "random_state": 0}
 ESTIMATORS = {
     "features": CKNFeatures(**NETWORK),
     "flip_average": CKNFeatures(**NETWORK, flip_average=True, kmeans_max_iter=2),
+    "normalize": CKNFeatures(
+        **NETWORK, whitening=0.25, flip_average=True, normalize=True
+    ),
     "ridge": CKNClassifier(**NETWORK),
     "linear_svm": CKNClassifier(**NETWORK, head="linear_svm"),
     "logistic": CKNClassifier(**NETWORK, head="logistic", alpha=1e-2),

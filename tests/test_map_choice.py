@@ -1,6 +1,7 @@
-"""Whitening as part of the network, and its choice by held-out images."""
+"""Whitening and normalization in the network, and their choice by held-out images."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,12 +18,13 @@ from sklearn_ckn import (
     PatchWhitening,
     SupervisedCKNClassifier,
 )
+from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._heads.held_out_losses import sample_rows
 from sklearn_ckn._learning import map_choice
 from sklearn_ckn._learning.map_choice import (
     MapCandidate,
+    MapQuestion,
     compare,
-    map_candidates,
 )
 
 NETWORK = {"n_anchors": (8, 12), "n_patches": 2000, "random_state": 0}
@@ -47,6 +49,90 @@ def gratings(n, rng, *, mirrored):
     ground = rng.uniform(50, 200, (n, 1, 1)) + rng.uniform(-6, 6, (n, 1, 1)) * rows
     noise = rng.randn(n, 10, 10)
     return (ground + stripes + 0.7 * noise).astype(np.float32), labels
+
+
+class TestNormalization:
+    @pytest.mark.parametrize("flip_average", [False, True])
+    @pytest.mark.parametrize("dtype", ["f4", "f8"])
+    def test_features_of_unit_norm(self, flip_average, dtype):
+        images = DIGITS.images[:60].astype(dtype)
+        images[0] = 0
+        options = {"whitening": 0.25, "flip_average": flip_average}
+        features = CKNFeatures(**NETWORK, **options).fit(images)
+        plain = features.transform(images).astype("f8")
+        normalized = clone(features).set_params(normalize=True).fit(images)
+        found = normalized.transform(images)
+        norms = np.linalg.norm(plain, axis=1, keepdims=True)
+        norms[0] = 1
+        # The quotient is rounded once, after norms that are accurate to rounding.
+        eps = np.finfo(dtype).eps
+        assert_allclose(found, plain / norms, rtol=0, atol=4 * eps)
+        assert_array_equal(found[0], 0)
+        assert_array_equal(normalized.transform(images[3:4]), found[3:4])
+        # A power of two is exact, and contrast makes no difference.
+        for power in (-100, 20):
+            scaled = np.ldexp(images, power)
+            assert_array_equal(normalized.transform(scaled), found)
+
+    @pytest.mark.parametrize("flip_average", [False, True])
+    def test_gradients(self, flip_average):
+        rng = np.random.RandomState(0)
+        images = rng.randn(5, 6, 7, 2)
+        images[1] = 0
+        features = CKNFeatures((3, 4), n_patches=200, random_state=0)
+        features.set_params(normalize=True, flip_average=flip_average).fit(images)
+        network, engine = features._network, CPUEngine()
+        weights = rng.randn(5, network.n_features)
+
+        def value(layers):
+            changed = replace(network, layers=layers)
+            encoder = engine.bind(changed, np.dtype("f8"))
+            return (encoder.features(images) * weights).sum()
+
+        encoder = engine.bind(network, np.dtype("f8"))
+        forward = encoder.forward(images)
+        assert_array_equal(forward.features, encoder.features(images))
+        gradients = encoder.backward(forward, weights, 1.0)
+        for i, (layer, gradient) in enumerate(
+            zip(network.layers, gradients, strict=True)
+        ):
+            # Projections are symmetric.
+            direction = rng.randn(*layer.projection.shape)
+            direction += direction.T
+            step = 1e-6
+            pair = []
+            for sign in (-1, 1):
+                moved = layer.projection + sign * step * direction
+                layers = list(network.layers)
+                layers[i] = replace(layer, projection=moved)
+                pair.append(value(tuple(layers)))
+            expected = (pair[1] - pair[0]) / (2 * step)
+            # Central differences: errors of step^2 and of rounding over the step.
+            found = (gradient.projection * direction).sum()
+            assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+
+    def test_chosen_where_contrast_hides_the_class(self):
+        rng = np.random.RandomState(0)
+        images, labels = gratings(160, rng, mirrored=False)
+        images -= images.mean(axis=(1, 2), keepdims=True)
+        images *= np.exp(3 * rng.randn(160, 1, 1)).astype("f4")
+        model = CKNClassifier(**NETWORK).fit(images, labels)
+        assert model.normalize_ is True
+        assert model.features_.normalize is True
+        results = model.map_results_
+        assert_array_equal(results["normalize"], [False] * 6 + [True])
+        assert results["loss"][6] < results["loss"][:6].min() - 0.1
+
+    def test_supervised_training(self):
+        rng = np.random.RandomState(0)
+        images, labels = gratings(160, rng, mirrored=False)
+        options = {"n_epochs": 3, "early_stopping": False, "alpha": 1e-2}
+        model = SupervisedCKNClassifier(**NETWORK, **options, normalize=True)
+        model.set_params(whitening=0.25, flip_average=False).fit(images, labels)
+        norms = np.linalg.norm(model.features_.transform(images), axis=1)
+        assert_allclose(norms, 1, rtol=1e-6)
+        objectives = model.history_["objective"]
+        assert objectives[model.best_epoch_] < objectives[0]
 
 
 class TestWhiteningInTheNetwork:
@@ -107,10 +193,15 @@ class TestWhiteningInTheNetwork:
                 CKNFeatures(**{name: "auto"}).fit(DIGITS.images)
 
 
+def candidates_of(whitening, flip_average, normalize, shape=(8, 8, 1)):
+    return MapQuestion(whitening, flip_average, normalize).candidates(shape)
+
+
 class TestCandidates:
-    def test_all(self):
-        candidates = map_candidates("auto", "auto", (8, 8, 1))
-        assert candidates == [
+    @pytest.mark.parametrize("normalize", ["auto", False])
+    def test_all(self, normalize):
+        # Normalization is tried afterwards.
+        assert candidates_of("auto", "auto", normalize) == [
             MapCandidate(power, flip)
             for flip in (False, True)
             for power in (None, 0.0, 0.25)
@@ -118,16 +209,17 @@ class TestCandidates:
 
     @pytest.mark.parametrize("shape", [(1, 8, 3), (8, 1, 3)])
     def test_signals_are_not_mirrored(self, shape):
-        assert not any(
-            each.flip_average for each in map_candidates("auto", "auto", shape)
-        )
+        candidates = candidates_of("auto", "auto", False, shape)
+        assert not any(each.flip_average for each in candidates)
         # Unless it is asked for.
-        assert map_candidates(None, True, shape) == [MapCandidate(None, True)]
+        asked = candidates_of(None, True, False, shape)
+        assert asked == [MapCandidate(None, True)]
 
     def test_what_is_given_is_not_chosen(self):
-        assert map_candidates(0.1, False, (8, 8, 1)) == [MapCandidate(0.1, False)]
-        assert len(map_candidates("auto", True, (8, 8, 1))) == 3
-        assert len(map_candidates(None, "auto", (8, 8, 1))) == 2
+        given = candidates_of(0.1, False, True)
+        assert given == [MapCandidate(0.1, False, True)]
+        assert len(candidates_of("auto", True, False)) == 3
+        assert len(candidates_of(None, "auto", False)) == 2
 
 
 class TestCompare:
@@ -185,11 +277,12 @@ class TestCompare:
 class TestChoice:
     def test_mirror_images_where_direction_is_the_class(self):
         rng = np.random.RandomState(0)
-        model = CKNClassifier(**NETWORK, whitening=0.0)
+        model = CKNClassifier(**NETWORK, whitening=0.0, normalize=False)
         directions = clone(model).fit(*gratings(200, rng, mirrored=False))
         assert directions.flip_average_ is False
         results = directions.map_results_
         assert_array_equal(results["flip_average"], [False, True])
+        assert_array_equal(results["normalize"], [False, False])
         # Without directions half of the labels are right.
         assert results["loss"][1] > 0.3 > results["loss"][0]
         widths = clone(model).fit(*gratings(200, rng, mirrored=True))
@@ -202,7 +295,9 @@ class TestChoice:
         assert model.whitening_ in (0.0, 0.25)
         assert model.features_.whitening == model.whitening_
         fixed = clone(model).set_params(
-            whitening=model.whitening_, flip_average=model.flip_average_
+            whitening=model.whitening_,
+            flip_average=model.flip_average_,
+            normalize=model.normalize_,
         )
         # The choice does not change the fit that follows.
         assert_array_equal(
@@ -310,7 +405,8 @@ class TestChoice:
 
     def test_verbose(self, capsys):
         CKNClassifier(**NETWORK, verbose=1).fit(DIGITS.images[:80], DIGITS.target[:80])
-        assert "[CKNClassifier] whitening=" in capsys.readouterr().out
+        text = "[CKNClassifier] chosen by held-out images: whitening="
+        assert text in capsys.readouterr().out
 
     def test_a_second_fit_keeps_the_choice(self):
         images, labels = DIGITS.images[:200], DIGITS.target[:200]

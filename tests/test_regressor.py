@@ -62,7 +62,7 @@ def test_parameters_are_those_of_the_features_and_the_head():
     # The head alone takes splits of rows, in a pipeline.
     assert expected.pop("cv") is None
     # Features without targets have nothing to choose by.
-    expected |= {"whitening": "auto", "flip_average": "auto"}
+    expected |= dict.fromkeys(("whitening", "flip_average", "normalize"), "auto")
     assert CKNRegressor().get_params() == expected
 
 

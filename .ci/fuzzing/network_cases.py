@@ -1,5 +1,7 @@
 """Cases of the feature map alone: the engine of one layer, and CKNFeatures."""
 
+from dataclasses import replace
+
 import numpy as np
 from bounds import REACH, gradient_bounds, is_comparable, layer_error, network_bound
 from checks import (
@@ -26,6 +28,7 @@ from scipy.ndimage import maximum_filter
 from sklearn_ckn import CKNFeatures
 from sklearn_ckn._common.norms import image_scales, unit_rows
 from sklearn_ckn._engine.cpu import CPUEngine
+from sklearn_ckn._engine.encoder import normalized
 from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._network.layer import Layer
 from sklearn_ckn._network.network import Network
@@ -175,6 +178,12 @@ def check_features_of(network, features, images):
         features.dtype == images.dtype,
         f"features of {images.dtype} are {features.dtype}",
     )
+    if network._network.normalize:
+        plain = replace(network._network, whitening=None, normalize=False)
+        images = images * image_scales(images)[0]
+        before = CPUEngine().bind(plain, images.dtype).features(images)
+        check_same(features, normalized(before)[0], "normalized features")
+        features = before
     flip_average = network._network.flip_average
     expected, scale, bounds = exact_features(network, images, flip_average)
     limits = np.finfo(images.dtype)

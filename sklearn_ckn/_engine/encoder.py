@@ -8,6 +8,7 @@ from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import row_norms, unit_rows
 from sklearn_ckn._common.progress import Task
+from sklearn_ckn._network.unfold import SMALLEST_NORM
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,10 @@ class ForwardPass:
     tape : object
         Tape of the engine, see ``Engine.encode_with_tape``.
     inverse : array of shape (n_maps, 1, 1, 1)
-        Factors that undo the scaling of the images; see ``Engine.scale``.
+        Factors that undo the scaling of the images; see ``Engine.scale``. 1 if features
+        are normalized.
     norms : array of shape (n, 1), float64, or None
-        By which the features were divided.
+        Result of ``normalized``; None if features are not normalized.
     """
 
     features: np.ndarray
@@ -33,6 +35,28 @@ class ForwardPass:
     tape: object
     inverse: np.ndarray
     norms: np.ndarray | None
+
+
+def normalized(features):
+    """Divide the features of scaled images by their norms.
+
+    Parameters
+    ----------
+    features : array of shape (n, d), float32 or float64
+
+    Returns
+    -------
+    unit : array of shape (n, d), dtype of ``features``
+        Zero where the norm is at most SMALLEST_NORM, beyond which rounding would be all
+        that is left: for blank images, or images that are far from all anchors.
+    norms : array of shape (n, 1), float64
+        Infinite where ``unit`` is zero.
+    """
+    norms = row_norms(features)[:, np.newaxis]
+    is_there = norms > SMALLEST_NORM
+    unit = unit_rows(features)
+    unit *= is_there
+    return unit, namespace(norms).where(is_there, norms, np.inf)
 
 
 class Encoder:
@@ -138,7 +162,7 @@ class Encoder:
             maps *= 0.5
             maps += 0.5 * self._encode_scaled(images[:, :, ::-1])
         if self.network.normalize:
-            maps = unit_rows(maps.reshape(len(maps), -1)).reshape(maps.shape)
+            maps = normalized(maps.reshape(len(maps), -1))[0].reshape(maps.shape)
         return maps
 
     def _whitened(self, images):
@@ -151,10 +175,19 @@ class Encoder:
         images = self.engine.xp.ascontiguousarray(images, dtype=self.dtype)
         if not self.network.layers:
             return images
-        scaled, inverse = self.engine.scale(images)
+        scaled, inverse = self._scale(images)
         maps = self.engine.encode(scaled, self._prepared)
         maps *= inverse
         return maps
+
+    def _scale(self, images):
+        """Return scaled images, and the factors that undo it in the maps."""
+        scaled, inverse = self.engine.scale(images)
+        if self.network.normalize:
+            # Features that are normalized do not depend on the scale, and those of
+            # tiny images would lose precision before they are.
+            inverse = self.engine.xp.ones_like(inverse)
+        return scaled, inverse
 
     def feature_blocks(self, images, xp=None):
         """Yield the slice of each block and its features, (block size, n_features).
@@ -238,15 +271,14 @@ class Encoder:
         if self.network.flip_average:
             images = self.engine.xp.concatenate([images, images[:, :, ::-1]])
         # A batch of images that are not C-contiguous is not C-contiguous either.
-        scaled, inverse = self.engine.scale(self.engine.xp.ascontiguousarray(images))
+        scaled, inverse = self._scale(self.engine.xp.ascontiguousarray(images))
         maps, tape = self.engine.encode_with_tape(scaled, self._prepared)
         # The maps are divided before they are added, so that the sum cannot overflow.
         maps *= inverse / n_copies
         features = maps.reshape(n_copies, n, -1).sum(axis=0)
         norms = None
         if self.network.normalize:
-            norms = row_norms(features)[:, np.newaxis]
-            features = unit_rows(features)
+            features, norms = normalized(features)
         return ForwardPass(features, maps.shape, tape, inverse, norms)
 
     def backward(self, forward, gradient, feature_scale):
@@ -266,11 +298,10 @@ class Encoder:
         """
         xp = self.engine.xp
         if self.network.normalize:
-            # The derivative of f / |f|. Features of zeros, whose norm is 0, stay zero.
+            # The derivative of f / |f|.
             unit = forward.features.astype(np.float64)
             along = (gradient * unit).sum(axis=1, keepdims=True)
-            norms = xp.where(forward.norms > 0, forward.norms, np.inf)
-            gradient = (gradient - along * unit) / norms
+            gradient = (gradient - along * unit) / forward.norms
         if self.network.flip_average:
             gradient = xp.concatenate([gradient, gradient]) / 2
         # The quotient is computed in float64: both numbers have the scale of the

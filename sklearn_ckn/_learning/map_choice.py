@@ -290,6 +290,7 @@ class _Comparison:
         if features is None:
             return None
         if candidate.normalize:
+            # Whatever their scale: images may be tiny.
             features = unit_rows(features)
         losses, self.weights, self.units = fit_in_memory(
             self.problem.held_out_losses, [features], self.engine
