@@ -38,6 +38,7 @@ def main():
             tuple(arguments.n_anchors),
             whitening=None,
             flip_average=False,
+            normalize=False,
             memory=memory,
             random_state=0,
         )
