@@ -23,6 +23,10 @@ AUGMENTS = {"none": None, "flip+shift": "flip+shift"}
 N_PATCHES = 200_000
 
 
+#: The images are whitened before, as those of the published results.
+PLAIN = {"whitening": None, "flip_average": False}
+
+
 def load(machine, options):
     """Return images and labels to train and to validate on, of CIFAR-10 if it is given.
 
@@ -68,7 +72,7 @@ def train_once(machine, options, preset, augment, data):
         parameters |= {"n_anchors": (4,) * n_layers, "n_patches": 500}
     model = SupervisedCKNClassifier.from_preset(preset, augment=augment, **parameters)
     # No epoch is left out.
-    model.set_params(n_iter_no_change=max(1, model.n_epochs))
+    model.set_params(n_iter_no_change=max(1, model.n_epochs), **PLAIN)
     start = time.perf_counter()
     model.fit(X, y)
     minutes = (time.perf_counter() - start) / 60
@@ -112,6 +116,7 @@ def wide_run(machine, options, n_anchors, head, data):
         patch_size=(3, 2),
         subsampling=(2, 6),
         n_patches=1000 if machine.is_trial else N_PATCHES,
+        whitening=None,
         flip_average=options.flip_average,
         head=head,
         device=machine.device,

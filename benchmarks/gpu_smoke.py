@@ -41,12 +41,16 @@ SCORE_BOUND = 0.03
 
 def estimators(n_anchors):
     """Return estimators and the dtype of their images by their names."""
-    network = {"n_anchors": n_anchors, "n_patches": 20_000, "random_state": 0}
+    choice = {"n_anchors": n_anchors, "n_patches": 20_000, "random_state": 0}
+    network = {**choice, "whitening": None, "flip_average": False}
     training = {**network, "n_epochs": 2, "alpha": 1e-3}
     return {
         "features, uint8": (CKNFeatures(**network), "u1"),
         "features, float32": (CKNFeatures(**network, kmeans_max_iter=3), "f4"),
-        "features, float64": (CKNFeatures(**network, flip_average=True), "f8"),
+        "features, float64": (
+            CKNFeatures(**choice, whitening=0.25, flip_average=True),
+            "f8",
+        ),
         "k-means": (SphericalKMeans(20, max_iter=10, random_state=0), "f4"),
         "whitening": (PatchWhitening(), "f4"),
         "ridge path": (LinearPathClassifier("ridge"), "f4"),
@@ -54,6 +58,7 @@ def estimators(n_anchors):
         "logistic path": (LinearPathClassifier("logistic", alpha=1e-2), "f4"),
         "regression path": (RidgePathRegressor(), "f4"),
         "classifier, ridge": (CKNClassifier(**network), "f4"),
+        "classifier, chosen map": (CKNClassifier(**choice), "f4"),
         "classifier, SVM": (CKNClassifier(**network, head="linear_svm"), "u1"),
         "classifier, logistic": (
             CKNClassifier(**network, head="logistic", alpha=1e-3),
@@ -63,7 +68,9 @@ def estimators(n_anchors):
         "supervised": (SupervisedCKNClassifier(**training), "f4"),
         "supervised, flipped": (
             SupervisedCKNClassifier(
-                **training, flip_average=True, augment="flip+shift", learn_beta=True
+                **{**training, "flip_average": True},
+                augment="flip+shift",
+                learn_beta=True,
             ),
             "f4",
         ),

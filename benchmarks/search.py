@@ -35,7 +35,11 @@ def main():
     def search(name, grid, memory):
         start = time.perf_counter()
         classifier = CKNClassifier(
-            tuple(arguments.n_anchors), random_state=0, memory=memory
+            tuple(arguments.n_anchors),
+            whitening=None,
+            flip_average=False,
+            memory=memory,
+            random_state=0,
         )
         fitted = GridSearchCV(classifier, grid, cv=3).fit(X, y)
         seconds = time.perf_counter() - start

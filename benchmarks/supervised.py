@@ -67,6 +67,8 @@ def main():
         preset = SupervisedCKNClassifier.from_preset(arguments.preset).get_params()
         names = ("n_anchors", "patch_size", "subsampling", "kernel", "beta", "head")
         network = {name: preset[name] for name in names}
+    # The images are whitened already.
+    network |= {"whitening": None, "flip_average": False}
     print(
         f"{arguments.set}, {network}, {len(X)} images\n"
         "seed | augment    | beta    | epochs | start % | trained % | gain  | kept "

@@ -7,10 +7,11 @@ from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._common.fitting import fitted_property
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.progress import CallbackSupportMixin
-from sklearn_ckn._common.types import FloatArray
+from sklearn_ckn._common.types import AnyArray, FloatArray
 from sklearn_ckn._engine.choice import get_prediction_engine
 from sklearn_ckn._features import RENAMED_PARAMETERS, CKNFeatures
 from sklearn_ckn._input.images import check_images
+from sklearn_ckn._learning.map_choice import choose_map, map_candidates
 
 #: Names of the parameters of CKNFeatures.
 NETWORK_PARAMETERS = tuple(CKNFeatures._get_param_names())
@@ -27,16 +28,21 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     features_: CKNFeatures
     image_shape_: tuple[int, int, int]
     n_iter_: int
+    whitening_: float | None
+    flip_average_: bool
+    map_results_: dict[str, AnyArray] | None
 
-    def _learn_features(self, images, engine, task):
+    def _learn_features(self, images, problem, engine, task):
         """Learn ``features_`` and return the features of the images, in a list.
 
         The images are already validated, and ``features_`` gets the input names that
-        the validation has set. The learning and the encoding are two subtasks of
-        ``task``. ``fit_in_memory`` can replace the array in the list.
+        the validation has set. The choice of the map, the learning and the encoding are
+        three subtasks of ``task``. ``fit_in_memory`` can replace the array in the list.
         """
         parameters = {name: getattr(self, name) for name in NETWORK_PARAMETERS}
         self.image_shape_ = parameters["image_shape"] = images.shape
+        with task.subtask("choose map"):
+            self._choose_map(images, problem, parameters, engine)
         self.features_ = CKNFeatures(**parameters)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
@@ -46,6 +52,46 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         self.n_iter_ = self.features_.n_iter_
         with task.subtask("transform training images", None) as step:
             return [self.features_._training_features(images, engine, step)]
+
+    def _choose_map(self, images, problem, parameters, engine):
+        """Choose whitening and mirror images where they are ``"auto"``.
+
+        Set the attributes about the choice, and the two parameters of the network.
+        """
+        candidates = map_candidates(self.whitening, self.flip_average, images.shape)
+        parameters.update(vars(candidates[0]))
+        choice = choose_map(
+            images,
+            problem,
+            candidates,
+            parameters,
+            CKNFeatures(**parameters)._learning_options(),
+            engine,
+            self.random_state,
+        )
+        parameters.update(vars(choice.chosen))
+        self.whitening_ = choice.chosen.whitening
+        self.flip_average_ = choice.chosen.flip_average
+        self.map_results_ = choice.results
+        if self.verbose and choice.results is not None:
+            print(
+                f"[{type(self).__name__}] whitening={self.whitening_}, "
+                f"flip_average={self.flip_average_}, chosen of {len(candidates)}"
+            )
+
+    @classmethod
+    def _translate_state(cls, state):
+        state = dict(super()._translate_state(state))
+        if "whitening" not in state:
+            # Version 0.1.0 neither whitened nor chose.
+            state["whitening"] = None
+            if "features_" in state:
+                state.update(
+                    whitening_=None,
+                    flip_average_=state["flip_average"],
+                    map_results_=None,
+                )
+        return state
 
     def _apply_head(self, X, function):
         """Apply a function to the features of images, block by block.

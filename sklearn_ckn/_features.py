@@ -34,6 +34,7 @@ from sklearn_ckn._learning.layers import LearningOptions, learn_network
 from sklearn_ckn._network.constraints import NETWORK_CONSTRAINTS
 from sklearn_ckn._network.network import check_range, norm_growth, with_network
 from sklearn_ckn._network.parameters import resolve_layers
+from sklearn_ckn._network.whitening import learn_whitening
 
 #: Parameters that had another name in version 0.1.0: old name to new name.
 RENAMED_PARAMETERS = {"max_iter": "kmeans_max_iter", "tol": "kmeans_tol"}
@@ -94,6 +95,11 @@ class CKNFeatures(
     kmeans_tol : float, default=1e-4
         Relative tolerance: k-means ends when an iteration decreases the inertia by no
         more than this fraction of it.
+    whitening : float or None, default=None
+        Power, from 0 to 0.5, of :class:`PatchWhitening` with its default ``patch_size``
+        and ``reg``, applied to the images before the first layer. It removes brightness
+        and gives more weight to fine detail and colour. With None, images are taken as
+        they are. :class:`CKNClassifier` can choose it by the labels.
     flip_average : bool, default=False
         Whether to average the features of an image and of its left-right mirror image:
         the kernel's feature map averaged over flips (Haasdonk and Burkhardt, Machine
@@ -185,6 +191,7 @@ class CKNFeatures(
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
+        whitening: float | None = None,
         flip_average: bool = False,
         memory: MemoryLike = None,
         device: Device = "cpu",
@@ -202,6 +209,7 @@ class CKNFeatures(
         self.n_patches = n_patches
         self.kmeans_max_iter = kmeans_max_iter
         self.kmeans_tol = kmeans_tol
+        self.whitening = whitening
         self.flip_average = flip_average
         self.memory = memory
         self.device = device
@@ -252,21 +260,28 @@ class CKNFeatures(
         """Learn the network from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape
         settings = resolve_layers(self.get_params(deep=False), images.shape)
-        check_range(images, norm_growth(settings, images.shape))
-        options = LearningOptions(
+        whitening = learn_whitening(images, self.whitening, engine)
+        check_range(images, norm_growth(settings, images.shape, whitening))
+        options = self._learning_options()
+        rng = check_random_state(self.random_state)
+        network, learned = learn_network(
+            images, settings, options, rng, engine, task, whitening
+        )
+        self.inertia_ = [each.inertia for each in learned]
+        self.nystrom_residual_ = [each.residual for each in learned]
+        self.n_iter_per_layer_ = [1 + each.n_iter for each in learned]
+        self.n_iter_ = max(self.n_iter_per_layer_)
+        self._network = replace(network, flip_average=self.flip_average)
+
+    def _learning_options(self):
+        """Return the LearningOptions from the parameters."""
+        return LearningOptions(
             n_patches=self.n_patches,
             max_iter=self.kmeans_max_iter,
             tol=finite_number("kmeans_tol", self.kmeans_tol),
             memory=resolve_memory(self.memory, self.random_state),
             verbose=self.verbose,
         )
-        rng = check_random_state(self.random_state)
-        network, learned = learn_network(images, settings, options, rng, engine, task)
-        self.inertia_ = [each.inertia for each in learned]
-        self.nystrom_residual_ = [each.residual for each in learned]
-        self.n_iter_per_layer_ = [1 + each.n_iter for each in learned]
-        self.n_iter_ = max(self.n_iter_per_layer_)
-        self._network = replace(network, flip_average=self.flip_average)
 
     @computed_where_x_is
     def transform(self, X: ArrayLike) -> FloatArray:

@@ -13,6 +13,7 @@ from sklearn_ckn._common.progress import start_task
 from sklearn_ckn._common.types import (
     Alpha,
     Device,
+    FlipAverage,
     FloatArray,
     ImageShape,
     Kernel,
@@ -21,6 +22,7 @@ from sklearn_ckn._common.types import (
     PerLayer,
     RandomState,
     Subsampling,
+    Whitening,
     fit_context,
 )
 from sklearn_ckn._engine.choice import get_engine
@@ -36,6 +38,7 @@ from sklearn_ckn._input.sample_weight import (
     check_sample_weight,
     positive_rows,
 )
+from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 from sklearn_ckn._ridge_path import RidgePathRegressor
 
 
@@ -71,8 +74,12 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         Maximum number of k-means iterations.
     kmeans_tol : float, default=1e-4
         Relative tolerance of k-means for the decrease of the inertia.
-    flip_average : bool, default=False
-        Whether to average the features of an image and of its mirror image.
+    whitening : float, "auto" or None, default="auto"
+        Power of the whitening of the images, from 0 to 0.5, or None for no whitening.
+        ``"auto"`` chooses None, 0 or 0.25 by held-out images: see Notes.
+    flip_average : bool or "auto", default="auto"
+        Whether to average the features of an image and of its mirror image. ``"auto"``
+        chooses by held-out images; signals are not mirrored.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``alpha`` computes these once. They are
@@ -108,6 +115,14 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
         How ``alpha_scores_`` was computed: each image left out on its own, images held
         out in several splits, or images held out in one split.
+    whitening_ : float or None
+        Power of the whitening that was chosen, or the parameter.
+    flip_average_ : bool
+        The choice, or the parameter.
+    map_results_ : dict of ndarray or None
+        How the candidates of ``"auto"`` compare: for each the values of ``whitening``
+        and ``flip_average``, its mean ``loss``, the ``excess`` over the lowest loss,
+        and the standard error of the excess; see Notes. None if nothing was compared.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -124,6 +139,9 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
 
     Notes
     -----
+    ``"auto"`` compares the maps that :class:`CKNClassifier` describes. The ``loss`` is
+    the squared error over the variance of the target, averaged over the targets.
+
     ``sample_weight`` in ``fit`` applies to the head: see :class:`CKNClassifier`.
 
     Examples
@@ -139,6 +157,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
 
     _parameter_constraints = {  # noqa: RUF012
         **CKNFeatures._parameter_constraints,
+        **CHOICE_CONSTRAINTS,
         "alpha": ALPHA_CONSTRAINT,
     }
 
@@ -156,7 +175,8 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
-        flip_average: bool = False,
+        whitening: Whitening = "auto",
+        flip_average: FlipAverage = "auto",
         memory: MemoryLike = None,
         alpha: Alpha = "auto",
         device: Device = "cpu",
@@ -174,6 +194,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         self.n_patches = n_patches
         self.kmeans_max_iter = kmeans_max_iter
         self.kmeans_tol = kmeans_tol
+        self.whitening = whitening
         self.flip_average = flip_average
         self.memory = memory
         self.alpha = alpha
@@ -218,7 +239,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
-        task = start_task(self, 3, X, y)
+        task = start_task(self, 4, X, y)
         with keep_fitted_on_error(self), device_of(X):
             alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
@@ -232,7 +253,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
             groups = None if groups is None else groups[kept]
             hold_out = HoldOut.of_images(images, groups)
             problem = RegressionProblem(targets, weights[kept], hold_out, alphas)
-            features = self._learn_features(images, engine, task)
+            features = self._learn_features(images, problem, engine, task)
             with task.subtask("fit head"):
                 fitted, posterior = fit_in_memory(problem.fit, features, engine)
             head = RidgePathRegressor(self.alpha)

@@ -13,6 +13,7 @@ from sklearn_ckn._common.types import (
     Augmentation,
     ClassWeight,
     Device,
+    FlipAverage,
     Head,
     ImageShape,
     Kernel,
@@ -21,6 +22,7 @@ from sklearn_ckn._common.types import (
     PerLayer,
     RandomState,
     Subsampling,
+    Whitening,
     fit_context,
 )
 from sklearn_ckn._training.constraints import TRAINING_CONSTRAINTS
@@ -71,7 +73,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         Maximum number of k-means iterations.
     kmeans_tol : float, default=1e-4
         Relative tolerance of k-means for the decrease of the inertia.
-    flip_average : bool, default=False
+    whitening : float, "auto" or None, default="auto"
+        Power of the whitening; ``"auto"`` chooses as in :class:`CKNClassifier`.
+    flip_average : bool or "auto", default="auto"
         Whether to average features of an image and its mirror image, also in training.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the start, as for :class:`CKNClassifier`. Training is not cached.
@@ -102,7 +106,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         Random augmentation of each batch. ``"flip"`` exchanges left and right of an
         image with probability 1/2, and ``"shift"`` moves it by up to an eighth of its
         size and repeats the border. A callable maps images (n, H, W, C), float32 or
-        float64, and a RandomState to images of the same shape.
+        float64, and a RandomState to images of the same shape. Images are whitened
+        before they are augmented.
     early_stopping : bool, default=True
         Whether to hold images out of the training, by which the epoch and alpha are
         chosen, and to stop after ``n_iter_no_change`` epochs without improvement. The
@@ -161,6 +166,12 @@ class SupervisedCKNClassifier(CKNClassifier):
         out in several splits, or the images held out of the training.
     temperature_ : float
         Probabilities are the softmax of the decisions divided by it.
+    whitening_ : float or None
+        The choice, or the parameter.
+    flip_average_ : bool
+        The choice, or the parameter.
+    map_results_ : dict of ndarray or None
+        How the candidates compare: see :class:`CKNClassifier`.
     image_shape_ : tuple of int
         (H, W, C).
     n_iter_ : int
@@ -203,7 +214,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
-        flip_average: bool = False,
+        whitening: Whitening = "auto",
+        flip_average: FlipAverage = "auto",
         memory: MemoryLike = None,
         head: Head = "ridge",
         alpha: Alpha = "auto",
@@ -234,6 +246,7 @@ class SupervisedCKNClassifier(CKNClassifier):
             n_patches=n_patches,
             kmeans_max_iter=kmeans_max_iter,
             kmeans_tol=kmeans_tol,
+            whitening=whitening,
             flip_average=flip_average,
             memory=memory,
             head=head,
@@ -333,7 +346,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
-        task = start_task(self, self.n_epochs + 3, X, y)
+        task = start_task(self, self.n_epochs + 4, X, y)
         with keep_fitted_on_error(self), device_of(X):
             failure = fit_supervised(self, X, y, sample_weight, groups, task)
         if failure is not None:

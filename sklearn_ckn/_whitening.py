@@ -1,11 +1,11 @@
 """PatchWhitening: a transformer that centres and whitens the patches of images."""
 
+from math import isfinite
 from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import eigh
 from sklearn.base import (
     OneToOneFeatureMixin,
     TransformerMixin,
@@ -13,26 +13,18 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.devices import computed_where_x_is, device_of
-from sklearn_ckn._common.fitting import keep_fitted_on_error
+from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
 from sklearn_ckn._common.output import PixelNamesMixin, RowOutputMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
-from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._common.types import FloatArray, ImageShape, fit_context
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._input.containers import read_images
 from sklearn_ckn._input.dtypes import compute_dtype
 from sklearn_ckn._input.images import check_images
-from sklearn_ckn._network.patch_arrays import (
-    add_patches,
-    centred_basis,
-    compute_planes,
-    gather_patches,
-    patches_per_pixel,
-    second_moments,
-)
+from sklearn_ckn._input.rows import largest_magnitude
+from sklearn_ckn._network.whitening import PatchSpectrum, Whitening
 
 
 class PatchWhitening(
@@ -177,59 +169,34 @@ class PatchWhitening(
         with keep_fitted_on_error(self), device_of(X):
             images = check_images(self, X, reset=True).array
             self.image_shape_ = images.shape[1:]
-            height, width, n_channels = self.image_shape_
-            self.patch_shape_ = (
-                min(int(self.patch_size), height),
-                min(int(self.patch_size), width),
-                n_channels,
+            spectrum = PatchSpectrum.of_images(
+                images, int(self.patch_size), get_engine("cpu", X)
             )
-            basis = centred_basis(self.patch_shape_)
-            # With one thread the moments are the same bits whatever the number of
-            # cores, and the products are too small for threads to make them faster.
-            with single_threaded_blas():
-                moments, exponent = second_moments(
-                    images, self.patch_shape_, get_engine("cpu", X)
-                )
-                # The coordinates of a patch in the basis are those of its differences
-                # from the first pixel, which do not need the columns of that pixel.
-                from_differences = basis[:, -len(moments) :]
-                eigenvalues, vectors = eigh(
-                    from_differences @ moments @ from_differences.T
-                )
-                eigenvalues = np.maximum(eigenvalues[::-1], 0)
-                self.components_ = vectors[:, ::-1].T @ basis
-                self.whitening_ = self._whitening_matrix(eigenvalues, exponent, reg)
+            self._whitening = spectrum.whitening(self.power, reg)
+            self.patch_shape_ = spectrum.patch_shape
+            self.components_ = spectrum.components
             with np.errstate(over="ignore", under="ignore"):
-                eigenvalues = np.ldexp(eigenvalues, 2 * exponent)
+                eigenvalues = np.ldexp(spectrum.eigenvalues, 2 * spectrum.exponent)
             self.eigenvalues_ = np.minimum(eigenvalues, np.finfo(np.float64).max)
         return self
 
-    def _whitening_matrix(self, eigenvalues, exponent, reg):
-        """Return U (e + reg mean(e))^(-power) U^T for eigenvalues e over 4^exponent.
+    @fitted_property
+    def whitening_(self) -> FloatArray:
+        """The symmetric matrix that centres and whitens a patch."""
+        return self._whitening.matrix
 
-        If all eigenvalues are zero, the result is U U^T.
-        """
-        mean = eigenvalues.mean()
-        if mean == 0:
-            return self.components_.T @ self.components_
-        # Divided first: reg times a tiny mean could underflow to zero.
-        multipliers = (eigenvalues / mean + reg) ** -self.power
-        multipliers *= mean**-self.power
-        # The factor 4^(-power exponent): most of it is a power of two, which is exact.
-        unit = -2 * self.power * exponent
-        multipliers *= 2 ** (unit - round(unit))
-        half = self.components_.T * np.sqrt(multipliers)
-        with np.errstate(over="ignore", under="ignore"):
-            # A matrix times its own transpose is symmetric to the bit.
-            matrix = np.ldexp(half @ half.T, round(unit))
-        largest = abs(matrix).max()
-        if not np.finfo(np.float64).tiny <= largest < np.inf:
-            raise ValueError(
-                "The whitening matrix leaves the range of float64: multiply X by a "
-                f"constant that brings it nearer to 1, or choose another reg than "
-                f"{reg!r}."
+    @classmethod
+    def _translate_state(cls, state):
+        # Version 0.1.0 stored the matrix.
+        state = dict(super()._translate_state(state))
+        if "whitening_" in state:
+            state["_whitening"] = Whitening(
+                state["image_shape_"],
+                state["patch_shape_"],
+                state["power"],
+                state.pop("whitening_"),
             )
-        return matrix
+        return state
 
     @computed_where_x_is
     def transform(self, X: ArrayLike) -> FloatArray:
@@ -262,34 +229,12 @@ class PatchWhitening(
         X = read_images(X, type(self).__name__)
         images = check_images(self, X, reset=False).array
         dtype = compute_dtype(images.dtype)
-        xp = namespace(images)
-        # Divided by a power of two, as the images are: products are then about 1.
-        exponent = np.frexp(abs(self.whitening_).max())[1]
-        matrix = np.ldexp(self.whitening_, -exponent)
-        matrix = xp.asarray(matrix.astype(dtype))
-        counts = patches_per_pixel(self.image_shape_, self.patch_shape_)
-        counts = xp.asarray(counts.astype(dtype))
-
-        def whiten(planes):
-            patches = gather_patches(planes.values, self.patch_shape_)
-            # The matrix maps flat patches to zero: differences from the first pixel,
-            # without the columns of that pixel, give the same as the patches.
-            products = matrix[:, -patches.shape[1] :] @ patches
-            sums = add_patches(products, planes.values.shape, self.patch_shape_)
-            sums /= counts
-            return xp.ldexp(sums, planes.exponents + exponent)
-
-        whitened = xp.empty(images.shape, dtype=dtype)
-        with single_threaded_blas(), np.errstate(over="ignore", under="ignore"):
-            for part, planes in compute_planes(
-                whiten, images, self.patch_shape_, dtype, get_engine("cpu", X)
-            ):
-                if not bool(xp.isfinite(planes).all()):
-                    raise ValueError(
-                        "X holds values so large that whitened ones leave the range "
-                        f"of {dtype}: divide X by a constant."
-                    )
-                whitened[part] = planes.transpose(0, 2, 3, 1)
+        whitened = self._whitening.apply(images, dtype, get_engine("cpu", X))
+        if not isfinite(largest_magnitude(whitened)):
+            raise ValueError(
+                "X holds values so large that whitened ones leave the range of "
+                f"{dtype}: divide X by a constant."
+            )
         return whitened.reshape(X.shape)
 
     def __sklearn_tags__(self):

@@ -153,6 +153,8 @@ def test_parameters_are_those_of_the_features_and_the_head():
     assert own.pop("cv") is None
     # In a classifier with a network, the loss is that of its head.
     own["head"] = own.pop("loss")
+    # Features without labels have nothing to choose by.
+    own |= {"whitening": "auto", "flip_average": "auto"}
     features, classifier = CKNFeatures().get_params(), CKNClassifier().get_params()
     assert classifier == {**features, **own}
 

@@ -23,7 +23,9 @@ from sklearn_ckn._engine import prepared
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._input import images as _images
 
-NETWORK = {"n_anchors": (3, 4), "n_patches": 200, "random_state": 0}
+# Without the choice of a map, which has a network for each candidate.
+PLAIN = {"whitening": None, "flip_average": False}
+NETWORK = {"n_anchors": (3, 4), "n_patches": 200, "random_state": 0, **PLAIN}
 ESTIMATORS = [
     CKNFeatures(**NETWORK),
     CKNClassifier(**NETWORK),

@@ -73,7 +73,8 @@ def test_alpha_alone_can_be_chosen(loss, monkeypatch):
 
 def test_decompositions_of_a_supervised_fit(monkeypatch):
     calls = count_calls(monkeypatch, Spectrum, "from_features")
-    estimator = SupervisedCKNClassifier(**SMALL, n_epochs=0, validation_fraction=0.4)
+    options = {"n_epochs": 0, "validation_fraction": 0.4, "whitening": None}
+    estimator = SupervisedCKNClassifier(**SMALL, **options, flip_average=False)
     estimator.fit(IMAGES, NAMES)
     # The head of the start, that of the objective, and the start's score.
     assert len(calls) == 3

@@ -13,7 +13,6 @@ from sklearn_ckn import (
     SphericalKMeans,
     SupervisedCKNClassifier,
     _spherical_kmeans,
-    _whitening,
     ckn_kernel,
 )
 from sklearn_ckn._common.memory_limits import Budget, is_out_of_memory
@@ -23,6 +22,7 @@ from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._input.images import Images
 from sklearn_ckn._network import pair_kernel, patch_arrays
+from sklearn_ckn._network import whitening as whitening_module
 from sklearn_ckn._training.head import Head
 from sklearn_ckn._training.objective import Objective
 
@@ -223,7 +223,7 @@ def test_whitening_is_computed_in_smaller_parts(monkeypatch):
     expected = whitening.transform(IMAGES)
     sizes = []
     gather = limited(patch_arrays.gather_patches, 3, sizes)
-    for module in (patch_arrays, _whitening):
+    for module in (patch_arrays, whitening_module):
         monkeypatch.setattr(module, "gather_patches", gather)
     # Sums over images, in their order whatever the parts.
     again = PatchWhitening().fit(IMAGES)

@@ -21,8 +21,11 @@ from sklearn_ckn._training.objective import Objective
 HEADS = ["ridge", "linear_svm", "logistic"]
 
 
+PLAIN = {"whitening": None, "flip_average": False}
+
+
 def make(**parameters):
-    defaults = {"n_anchors": (6, 10), "n_epochs": 3, "random_state": 0}
+    defaults = {"n_anchors": (6, 10), "n_epochs": 3, "random_state": 0, **PLAIN}
     return SupervisedCKNClassifier(**{**defaults, **parameters})
 
 
@@ -52,6 +55,7 @@ def random_problem(seed):
     prototypes = rng.randn(n_classes, *shape, 2)
     images = prototypes[labels] + 2 * rng.randn(n_images, *shape, 2)
     estimator = SupervisedCKNClassifier(
+        **PLAIN,
         n_anchors=tuple(rng.randint(2, 8, size=rng.randint(1, 4))),
         patch_size=int(rng.randint(1, 4)),
         kernel=rng.choice(["exp", "poly", "arccos1"]).item(),
@@ -103,7 +107,7 @@ def test_supervision_beats_the_start():
     signs = rng.choice([-1, 1], size=(1000, 1, 1))
     upright = labels[:, np.newaxis, np.newaxis] == 1
     images += signs * np.where(upright, stripes[:, np.newaxis], stripes)
-    parameters = {"n_anchors": 3, "random_state": 0}
+    parameters = {"n_anchors": 3, "random_state": 0, **PLAIN}
     start = CKNClassifier(**parameters).fit(images[:600], labels[:600])
     trained = SupervisedCKNClassifier(**parameters, n_epochs=20)
     trained.fit(images[:600], labels[:600])

@@ -165,13 +165,17 @@ def exact_features(network, images, flip_average):
     return features.reshape(len(images), -1), scale.reshape(-1, 1), bounds
 
 
-def check_features_of(network, features, images, flip_average):
-    """Compare features with those of the oracle."""
+def check_features_of(network, features, images):
+    """Compare features with those of the oracle, of whitened images if they are."""
+    whitening = network._network.whitening
+    if whitening is not None:
+        images = whitening.apply(images, images.dtype, CPUEngine())
     eps = np.finfo(images.dtype).eps
     require(
         features.dtype == images.dtype,
         f"features of {images.dtype} are {features.dtype}",
     )
+    flip_average = network._network.flip_average
     expected, scale, bounds = exact_features(network, images, flip_average)
     limits = np.finfo(images.dtype)
     with np.errstate(over="ignore"):
@@ -209,8 +213,7 @@ def check_ckn_features(rng):
             require((np.abs(norms - 1) <= rounding).all(), "anchors are no unit rows")
         for residual in network.nystrom_residual_:
             require(0 <= residual <= 1, f"Nystroem residual {residual}")
-        flip_average = parameters.get("flip_average", False)
-        check_features_of(network, features, used, flip_average)
+        check_features_of(network, features, used)
         check_same(network.transform(images), features, "transform of the plain layout")
         last = network.transform(images[-1:])
         check_same(last, features[-1:], "transform of one image")

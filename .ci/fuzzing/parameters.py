@@ -82,5 +82,7 @@ def network_parameters(rng):
     if rng.random() < 0.2:
         parameters["flip_average"] = bool(rng.random() < 0.8)
     if rng.random() < 0.2:
+        parameters["whitening"] = float(rng.choice([0, 0.25, 0.5]))
+    if rng.random() < 0.2:
         parameters["random_state"] = np.int64(parameters["random_state"])
     return parameters

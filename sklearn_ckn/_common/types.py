@@ -32,6 +32,7 @@ Augmentation: TypeAlias = (
     ]
     | None
 )
+FlipAverage: TypeAlias = bool | Literal["auto"]
 Head: TypeAlias = Loss
 ImageShape: TypeAlias = tuple[int, int] | tuple[int, int, int] | Sequence[int] | None
 Kernel: TypeAlias = Literal["exp", "poly", "arccos1"]
@@ -39,6 +40,7 @@ MemoryLike: TypeAlias = str | PathLike[str] | Memory | None
 Padding: TypeAlias = Literal["same", "valid"]
 RandomState: TypeAlias = int | np.random.RandomState | None
 Subsampling: TypeAlias = int | Literal["auto"]
+Whitening: TypeAlias = float | Literal["auto"] | None
 
 
 def fit_context(method: Function) -> Function:

@@ -103,8 +103,10 @@ class Encoder:
     def _bytes_per_image(self):
         """Memory in bytes that is needed for each image of a block."""
         network, itemsize = self.network, self.dtype.itemsize
-        # In addition to the engine's memory: the image in ``dtype``, before scaling.
-        converted = itemsize * network.map_sizes[0]
+        # In addition to the engine's memory: the image in ``dtype``, before scaling,
+        # and before whitening.
+        n_converted = 1 if network.whitening is None else 2
+        converted = n_converted * itemsize * network.map_sizes[0]
         return network.n_copies * (
             self.engine.bytes_per_image(network, itemsize) + converted
         )
@@ -125,6 +127,7 @@ class Encoder:
 
     def _encode(self, images):
         """Map one block of images, an array of the engine's namespace."""
+        images = self._whitened(images)
         if not self.network.flip_average:
             return self._encode_scaled(images)
         # The maps are halved before they are added, so that the sum cannot overflow.
@@ -132,6 +135,12 @@ class Encoder:
         maps *= 0.5
         maps += 0.5 * self._encode_scaled(images[:, :, ::-1])
         return maps
+
+    def _whitened(self, images):
+        whitening = self.network.whitening
+        if whitening is None:
+            return images
+        return whitening.apply(images, self.dtype, self.engine)
 
     def _encode_scaled(self, images):
         images = self.engine.xp.ascontiguousarray(images, dtype=self.dtype)
@@ -220,6 +229,7 @@ class Encoder:
             Valid until the next call of this method.
         """
         n, n_copies = len(images), self.network.n_copies
+        images = self._whitened(images)
         if self.network.flip_average:
             images = self.engine.xp.concatenate([images, images[:, :, ::-1]])
         # A batch of images that are not C-contiguous is not C-contiguous either.

@@ -11,6 +11,7 @@ from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._heads.alphas import GRIDS
 from sklearn_ckn._heads.folds import complements, held_out_folds, scoring_of
 from sklearn_ckn._heads.held_out import HoldOut
+from sklearn_ckn._heads.held_out_losses import held_out_losses, sample_rows
 from sklearn_ckn._heads.newton_path import NewtonSolver
 from sklearn_ckn._heads.path import (
     AlphaChoice,
@@ -98,6 +99,77 @@ class ClassifierProblem:
         choice : AlphaChoice
         """
         return self._samples(features, xp).choose()
+
+    def sample_rows(self, n_samples, random_state):
+        """Choose samples at random, at least one of every class."""
+        positions = self.labels.positions
+        return sample_rows(len(positions), n_samples, random_state, positions)
+
+    def of_rows(self, images, rows):
+        """Return the problem of some of the images, with the squared error.
+
+        Parameters
+        ----------
+        images : Images
+            The chosen ones.
+        rows : ndarray or slice
+            Their positions.
+        """
+        hold_out = self.hold_out.of_chosen(images, rows)
+        return ClassifierProblem("ridge", self.labels[rows], hold_out, None)
+
+    @property
+    def can_hold_out(self):
+        """Whether ``check`` raises no error."""
+        try:
+            self.check()
+        except ValueError:
+            return False
+        return True
+
+    @property
+    def key(self):
+        """What a fit depends on besides the features, for the keys of a cache."""
+        return (
+            self.loss,
+            self.labels.positions,
+            self.labels.weights,
+            self.hold_out.units,
+            self.hold_out.groups is None,
+        )
+
+    def held_out_losses(self, features, xp):
+        """Return whether ridge heads that are fitted without a sample are wrong on it.
+
+        Parameters
+        ----------
+        features, xp
+            See ``fit``.
+
+        Returns
+        -------
+        losses : ndarray of shape (m,), float64
+            0 or 1, of the m distinct samples, in an order that does not depend on the
+            features.
+        weights : ndarray of shape (m,)
+        units : ndarray of shape (m,)
+        """
+        samples = self._samples(features, xp)
+
+        def losses_of(rows, predictions):
+            labels = samples.labels[rows, np.newaxis]
+            return (~is_correct(predictions, labels)).astype(np.float64)
+
+        with samples._threads():
+            losses = held_out_losses(
+                StandardizedFeatures.from_values(samples.values, samples.weights),
+                samples.targets,
+                samples.weights,
+                samples.units,
+                samples.splits,
+                losses_of,
+            )
+        return losses, to_numpy(samples.weights), to_numpy(samples.units)
 
     def _samples(self, features, xp):
         labels = self.labels

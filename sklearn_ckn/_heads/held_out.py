@@ -51,6 +51,19 @@ class HoldOut:
         groups = check_groups(groups, len(images))
         return cls(groups=groups, copies=images.copies)
 
+    def of_chosen(self, images, rows):
+        """Return how some of the images are held out.
+
+        Parameters
+        ----------
+        images : Images
+            The chosen ones.
+        rows : ndarray or slice
+            Their positions.
+        """
+        groups = None if self.groups is None else self.groups[rows]
+        return HoldOut.of_images(images, groups)
+
     @classmethod
     def of_rows(cls, X, y, cv, groups, *, classifier):
         """Check the groups that a user gave, and make the splits of ``cv``.

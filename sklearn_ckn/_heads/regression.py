@@ -8,6 +8,7 @@ from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._heads.alphas import GRIDS
 from sklearn_ckn._heads.folds import scoring_of
 from sklearn_ckn._heads.held_out import HoldOut
+from sklearn_ckn._heads.held_out_losses import held_out_losses, sample_rows
 from sklearn_ckn._heads.path import FittedHead, training_weights
 from sklearn_ckn._heads.posterior import Posterior
 from sklearn_ckn._heads.ridge import RidgePath
@@ -64,6 +65,66 @@ class RegressionProblem:
             units=samples.units,
             splits=samples.splits,
         )
+
+    def sample_rows(self, n_samples, random_state):
+        """Choose samples at random."""
+        return sample_rows(len(self.targets), n_samples, random_state)
+
+    def of_rows(self, images, rows):
+        """Return the problem of some of the images; see ``ClassifierProblem``."""
+        hold_out = self.hold_out.of_chosen(images, rows)
+        return RegressionProblem(self.targets[rows], self.weights[rows], hold_out, None)
+
+    @property
+    def can_hold_out(self):
+        """Whether samples can be held out."""
+        return self.hold_out.units.max() > 0
+
+    @property
+    def key(self):
+        """What a fit depends on besides the features, for the keys of a cache."""
+        hold_out = self.hold_out
+        return self.targets, self.weights, hold_out.units, hold_out.groups is None
+
+    def held_out_losses(self, features, xp):
+        """Return squared errors of ridge heads that are fitted without the sample.
+
+        Parameters
+        ----------
+        features, xp
+            See ``fit``.
+
+        Returns
+        -------
+        losses : ndarray of shape (m,), float64
+            Squared errors over the variance of the target, averaged over the targets;
+            of the m distinct samples, in an order that does not depend on the features.
+        weights : ndarray of shape (m,)
+        units : ndarray of shape (m,)
+        """
+        samples = self.hold_out.merge(features, self.targets, self.weights)
+        weights = xp.asarray(samples.weights / samples.weights.mean())
+        targets = CentredTargets.from_values(xp.asarray(samples.answers), weights)
+        targets = targets.values
+        variances = weights @ targets**2 / len(targets)
+        variances = xp.where(variances > 0, variances, np.inf)
+
+        def losses_of(rows, predictions):
+            squares = (targets[rows, np.newaxis] - predictions) ** 2
+            return (squares / variances).mean(axis=-1)
+
+        splits = samples.splits
+        if splits is not None:
+            splits = [tuple(map(xp.asarray, split)) for split in splits]
+        losses = held_out_losses(
+            StandardizedFeatures.from_values(samples.values, weights),
+            targets,
+            weights,
+            xp.asarray(samples.units),
+            splits,
+            losses_of,
+        )
+        return losses, samples.weights, samples.units
 
 
 def fit_ridge_regressor(

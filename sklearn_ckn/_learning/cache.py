@@ -204,7 +204,9 @@ def training_features(encoder, images, memory, task):
     if not memory.is_enabled:
         return encoder.resident_features(images.array, task)
     network, engine = encoder.network, encoder.engine
-    key = memory.key(images, engine, network.layers, network.flip_average)
+    key = memory.key(
+        images, engine, network.layers, network.flip_average, network.whitening
+    )
     look_up = memory.cache(encode_training_images, ignore=["encoder", "images", "task"])
     features = look_up(key, encoder, images, task)
     return to_namespace(features, encoder.residence(len(images)))

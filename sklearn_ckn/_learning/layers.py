@@ -65,7 +65,9 @@ class LearnedLayer:
     residual: float
 
 
-def learn_network(images, all_settings, options, random_state, engine, task):
+def learn_network(
+    images, all_settings, options, random_state, engine, task, whitening=None
+):
     """Learn the layers of a network from the images of a data set.
 
     Parameters
@@ -78,6 +80,8 @@ def learn_network(images, all_settings, options, random_state, engine, task):
     engine : Engine
     task : Task
         Parent of the tasks that report the progress, one for each layer.
+    whitening : Whitening or None, default=None
+        Applied to the images before the first layer.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def learn_network(images, all_settings, options, random_state, engine, task):
     # For each layer, a seed for the sampling of patches and one for the clustering.
     # They are drawn in advance, so that they do not depend on the work of other layers.
     seeds = random_state.randint(np.iinfo(np.int32).max, size=(len(all_settings), 2))
-    network = Network((), images.shape)
+    network = Network((), images.shape, whitening=whitening)
     learned = []
     for settings, layer_seeds in zip(all_settings, seeds.tolist(), strict=True):
         with task.subtask("layer", None) as step:
@@ -159,6 +163,7 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
     key = memory.key(
         images,
         engine,
+        network.whitening,
         network.layers,
         settings.patch_size,
         settings.padding,

@@ -24,9 +24,16 @@ NETWORK_CONSTRAINTS = {
     "n_patches": [Interval(Integral, 1, None, closed="left")],
     "kmeans_max_iter": [Interval(Integral, 0, None, closed="left")],
     "kmeans_tol": [Interval(Real, 0, None, closed="left")],
+    "whitening": [Interval(Real, 0, 0.5, closed="both"), None],
     "flip_average": ["boolean"],
     "memory": [str, PathLike, HasMethods(["cache"]), None],
     "device": [StrOptions(DEVICES)],
     "verbose": ["verbose"],
     "random_state": ["random_state"],
+}
+
+#: Of the estimators that have labels or targets to choose by.
+CHOICE_CONSTRAINTS = {
+    name: [*NETWORK_CONSTRAINTS[name], StrOptions({"auto"})]
+    for name in ("whitening", "flip_average")
 }

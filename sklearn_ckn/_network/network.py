@@ -8,6 +8,7 @@ import numpy as np
 
 from sklearn_ckn._common.norms import largest_number
 from sklearn_ckn._network.layer import Layer
+from sklearn_ckn._network.whitening import Whitening
 
 # Cost of one evaluation of the kernel function, in multiply-adds.
 KERNEL_FUNCTION_COST = 16
@@ -27,11 +28,15 @@ class Network:
         (H, W, C) of the images.
     flip_average : bool, default=False
         Whether the features of an image are averaged with those of its mirror image.
+    whitening : Whitening or None, default=None
+        Applied to the images before the first layer. The mirror image is that of the
+        whitened image.
     """
 
     layers: tuple[Layer, ...]
     image_shape: tuple[int, int, int]
     flip_average: bool = False
+    whitening: Whitening | None = None
 
     def __getstate__(self):
         # The fields only, without the cached properties.
@@ -53,7 +58,7 @@ class Network:
     @cached_property
     def norm_growth(self):
         """See the function ``norm_growth``."""
-        return norm_growth(self.settings, self.image_shape)
+        return norm_growth(self.settings, self.image_shape, self.whitening)
 
     @property
     def output_shape(self):
@@ -91,11 +96,11 @@ class Network:
         It does not use mirror images: the maps of an image and its mirror image are
         averaged only after the last layer.
         """
-        return Network(self.layers[:n_layers], self.image_shape)
+        return replace(self, layers=self.layers[:n_layers], flip_average=False)
 
     def followed_by(self, layer):
         """Return the network with ``layer`` after its last layer."""
-        return Network((*self.layers, layer), self.image_shape, self.flip_average)
+        return replace(self, layers=(*self.layers, layer))
 
     def receptive_field(self, axis):
         """Return the pixels of the image that the patches of the last layer cover.
@@ -129,7 +134,7 @@ class Network:
         return start, step, length
 
 
-def norm_growth(settings, image_shape):
+def norm_growth(settings, image_shape, whitening=None):
     """Return a bound on the features of images whose largest absolute value is 1.
 
     The norm of a patch is at most the largest norm of its pixels times the square root
@@ -141,12 +146,15 @@ def norm_growth(settings, image_shape):
         Settings of all layers.
     image_shape : tuple of int
         (H, W, C).
+    whitening : Whitening or None, default=None
 
     Returns
     -------
     growth : float
     """
     growth, shape = sqrt(image_shape[2]), image_shape
+    if whitening is not None:
+        growth *= whitening.growth
     for layer in settings:
         growth *= sqrt(prod(layer.patch_shape(shape)))
         shape = layer.output_shape(shape)

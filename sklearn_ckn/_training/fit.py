@@ -1,7 +1,7 @@
 """The fit of SupervisedCKNClassifier: start, training and final head."""
 
 from copy import copy
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from numbers import Real
 
@@ -43,7 +43,7 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     images, problem, origin = model._read_input(X, y, sample_weight, groups, alphas)
     start_head = None
     if earlier is None:
-        features = model._learn_features(images, engine, task)
+        features = model._learn_features(images, problem, engine, task)
         start_head = model._fit_head(problem, features, engine, task)
     else:
         earlier.check_same_problem(model, images)
@@ -55,15 +55,17 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     model._split_of = n_given, positions[rows[1]]
     if earlier is None or isinstance(model.alpha, Real):
         model.training_alpha_ = training_alpha(model.alpha, start_head)
+    network = model.features_._network
     training = Training(
-        _training_set(images, problem.labels, rows, engine),
+        _training_set(_whitened(images, network, engine), problem.labels, rows, engine),
         _training_options(model),
         model._new_head(),
         problem,
         engine,
         random_state,
     )
-    network = TrainedNetwork.from_network(model.features_._network, engine.xp)
+    # Whitened once and not in every epoch.
+    network = TrainedNetwork.from_network(replace(network, whitening=None), engine.xp)
     if earlier is None:
         model.history_ = {}
         training.begin(network, features, 0, None)
@@ -98,9 +100,15 @@ def _choose_held_out(model, problem, origin, earlier, random_state):
     return rows or split_rows(labels, fraction, random_state, units)
 
 
-def _training_set(images, labels, rows, engine):
+def _whitened(images, network, engine):
+    """Return an array of the images with the whitening of the network."""
+    if network.whitening is None:
+        return images.array
+    return engine.bind(network.first(0), images.dtype).maps(images.array)
+
+
+def _training_set(array, labels, rows, engine):
     """Return the TrainingSet, with images on the engine's device if they fit."""
-    array = images.array
     if engine.has_room_for(array.nbytes):
         # Copied once, because every epoch reads them in another order.
         array = to_namespace(array, engine.xp)
@@ -132,7 +140,8 @@ def _with_network(features, trained):
     # A copy: if the fit fails later, the estimator keeps its earlier network.
     changed = copy(features)
     dtype = features._network.layers[0].anchors.dtype
-    changed._network = trained.stored(dtype)
+    whitening = features._network.whitening
+    changed._network = replace(trained.stored(dtype), whitening=whitening)
     return changed
 
 

@@ -70,11 +70,13 @@ class EarlierFit:
             images.shape != self.image_shape
             or wanted != had
             or not np.array_equal(model.classes_, self.classes)
+            or model.whitening not in ("auto", model.whitening_)
+            or model.flip_average not in ("auto", model.flip_average_)
         ):
             raise ValueError(
                 "warm_start=True goes on from the network of the first fit, but the "
-                "shape of the images, the classes or the layers have changed: set "
-                "warm_start=False to start anew."
+                "shape of the images, the classes, the layers, whitening or "
+                "flip_average have changed: set warm_start=False to start anew."
             )
 
     def same_split(self, origin, labels, units):
