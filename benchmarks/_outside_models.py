@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sklearn_ckn import CKNClassifier, PatchWhitening
+from sklearn_ckn import CKNClassifier
 
 N_FOLDS = 3
 #: A search sees no more images than these; what it chose is then fitted to all.
@@ -23,24 +23,18 @@ MAX_SEARCHED = 2000
 OURS = "CKN"
 BEST_FIXED = "CKN, best fixed"
 
-#: Power of the whitening, or None for images as they are, and mirror averaging.
 FIXED_SETTINGS = {
     f"CKN, {'no whitening' if power is None else f'power {power:g}'}, "
-    f"{'mirrored' if flip_average else 'not mirrored'}": (power, flip_average)
+    f"{'mirrored' if flip_average else 'not mirrored'}": {
+        "whitening": power,
+        "flip_average": flip_average,
+    }
     for power in (None, 0.0, 0.25)
     for flip_average in (False, True)
 }
 
 #: Attributes that tell what a fitted model chose.
 CHOSEN = ("chosen_", "whitening_", "flip_average_", "alpha_")
-
-
-def fixed_network(power, flip_average, seed):
-    """Return our classifier with a whitening and mirror averaging that are given."""
-    network = CKNClassifier(flip_average=flip_average, random_state=seed)
-    if power is None:
-        return network
-    return make_pipeline(PatchWhitening(power=power), network)
 
 
 class ChosenInFolds(ClassifierMixin, BaseEstimator):
@@ -203,8 +197,10 @@ def _in_folds(features, candidates):
 MODELS = {
     OURS: lambda seed, n_threads: CKNClassifier(random_state=seed),
     **{
-        name: lambda seed, n_threads, setting=setting: fixed_network(*setting, seed)
-        for name, setting in FIXED_SETTINGS.items()
+        name: lambda seed, n_threads, settings=settings: CKNClassifier(
+            **settings, random_state=seed
+        )
+        for name, settings in FIXED_SETTINGS.items()
     },
     "RBF SVC": _in_folds(
         {"pixels": pixels}, lambda features: [radial_machine(features)]
