@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_sp
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
 
 from sklearn_ckn import CKNClassifier
 
@@ -90,7 +91,9 @@ class ChosenInFolds(ClassifierMixin, BaseEstimator):
                     )
                     self.chosen_ = f"{name}; {named}"
         self.compute_, features, classifier, parameters = best
-        self.model_ = clone(classifier).set_params(**parameters).fit(features, y)
+        self.model_ = clone(classifier).set_params(**parameters)
+        with one_blas_thread():
+            self.model_.fit(features, y)
         return self
 
     def _search(self, classifier, grid, features, y):
@@ -103,12 +106,23 @@ class ChosenInFolds(ClassifierMixin, BaseEstimator):
         )
         # The machines release the lock of Python, and a process of its own for each
         # fold would read the features anew.
-        with parallel_config(backend="threading"):
+        with parallel_config(backend="threading"), one_blas_thread():
             return search.fit(features, y)
 
     def predict(self, X):
         """Return the classes of images."""
-        return self.model_.predict(self.compute_(X))
+        features = self.compute_(X)
+        with one_blas_thread():
+            return self.model_.predict(features)
+
+
+def one_blas_thread():
+    """Return a context in which BLAS has one thread.
+
+    It would share every dot product of support vector machines among threads where
+    there are over 10,000 features, which takes many times longer.
+    """
+    return threadpool_limits(1, "blas")
 
 
 def pixels(X):
