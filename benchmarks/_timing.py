@@ -1,11 +1,13 @@
 """Timing shared by the benchmarks."""
 
 import multiprocessing
+import platform
 import resource
 import statistics
 import time
 from functools import partial
 from math import ceil
+from pathlib import Path
 
 # Seconds that what is timed should last: a first call after others finds neither its
 # memory nor its data in place.
@@ -64,6 +66,15 @@ def alternate_lasting(functions, repeats, synchronize=nothing):
     }
     seconds = alternate(lasting, repeats, synchronize)
     return {name: value / counts[name] for name, value in seconds.items()}
+
+
+def processor_name():
+    """Return the model of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
 
 
 def peak_memory():

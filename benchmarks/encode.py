@@ -20,9 +20,10 @@ Run with ``python benchmarks/encode.py``; PyTorch is needed.
 
 import argparse
 import os
-import platform
 import time
 from pathlib import Path
+
+from _timing import processor_name
 
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
 # Memory is first: a process starts with the peak of the one that starts it.
@@ -55,15 +56,6 @@ def parse_arguments():
         help="give the peer a separable pooling, which the published code lacks",
     )
     return parser.parse_args()
-
-
-def processor_name():
-    """Return the model of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
 
 
 def describe_machine(arguments):
