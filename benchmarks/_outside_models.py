@@ -25,17 +25,19 @@ OURS = "CKN"
 BEST_FIXED = "CKN, best fixed"
 
 FIXED_SETTINGS = {
-    f"CKN, {'no whitening' if power is None else f'power {power:g}'}, "
-    f"{'mirrored' if flip_average else 'not mirrored'}": {
+    f"CKN, {'no whitening' if power is None else f'power {power:g}'}"
+    f"{', mirrored' * flip_average}{', normalized' * normalize}": {
         "whitening": power,
         "flip_average": flip_average,
+        "normalize": normalize,
     }
     for power in (None, 0.0, 0.25)
     for flip_average in (False, True)
+    for normalize in (False, True)
 }
 
 #: Attributes that tell what a fitted model chose.
-CHOSEN = ("chosen_", "whitening_", "flip_average_", "alpha_")
+CHOSEN = ("chosen_", "whitening_", "flip_average_", "normalize_", "alpha_")
 
 
 class ChosenInFolds(ClassifierMixin, BaseEstimator):
