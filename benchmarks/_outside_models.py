@@ -29,13 +29,14 @@ FIXED_SETTINGS = {
     f"{'mirrored' if flip_average else 'not mirrored'}": {
         "whitening": power,
         "flip_average": flip_average,
+        "normalize": False,
     }
     for power in (None, 0.0, 0.25)
     for flip_average in (False, True)
 }
 
 #: Attributes that tell what a fitted model chose.
-CHOSEN = ("chosen_", "whitening_", "flip_average_", "alpha_")
+CHOSEN = ("chosen_", "whitening_", "flip_average_", "normalize_", "alpha_")
 
 
 class ChosenInFolds(ClassifierMixin, BaseEstimator):
