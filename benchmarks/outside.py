@@ -167,6 +167,9 @@ def parse_arguments():
     parser.add_argument("--max-train", type=int, default=5000)
     parser.add_argument("--results", type=Path, default=Path("outside.jsonl"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--tables", action="store_true", help="print what the file has, and run nothing"
+    )
     return parser.parse_args()
 
 
@@ -178,9 +181,10 @@ def main():
     # where other programs run too: PyTorch then takes ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     jobs = list_jobs(arguments)
-    run(jobs, arguments.results, arguments.data)
+    if not arguments.tables:
+        run(jobs, arguments.results, arguments.data)
     finished = read_results(arguments.results)
-    print_tables([finished[key_of(job)] for job in jobs])
+    print_tables([finished[key_of(job)] for job in jobs if key_of(job) in finished])
 
 
 if __name__ == "__main__":
