@@ -24,7 +24,7 @@ N_PATCHES = 200_000
 
 
 #: The images are whitened before, as those of the published results.
-PLAIN = {"whitening": None, "flip_average": False, "normalize": False}
+PLAIN = {"whitening": None, "flip_average": False, "normalize": 0.0}
 
 
 def load(machine, options):
@@ -117,7 +117,7 @@ def wide_run(machine, options, n_anchors, head, data):
         subsampling=(2, 6),
         n_patches=1000 if machine.is_trial else N_PATCHES,
         whitening=None,
-        normalize=False,
+        normalize=0.0,
         flip_average=options.flip_average,
         head=head,
         device=machine.device,

@@ -26,14 +26,14 @@ BEST_FIXED = "CKN, best fixed"
 
 FIXED_SETTINGS = {
     f"CKN, {'no whitening' if power is None else f'power {power:g}'}"
-    f"{', mirrored' * flip_average}{', normalized' * normalize}": {
+    f"{', mirrored' * flip_average}, normalized by {normalize:g}": {
         "whitening": power,
         "flip_average": flip_average,
         "normalize": normalize,
     }
     for power in (None, 0.0, 0.25)
     for flip_average in (False, True)
-    for normalize in (False, True)
+    for normalize in (0.0, 0.5, 1.0)
 }
 
 #: Attributes that tell what a fitted model chose.

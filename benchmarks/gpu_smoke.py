@@ -42,14 +42,14 @@ SCORE_BOUND = 0.03
 def estimators(n_anchors):
     """Return estimators and the dtype of their images by their names."""
     choice = {"n_anchors": n_anchors, "n_patches": 20_000, "random_state": 0}
-    plain = {"whitening": None, "flip_average": False, "normalize": False}
+    plain = {"whitening": None, "flip_average": False, "normalize": 0.0}
     network = {**choice, **plain}
     training = {**network, "n_epochs": 2, "alpha": 1e-3}
     return {
         "features, uint8": (CKNFeatures(**network), "u1"),
         "features, float32": (CKNFeatures(**network, kmeans_max_iter=3), "f4"),
         "features, float64": (
-            CKNFeatures(**choice, whitening=0.25, flip_average=True, normalize=True),
+            CKNFeatures(**choice, whitening=0.25, flip_average=True, normalize=0.5),
             "f8",
         ),
         "k-means": (SphericalKMeans(20, max_iter=10, random_state=0), "f4"),

@@ -8,9 +8,9 @@ All models and seeds get the same training images: where there are more than
 ``--max-train``, as many drawn at random. Models:
 
 - CKN: ``CKNClassifier`` with its defaults
-- CKN, best fixed: for orientation, the best of twelve settings **by the test images**,
+- CKN, best fixed: for orientation, the best of 18 settings **by the test images**,
   which no user could choose: images as they are or with whitened patches of power 0 or
-  0.25, with and without mirror averaging, with and without normalization
+  0.25, with and without mirror averaging, normalized by the powers 0, 0.5 and 1
 - RBF SVC: a support vector machine on pixels, C and gamma chosen in 3 folds
 - HOG + SVC: on histograms of oriented gradients, in cells of 4 or 8 pixels; the cells,
   a linear or a Gaussian kernel, C and gamma chosen in 3 folds

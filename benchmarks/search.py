@@ -38,7 +38,7 @@ def main():
             tuple(arguments.n_anchors),
             whitening=None,
             flip_average=False,
-            normalize=False,
+            normalize=0.0,
             memory=memory,
             random_state=0,
         )

@@ -68,7 +68,7 @@ def main():
         names = ("n_anchors", "patch_size", "subsampling", "kernel", "beta", "head")
         network = {name: preset[name] for name in names}
     # The images are whitened already.
-    network |= {"whitening": None, "flip_average": False, "normalize": False}
+    network |= {"whitening": None, "flip_average": False, "normalize": 0.0}
     print(
         f"{arguments.set}, {network}, {len(X)} images\n"
         "seed | augment    | beta    | epochs | start % | trained % | gain  | kept "

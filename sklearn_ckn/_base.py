@@ -33,7 +33,7 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     n_iter_: int
     whitening_: float | None
     flip_average_: bool
-    normalize_: bool
+    normalize_: float
     map_results_: dict[str, AnyArray] | None
 
     def _learn_features(self, images, problem, engine, task):
@@ -87,7 +87,7 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         state = dict(super()._translate_state(state))
         if "whitening" not in state:
             # Version 0.1.0 neither whitened, normalized nor chose.
-            state.update(whitening=None, normalize=False)
+            state.update(whitening=None, normalize=0.0)
             if "features_" in state:
                 state.update({f"{name}_": state[name] for name in CHOSEN})
                 state["map_results_"] = None

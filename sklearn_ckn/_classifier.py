@@ -86,9 +86,10 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     flip_average : bool or "auto", default="auto"
         Whether to average the features of an image and of its mirror image. ``"auto"``
         chooses by held-out images; signals are not mirrored.
-    normalize : bool or "auto", default="auto"
-        Whether to divide the features of an image by their norm, which makes them
-        independent of its contrast. ``"auto"`` chooses by held-out images.
+    normalize : float or "auto", default="auto"
+        Power, from 0 to 1, of their norm by which the features of an image are divided:
+        with 1, its contrast makes no difference. ``"auto"`` chooses 0.5, 0 or 1 by
+        held-out images.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``head``, ``alpha`` or ``class_weight``
@@ -140,7 +141,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         Power of the whitening that was chosen, or the parameter.
     flip_average_ : bool
         The choice, or the parameter.
-    normalize_ : bool
+    normalize_ : float
         The choice, or the parameter.
     map_results_ : dict of ndarray or None
         How the candidates of ``"auto"`` compare: for each the values of ``whitening``,
@@ -166,14 +167,14 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     -----
     ``"auto"`` compares up to six maps: no whitening, whitening with the powers 0 and
     0.25, each without and with mirror images. For each of them a network with half the
-    anchors, at most 96 in a layer, is learned from at most 1,500 training images, and
-    a ridge head predicts each of these images without it, or each group without it in
-    folds. The ``loss`` is the share of wrong predictions. The first map in this order
-    is chosen whose loss is at most one standard error above the lowest one. The
-    standard error is that of the difference over the same images. At last, this map is
-    tried with normalized features, and the choice repeated with this seventh map. With
-    fewer than 50 images the first map is taken. All this takes about as long as the fit
-    that follows, or less.
+    anchors, at most 96 in a layer, is learned from 1,500 training images, or 60 % and
+    at most 4,000, and a ridge head predicts each of these images without it, or each
+    group without it in folds. The ``loss`` is the share of wrong predictions. The first
+    map in this order is chosen whose loss is at most one standard error above the
+    lowest one. The standard error is that of the difference over the same images. All
+    of these maps have ``normalize=0.5``; the chosen one is then tried with 0 and 1, and
+    the choice is repeated with these two. With fewer than 50 images the first map is
+    taken. All this takes about as long as the fit that follows, or less.
 
     ``sample_weight`` in ``fit`` applies to the head. The patches from which the network
     learns are drawn uniformly from all images of positive weight: anchors represent
@@ -219,7 +220,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         kmeans_tol: float = 1e-4,
         whitening: OrAuto[float | None] = "auto",
         flip_average: OrAuto[bool] = "auto",
-        normalize: OrAuto[bool] = "auto",
+        normalize: OrAuto[float] = "auto",
         memory: MemoryLike = None,
         head: Head = "ridge",
         alpha: Alpha = "auto",

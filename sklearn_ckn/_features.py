@@ -105,10 +105,11 @@ class CKNFeatures(
         Whether to average the features of an image and of its left-right mirror image:
         the kernel's feature map averaged over flips (Haasdonk and Burkhardt, Machine
         Learning 2007). It takes twice the time, and does not suit digits or letters.
-    normalize : bool, default=False
-        Whether to divide the features of an image by their norm, so that the contrast
-        of the image makes no difference: the kernel k(x, y) becomes the cosine
-        k(x, y) / sqrt(k(x, x) k(y, y)). Features of blank images stay zero.
+    normalize : float, default=0
+        Power, from 0 to 1, of their norm by which the features of an image are divided.
+        With 1 they have unit norm, so that the contrast of the image makes no
+        difference, and the kernel k(x, y) becomes k(x, y) / sqrt(k(x, x) k(y, y)).
+        With 0.5 the contrast counts less. Features of blank images stay zero.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as in :class:`sklearn.pipeline.Pipeline`. Layers
         with the same images, ``random_state`` and relevant parameters are not learned
@@ -198,7 +199,7 @@ class CKNFeatures(
         kmeans_tol: float = 1e-4,
         whitening: float | None = None,
         flip_average: bool = False,
-        normalize: bool = False,
+        normalize: float = 0.0,
         memory: MemoryLike = None,
         device: Device = "cpu",
         verbose: int = 0,
@@ -279,7 +280,7 @@ class CKNFeatures(
         self.n_iter_per_layer_ = [1 + each.n_iter for each in learned]
         self.n_iter_ = max(self.n_iter_per_layer_)
         self._network = replace(
-            network, flip_average=self.flip_average, normalize=self.normalize
+            network, flip_average=self.flip_average, normalize=float(self.normalize)
         )
 
     def _learning_options(self):

@@ -79,9 +79,10 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     flip_average : bool or "auto", default="auto"
         Whether to average the features of an image and of its mirror image. ``"auto"``
         chooses by held-out images; signals are not mirrored.
-    normalize : bool or "auto", default="auto"
-        Whether to divide the features of an image by their norm, which makes them
-        independent of its contrast. ``"auto"`` chooses by held-out images.
+    normalize : float or "auto", default="auto"
+        Power, from 0 to 1, of their norm by which the features of an image are divided:
+        with 1, its contrast makes no difference. ``"auto"`` chooses 0.5, 0 or 1 by
+        held-out images.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``alpha`` computes these once. They are
@@ -121,7 +122,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         Power of the whitening that was chosen, or the parameter.
     flip_average_ : bool
         The choice, or the parameter.
-    normalize_ : bool
+    normalize_ : float
         The choice, or the parameter.
     map_results_ : dict of ndarray or None
         How the candidates of ``"auto"`` compare: for each the values of ``whitening``,
@@ -182,7 +183,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         kmeans_tol: float = 1e-4,
         whitening: OrAuto[float | None] = "auto",
         flip_average: OrAuto[bool] = "auto",
-        normalize: OrAuto[bool] = "auto",
+        normalize: OrAuto[float] = "auto",
         memory: MemoryLike = None,
         alpha: Alpha = "auto",
         device: Device = "cpu",

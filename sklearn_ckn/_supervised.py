@@ -76,9 +76,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         Power of the whitening; ``"auto"`` chooses as in :class:`CKNClassifier`.
     flip_average : bool or "auto", default="auto"
         Whether to average features of an image and its mirror image, also in training.
-    normalize : bool or "auto", default="auto"
-        Whether to divide the features of an image by their norm, which makes them
-        independent of its contrast. ``"auto"`` chooses by held-out images.
+    normalize : float or "auto", default="auto"
+        Power, from 0 to 1, of their norm by which the features of an image are divided:
+        with 1, its contrast makes no difference. ``"auto"`` chooses 0.5, 0 or 1 by
+        held-out images.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the start, as for :class:`CKNClassifier`. Training is not cached.
     head : {"ridge", "linear_svm", "logistic"}, default="ridge"
@@ -172,7 +173,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         The choice, or the parameter.
     flip_average_ : bool
         The choice, or the parameter.
-    normalize_ : bool
+    normalize_ : float
         The choice, or the parameter.
     map_results_ : dict of ndarray or None
         How the candidates compare: see :class:`CKNClassifier`.
@@ -220,7 +221,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         kmeans_tol: float = 1e-4,
         whitening: OrAuto[float | None] = "auto",
         flip_average: OrAuto[bool] = "auto",
-        normalize: OrAuto[bool] = "auto",
+        normalize: OrAuto[float] = "auto",
         memory: MemoryLike = None,
         head: Head = "ridge",
         alpha: Alpha = "auto",

@@ -32,7 +32,7 @@ ESTIMATORS = {
     "features": CKNFeatures(**NETWORK),
     "flip_average": CKNFeatures(**NETWORK, flip_average=True, kmeans_max_iter=2),
     "normalize": CKNFeatures(
-        **NETWORK, whitening=0.25, flip_average=True, normalize=True
+        **NETWORK, whitening=0.25, flip_average=True, normalize=0.5
     ),
     "ridge": CKNClassifier(**NETWORK),
     "linear_svm": CKNClassifier(**NETWORK, head="linear_svm"),

@@ -73,7 +73,7 @@ def test_alpha_alone_can_be_chosen(loss, monkeypatch):
 
 def test_decompositions_of_a_supervised_fit(monkeypatch):
     calls = count_calls(monkeypatch, Spectrum, "from_features")
-    plain = {"whitening": None, "flip_average": False, "normalize": False}
+    plain = {"whitening": None, "flip_average": False, "normalize": 0.0}
     options = {"n_epochs": 0, "validation_fraction": 0.4}
     estimator = SupervisedCKNClassifier(**SMALL, **options, **plain)
     estimator.fit(IMAGES, NAMES)

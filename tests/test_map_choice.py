@@ -1,5 +1,7 @@
 """Whitening and normalization in the network, and their choice by held-out images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from counting import count_calls
@@ -23,7 +25,7 @@ from sklearn_ckn._learning.map_choice import (
 
 NETWORK = {"n_anchors": (8, 12), "n_patches": 2000, "random_state": 0}
 DIGITS = load_digits()
-PLAIN = MapCandidate(None, False)
+PLAIN = MapCandidate(None, False, 0.5)
 
 
 def gratings(n, rng, *, mirrored):
@@ -50,32 +52,32 @@ def candidates_of(whitening, flip_average, normalize, shape=(8, 8, 1)):
 
 
 class TestCandidates:
-    @pytest.mark.parametrize("normalize", ["auto", False])
-    def test_all(self, normalize):
-        # Normalization is tried afterwards.
+    @pytest.mark.parametrize(("normalize", "expected"), [("auto", 0.5), (0.0, 0.0)])
+    def test_all(self, normalize, expected):
+        # Other powers of the normalization are tried afterwards.
         assert candidates_of("auto", "auto", normalize) == [
-            MapCandidate(power, flip)
+            MapCandidate(power, flip, expected)
             for flip in (False, True)
             for power in (None, 0.0, 0.25)
         ]
 
     @pytest.mark.parametrize("shape", [(1, 8, 3), (8, 1, 3)])
     def test_signals_are_not_mirrored(self, shape):
-        candidates = candidates_of("auto", "auto", False, shape)
+        candidates = candidates_of("auto", "auto", 0.0, shape)
         assert not any(each.flip_average for each in candidates)
         # Unless it is asked for.
-        asked = candidates_of(None, True, False, shape)
-        assert asked == [MapCandidate(None, True)]
+        asked = candidates_of(None, True, 0.0, shape)
+        assert asked == [MapCandidate(None, True, 0.0)]
 
     def test_what_is_given_is_not_chosen(self):
-        given = candidates_of(0.1, False, True)
-        assert given == [MapCandidate(0.1, False, True)]
-        assert len(candidates_of("auto", True, False)) == 3
-        assert len(candidates_of(None, "auto", False)) == 2
+        given = candidates_of(0.1, False, 1.0)
+        assert given == [MapCandidate(0.1, False, 1.0)]
+        assert len(candidates_of("auto", True, 0.0)) == 3
+        assert len(candidates_of(None, "auto", 0.0)) == 2
 
 
 class TestCompare:
-    candidates = (PLAIN, MapCandidate(0.0, False), MapCandidate(0.25, False))
+    candidates = tuple(replace(PLAIN, whitening=each) for each in (None, 0.0, 0.25))
 
     def choose(self, losses, units=None):
         losses = np.array(losses, dtype=float)
@@ -129,12 +131,12 @@ class TestCompare:
 class TestChoice:
     def test_mirror_images_where_direction_is_the_class(self):
         rng = np.random.RandomState(0)
-        model = CKNClassifier(**NETWORK, whitening=0.0, normalize=False)
+        model = CKNClassifier(**NETWORK, whitening=0.0, normalize=0.0)
         directions = clone(model).fit(*gratings(200, rng, mirrored=False))
         assert directions.flip_average_ is False
         results = directions.map_results_
         assert_array_equal(results["flip_average"], [False, True])
-        assert_array_equal(results["normalize"], [False, False])
+        assert_array_equal(results["normalize"], [0, 0])
         # Without directions half of the labels are right.
         assert results["loss"][1] > 0.3 > results["loss"][0]
         widths = clone(model).fit(*gratings(200, rng, mirrored=True))
@@ -163,11 +165,10 @@ class TestChoice:
         images -= images.mean(axis=(1, 2), keepdims=True)
         images *= np.exp(3 * rng.randn(160, 1, 1)).astype("f4")
         model = CKNClassifier(**NETWORK).fit(images, labels)
-        assert model.normalize_ is True
-        assert model.features_.normalize is True
+        assert model.normalize_ == model.features_.normalize == 1
         results = model.map_results_
-        assert_array_equal(results["normalize"], [False] * 6 + [True])
-        assert results["loss"][6] < results["loss"][:6].min() - 0.1
+        assert_array_equal(results["normalize"], [0.5] * 6 + [0, 1])
+        assert results["loss"][7] < results["loss"][:7].min()
 
     def test_regression(self):
         images, labels = gratings(200, np.random.RandomState(0), mirrored=False)
@@ -209,6 +210,7 @@ class TestChoice:
     def test_few_images_get_the_plainest(self):
         model = CKNClassifier(**NETWORK).fit(DIGITS.images[:49], DIGITS.target[:49])
         assert (model.whitening_, model.flip_average_) == (None, False)
+        assert model.normalize_ == 0.5
         assert model.map_results_ is None
 
     def test_the_sample_has_all_classes(self):
@@ -219,7 +221,8 @@ class TestChoice:
         assert_array_equal(rows, np.unique(rows))
 
     def test_a_sample_of_many_images(self, monkeypatch):
-        monkeypatch.setattr(map_choice, "MAX_IMAGES", 100)
+        monkeypatch.setattr(map_choice, "FEW_IMAGES", 10)
+        monkeypatch.setattr(map_choice, "MANY_IMAGES", 100)
         images, labels = gratings(300, np.random.RandomState(0), mirrored=False)
         losses = [
             CKNClassifier(**{**NETWORK, "random_state": seed})

@@ -18,7 +18,7 @@ from sklearn_ckn._learning.cache import resolve_memory
 from sklearn_ckn._learning.checked_store import CheckedStoreBackend
 
 # Without the choice of a map, which encodes images as well.
-PLAIN = {"whitening": None, "flip_average": False, "normalize": False}
+PLAIN = {"whitening": None, "flip_average": False, "normalize": 0.0}
 PARAMETERS = {"n_anchors": (8, 12), "n_patches": 2000, "random_state": 0, **PLAIN}
 
 
@@ -97,7 +97,7 @@ def test_what_the_first_layer_does_not_depend_on(change, images, tmp_path, clust
         {"kernel": ("exp", "poly")},
         {"subsampling": (2, 4)},
         {"flip_average": True},
-        {"normalize": True},
+        {"normalize": 0.5},
         {"verbose": 1},
     ],
     ids=str,

@@ -21,7 +21,7 @@ from sklearn_ckn._training.objective import Objective
 HEADS = ["ridge", "linear_svm", "logistic"]
 
 
-PLAIN = {"whitening": None, "flip_average": False, "normalize": False}
+PLAIN = {"whitening": None, "flip_average": False, "normalize": 0.0}
 
 
 def make(**parameters):

@@ -21,35 +21,38 @@ DIGITS = load_digits()
 
 
 class TestNormalization:
+    @pytest.mark.parametrize("power", [0.5, 1])
     @pytest.mark.parametrize("flip_average", [False, True])
     @pytest.mark.parametrize("dtype", ["f4", "f8"])
-    def test_features_of_unit_norm(self, flip_average, dtype):
+    def test_features_over_a_power_of_their_norm(self, power, flip_average, dtype):
         images = DIGITS.images[:60].astype(dtype)
         images[0] = 0
         options = {"whitening": 0.25, "flip_average": flip_average}
         features = CKNFeatures(**NETWORK, **options).fit(images)
         plain = features.transform(images).astype("f8")
-        normalized = clone(features).set_params(normalize=True).fit(images)
+        normalized = clone(features).set_params(normalize=power).fit(images)
         found = normalized.transform(images)
         norms = np.linalg.norm(plain, axis=1, keepdims=True)
         norms[0] = 1
-        # The quotient is rounded once, after norms that are accurate to rounding.
-        eps = np.finfo(dtype).eps
-        assert_allclose(found, plain / norms, rtol=0, atol=4 * eps)
+        # Rounded: the plain features, the power and its two products.
+        rtol = 4 * np.finfo(dtype).eps
+        assert_allclose(found, plain / norms**power, rtol=rtol, atol=1e-30)
         assert_array_equal(found[0], 0)
         assert_array_equal(normalized.transform(images[3:4]), found[3:4])
-        # A power of two is exact, and contrast makes no difference.
-        for power in (-100, 20):
-            scaled = np.ldexp(images, power)
-            assert_array_equal(normalized.transform(scaled), found)
+        # A power of four is exact in its square root as well.
+        for exponent in (-100, 20):
+            scaled = normalized.transform(np.ldexp(images, exponent))
+            expected = np.ldexp(found, int((1 - power) * exponent))
+            assert_array_equal(scaled, expected)
 
+    @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
     @pytest.mark.parametrize("flip_average", [False, True])
-    def test_gradients(self, flip_average):
+    def test_gradients(self, power, flip_average):
         rng = np.random.RandomState(0)
         images = rng.randn(5, 6, 7, 2)
         images[1] = 0
         features = CKNFeatures((3, 4), n_patches=200, random_state=0)
-        features.set_params(normalize=True, flip_average=flip_average).fit(images)
+        features.set_params(normalize=power, flip_average=flip_average).fit(images)
         network, engine = features._network, CPUEngine()
         weights = rng.randn(5, network.n_features)
 
@@ -83,7 +86,7 @@ class TestNormalization:
     def test_supervised_training(self):
         images, labels = DIGITS.images[:200], DIGITS.target[:200]
         options = {"n_epochs": 3, "early_stopping": False, "alpha": 1e-2}
-        model = SupervisedCKNClassifier(**NETWORK, **options, normalize=True)
+        model = SupervisedCKNClassifier(**NETWORK, **options, normalize=1)
         model.set_params(whitening=0.25, flip_average=False).fit(images, labels)
         norms = np.linalg.norm(model.features_.transform(images), axis=1)
         assert_allclose(norms, 1, rtol=1e-12)

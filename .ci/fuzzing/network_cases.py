@@ -178,11 +178,14 @@ def check_features_of(network, features, images):
         features.dtype == images.dtype,
         f"features of {images.dtype} are {features.dtype}",
     )
-    if network._network.normalize:
-        plain = replace(network._network, whitening=None, normalize=False)
-        images = images * image_scales(images)[0]
+    power = network._network.normalize
+    if power > 0:
+        plain = replace(network._network, whitening=None, normalize=0.0)
+        scale, inverse = image_scales(images)
+        images = images * scale
         before = CPUEngine().bind(plain, images.dtype).features(images)
-        check_same(features, normalized(before)[0], "normalized features")
+        expected = normalized(before, power)[0] * inverse[:, 0, 0] ** (1 - power)
+        check_same(features, expected, "normalized features")
         features = before
     flip_average = network._network.flip_average
     expected, scale, bounds = exact_features(network, images, flip_average)

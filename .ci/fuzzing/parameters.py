@@ -84,7 +84,7 @@ def network_parameters(rng):
     if rng.random() < 0.2:
         parameters["whitening"] = float(rng.choice([0, 0.25, 0.5]))
     if rng.random() < 0.2:
-        parameters["normalize"] = bool(rng.random() < 0.8)
+        parameters["normalize"] = float(rng.choice([0, 0.5, 1]))
     if rng.random() < 0.2:
         parameters["random_state"] = np.int64(parameters["random_state"])
     return parameters

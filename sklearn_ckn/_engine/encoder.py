@@ -23,9 +23,8 @@ class ForwardPass:
         the mirror images.
     tape : object
         Tape of the engine, see ``Engine.encode_with_tape``.
-    inverse : array of shape (n_maps, 1, 1, 1)
-        Factors that undo the scaling of the images; see ``Engine.scale``. 1 if features
-        are normalized.
+    unscaling : array of shape (n_maps, 1, 1, 1)
+        Factors that undo the scaling of the images; see ``Engine.scale``.
     norms : array of shape (n, 1), float64, or None
         Result of ``normalized``; None if features are not normalized.
     """
@@ -33,30 +32,30 @@ class ForwardPass:
     features: np.ndarray
     map_shape: tuple
     tape: object
-    inverse: np.ndarray
+    unscaling: np.ndarray
     norms: np.ndarray | None
 
 
-def normalized(features):
-    """Divide the features of scaled images by their norms.
+def normalized(features, power):
+    """Divide the features of scaled images by a power of their norms.
 
     Parameters
     ----------
     features : array of shape (n, d), float32 or float64
+    power : float
+        Above 0, at most 1.
 
     Returns
     -------
-    unit : array of shape (n, d), dtype of ``features``
-        Zero where the norm is at most SMALLEST_NORM, beyond which rounding would be all
-        that is left: for blank images, or images that are far from all anchors.
+    normalized : array of shape (n, d), dtype of ``features``
+        Zero where the norm is at most SMALLEST_NORM, below which rounding is all that
+        is left: for blank images, and images that are far from all anchors.
     norms : array of shape (n, 1), float64
-        Infinite where ``unit`` is zero.
+        Infinite where the result is zero.
     """
     norms = row_norms(features)[:, np.newaxis]
-    is_there = norms > SMALLEST_NORM
-    unit = unit_rows(features)
-    unit *= is_there
-    return unit, namespace(norms).where(is_there, norms, np.inf)
+    norms = namespace(norms).where(norms > SMALLEST_NORM, norms, np.inf)
+    return features * (norms**-power).astype(features.dtype), norms
 
 
 class Encoder:
@@ -156,13 +155,20 @@ class Encoder:
     def _encode(self, images):
         """Map one block of images, an array of the engine's namespace."""
         images = self._whitened(images)
-        maps = self._encode_scaled(images)
+        images = self.engine.xp.ascontiguousarray(images, dtype=self.dtype)
+        if not self.network.layers:
+            return images
+        scaled, inverse = self.engine.scale(images)
+        maps = self.engine.encode(scaled, self._prepared)
         if self.network.flip_average:
-            # Halved before they are added, so that the sum cannot overflow.
+            mirrored = self.engine.xp.ascontiguousarray(scaled[:, :, ::-1])
             maps *= 0.5
-            maps += 0.5 * self._encode_scaled(images[:, :, ::-1])
-        if self.network.normalize:
-            maps = normalized(maps.reshape(len(maps), -1))[0].reshape(maps.shape)
+            maps += 0.5 * self.engine.encode(mirrored, self._prepared)
+        power = self.network.normalize
+        if power > 0:
+            features, _ = normalized(maps.reshape(len(maps), -1), power)
+            maps = features.reshape(maps.shape)
+        maps *= self._unscaling(inverse)
         return maps
 
     def _whitened(self, images):
@@ -171,23 +177,9 @@ class Encoder:
             return images
         return whitening.apply(images, self.dtype, self.engine)
 
-    def _encode_scaled(self, images):
-        images = self.engine.xp.ascontiguousarray(images, dtype=self.dtype)
-        if not self.network.layers:
-            return images
-        scaled, inverse = self._scale(images)
-        maps = self.engine.encode(scaled, self._prepared)
-        maps *= inverse
-        return maps
-
-    def _scale(self, images):
-        """Return scaled images, and the factors that undo it in the maps."""
-        scaled, inverse = self.engine.scale(images)
-        if self.network.normalize:
-            # Features that are normalized do not depend on the scale, and those of
-            # tiny images would lose precision before they are.
-            inverse = self.engine.xp.ones_like(inverse)
-        return scaled, inverse
+    def _unscaling(self, inverse):
+        """Return the factors that undo the scaling of images in normalized features."""
+        return inverse ** (1 - self.network.normalize)
 
     def feature_blocks(self, images, xp=None):
         """Yield the slice of each block and its features, (block size, n_features).
@@ -271,15 +263,17 @@ class Encoder:
         if self.network.flip_average:
             images = self.engine.xp.concatenate([images, images[:, :, ::-1]])
         # A batch of images that are not C-contiguous is not C-contiguous either.
-        scaled, inverse = self._scale(self.engine.xp.ascontiguousarray(images))
+        scaled, inverse = self.engine.scale(self.engine.xp.ascontiguousarray(images))
         maps, tape = self.engine.encode_with_tape(scaled, self._prepared)
-        # The maps are divided before they are added, so that the sum cannot overflow.
-        maps *= inverse / n_copies
+        if n_copies > 1:
+            maps /= n_copies
         features = maps.reshape(n_copies, n, -1).sum(axis=0)
-        norms = None
-        if self.network.normalize:
-            features, norms = normalized(features)
-        return ForwardPass(features, maps.shape, tape, inverse, norms)
+        norms, power = None, self.network.normalize
+        if power > 0:
+            features, norms = normalized(features, power)
+        unscaling = self._unscaling(inverse)
+        features *= unscaling[:n].reshape(n, 1)
+        return ForwardPass(features, maps.shape, tape, unscaling, norms)
 
     def backward(self, forward, gradient, feature_scale):
         """Compute the gradients of a scalar function with respect to the layers.
@@ -296,17 +290,17 @@ class Encoder:
         -------
         layer_gradients : list of LayerGradients
         """
-        xp = self.engine.xp
-        if self.network.normalize:
-            # The derivative of f / |f|.
-            unit = forward.features.astype(np.float64)
+        power = self.network.normalize
+        if power > 0:
+            # The derivative of f / |f|^power.
+            unit = unit_rows(forward.features.astype(np.float64))
             along = (gradient * unit).sum(axis=1, keepdims=True)
-            gradient = (gradient - along * unit) / forward.norms
+            gradient = (gradient - power * along * unit) * forward.norms**-power
         if self.network.flip_average:
-            gradient = xp.concatenate([gradient, gradient]) / 2
+            gradient = self.engine.xp.concatenate([gradient, gradient]) / 2
         # The quotient is computed in float64: both numbers have the scale of the
         # images, which may be tiny.
-        factors = forward.inverse.astype(np.float64) / feature_scale
+        factors = forward.unscaling.astype(np.float64) / feature_scale
         gradient = (gradient.reshape(forward.map_shape) * factors).astype(self.dtype)
         layer_gradients, _ = self.engine.encode_backward(
             forward.tape, self._prepared, gradient

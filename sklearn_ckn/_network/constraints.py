@@ -26,7 +26,7 @@ NETWORK_CONSTRAINTS = {
     "kmeans_tol": [Interval(Real, 0, None, closed="left")],
     "whitening": [Interval(Real, 0, 0.5, closed="both"), None],
     "flip_average": ["boolean"],
-    "normalize": ["boolean"],
+    "normalize": [Interval(Real, 0, 1, closed="both")],
     "memory": [str, PathLike, HasMethods(["cache"]), None],
     "device": [StrOptions(DEVICES)],
     "verbose": ["verbose"],

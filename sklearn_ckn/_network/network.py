@@ -31,15 +31,16 @@ class Network:
     whitening : Whitening or None, default=None
         Applied to the images before the first layer. The mirror image is that of the
         whitened image.
-    normalize : bool, default=False
-        Whether the features of an image are divided by their norm, after all else.
+    normalize : float, default=0.0
+        Power of their norm by which the features of an image are divided, after all
+        else.
     """
 
     layers: tuple[Layer, ...]
     image_shape: tuple[int, int, int]
     flip_average: bool = False
     whitening: Whitening | None = None
-    normalize: bool = False
+    normalize: float = 0.0
 
     def __getstate__(self):
         # The fields only, without the cached properties.
@@ -100,7 +101,7 @@ class Network:
         last layer.
         """
         return replace(
-            self, layers=self.layers[:n_layers], flip_average=False, normalize=False
+            self, layers=self.layers[:n_layers], flip_average=False, normalize=0.0
         )
 
     def followed_by(self, layer):
