@@ -15,13 +15,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from sklearn_ckn import CKNClassifier
+from sklearn_ckn import CKNClassifier, SupervisedCKNClassifier
 
 N_FOLDS = 3
 #: A search sees no more images than these; what it chose is then fitted to all.
 MAX_SEARCHED = 2000
 
 OURS = "CKN"
+SUPERVISED = "CKN, supervised"
 BEST_FIXED = "CKN, best fixed"
 
 FIXED_SETTINGS = {
@@ -37,7 +38,10 @@ FIXED_SETTINGS = {
 }
 
 #: Attributes that tell what a fitted model chose.
-CHOSEN = ("chosen_", "whitening_", "flip_average_", "normalize_", "alpha_")
+CHOSEN = (
+    *("chosen_", "whitening_", "flip_average_", "normalize_", "alpha_"),
+    "best_epoch_",
+)
 
 
 class ChosenInFolds(ClassifierMixin, BaseEstimator):
@@ -212,6 +216,7 @@ def _in_folds(features, candidates):
 #: Makers of models, of a seed and a number of threads.
 MODELS = {
     OURS: lambda seed, n_threads: CKNClassifier(random_state=seed),
+    SUPERVISED: lambda seed, n_threads: SupervisedCKNClassifier(random_state=seed),
     **{
         name: lambda seed, n_threads, settings=settings: CKNClassifier(
             **settings, random_state=seed

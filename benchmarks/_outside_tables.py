@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from _outside_models import BEST_FIXED, FIXED_SETTINGS, OURS, PEERS
+from _outside_models import BEST_FIXED, FIXED_SETTINGS, OURS, PEERS, SUPERVISED
 
 #: Accuracies in percent on the same test images, without pretraining; what was chosen
 #: was chosen on validation images, which the models here do not see. Yang et al.,
@@ -73,7 +73,7 @@ def _print_set(name, models):
     if fixed:
         best = max(fixed, key=lambda setting: lines[setting].accuracy)
         lines[BEST_FIXED] = lines[best]
-    for model in (OURS, BEST_FIXED, *PEERS):
+    for model in (OURS, SUPERVISED, BEST_FIXED, *PEERS):
         if model in lines:
             line = lines[model]
             print(
@@ -95,11 +95,11 @@ def _print_summary(lines):
     """Print the accuracies on all sets, and where ours stands."""
     shown = [
         model
-        for model in (OURS, BEST_FIXED, *PEERS)
+        for model in (OURS, SUPERVISED, BEST_FIXED, *PEERS)
         if any(model in each for each in lines.values())
     ]
     widths = [max(6, len(model)) for model in shown]
-    print("\naccuracy in %; best fixed, and what is published, have no place")
+    print("\naccuracy in %; supervised, best fixed and published figures have no place")
     header = " | ".join(
         f"{model:>{width}}" for model, width in zip(shown, widths, strict=True)
     )

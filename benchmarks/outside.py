@@ -8,6 +8,7 @@ All models and seeds get the same training images: where there are more than
 ``--max-train``, as many drawn at random. Models:
 
 - CKN: ``CKNClassifier`` with its defaults
+- CKN, supervised: ``SupervisedCKNClassifier`` with its defaults
 - CKN, best fixed: for orientation, the best of 18 settings **by the test images**,
   which no user could choose: images as they are or with whitened patches of power 0 or
   0.25, with and without mirror averaging, normalized by the powers 0, 0.5 and 1
@@ -43,6 +44,7 @@ from _outside_models import (
     MODELS,
     OURS,
     PEERS,
+    SUPERVISED,
     WITHOUT_SEED,
 )
 from _outside_tables import print_tables
@@ -159,7 +161,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = (OURS, BEST_FIXED, *PEERS)
+    names = (OURS, SUPERVISED, BEST_FIXED, *PEERS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", required=True)
     parser.add_argument("--models", nargs="+", choices=names, default=names)
