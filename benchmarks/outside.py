@@ -164,7 +164,14 @@ def parse_arguments():
     names = (OURS, SUPERVISED, BEST_FIXED, *PEERS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", required=True)
-    parser.add_argument("--models", nargs="+", choices=names, default=names)
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=(*names, *FIXED_SETTINGS),
+        metavar="MODEL",
+        default=names,
+        help="of the table above, or single settings of the best fixed",
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--max-train", type=int, default=5000)
     parser.add_argument("--results", type=Path, default=Path("outside.jsonl"))
