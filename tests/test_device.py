@@ -27,6 +27,9 @@ IMAGES = np.random.RandomState(0).randn(20, 7, 6, 2)
 ROWS = IMAGES.reshape(20, -1)
 LABELS = np.arange(20) % 2
 NETWORK = {"n_anchors": (4, 6), "n_patches": 200, "random_state": 0}
+# Without the choice of a map, which takes long where a CPU stands for the GPU.
+PLAIN = {"whitening": None, "flip_average": False, "normalize": 0.0}
+MIRRORED = {**PLAIN, "flip_average": True}
 
 ESTIMATORS = {
     "features": CKNFeatures(**NETWORK),
@@ -35,14 +38,19 @@ ESTIMATORS = {
         **NETWORK, whitening=0.25, flip_average=True, normalize=0.5
     ),
     "ridge": CKNClassifier(**NETWORK),
-    "linear_svm": CKNClassifier(**NETWORK, head="linear_svm"),
-    "logistic": CKNClassifier(**NETWORK, head="logistic", alpha=1e-2),
+    "linear_svm": CKNClassifier(**NETWORK, **PLAIN, head="linear_svm"),
+    "logistic": CKNClassifier(**NETWORK, **PLAIN, head="logistic", alpha=1e-2),
     "regressor": CKNRegressor(**NETWORK),
     "supervised": SupervisedCKNClassifier(
-        **NETWORK, n_epochs=2, alpha=1e-2, learn_beta=True, augment="flip+shift"
+        **NETWORK,
+        **PLAIN,
+        n_epochs=2,
+        alpha=1e-2,
+        learn_beta=True,
+        augment="flip+shift",
     ),
     "flipped": SupervisedCKNClassifier(
-        **NETWORK, n_epochs=1, alpha=1e-2, flip_average=True, head="logistic"
+        **NETWORK, **MIRRORED, n_epochs=1, alpha=1e-2, head="logistic"
     ),
     "kmeans": SphericalKMeans(3, random_state=0),
 }

@@ -17,7 +17,9 @@ from sklearn_ckn import (
 )
 
 HEADS = ["ridge", "linear_svm", "logistic"]
-SMALL = {"n_anchors": (6, 8), "n_patches": 500, "random_state": 0}
+# Without the choice of a map, which has tests of its own.
+PLAIN = {"whitening": None, "flip_average": False, "normalize": 0.0}
+SMALL = {"n_anchors": (6, 8), "n_patches": 500, "random_state": 0, **PLAIN}
 WEIGHTS = np.random.RandomState(0).randint(4, size=150).astype(float)
 SUPERVISED = {**SMALL, "n_epochs": 2, "alpha": 1e-2}
 MODELS = [

@@ -131,7 +131,7 @@ def test_the_start_is_kept_where_training_does_not_help(head, digits, monkeypatc
     trained = make(head=head, n_iter_no_change=2).fit(images, labels)
     assert trained.best_epoch_ == 0
     assert trained.history_["epoch"] == [0, 1, 2]
-    parameters = {"n_anchors": (6, 10), "head": head, "random_state": 0}
+    parameters = {"n_anchors": (6, 10), "head": head, "random_state": 0, **PLAIN}
     start = CKNClassifier(**parameters).fit(images, labels)
     assert_array_equal(trained.coef_, start.coef_)
     assert_array_equal(
