@@ -167,7 +167,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     -----
     ``"auto"`` compares up to six maps: no whitening, whitening with the powers 0 and
     0.25, each without and with mirror images. For each of them a network with half the
-    anchors, at most 96 in a layer, is learned from 1,500 training images, or 60 % and
+    anchors, at most 80 in a layer, is learned from 1,500 training images, or 60 % and
     at most 4,000, and a ridge head predicts each of these images without it, or each
     group without it in folds. The ``loss`` is the share of wrong predictions. The first
     map in this order is chosen whose loss is at most one standard error above the

@@ -40,7 +40,7 @@ FEW_IMAGES, MANY_IMAGES = 1500, 4000
 SHARE = 0.6
 
 #: Largest number of anchors of the candidates' layers.
-MAX_ANCHORS = 96
+MAX_ANCHORS = 80
 
 #: Small networks keep this many anchors.
 MIN_ANCHORS = 16
