@@ -12,12 +12,13 @@ from sklearn_ckn._engine.choice import get_prediction_engine
 from sklearn_ckn._features import RENAMED_PARAMETERS, CKNFeatures
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._learning.map_choice import MapQuestion, choose_map
+from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 
 #: Names of the parameters of CKNFeatures.
 NETWORK_PARAMETERS = tuple(CKNFeatures._get_param_names())
 
 #: Names of the parameters that may be ``"auto"``.
-CHOSEN = "whitening", "flip_average", "normalize"
+CHOSEN = tuple(CHOICE_CONSTRAINTS)
 
 
 class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
@@ -62,7 +63,7 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
 
         Set the attributes about the choice, and the parameters of the network.
         """
-        question = MapQuestion(*(getattr(self, name) for name in CHOSEN))
+        question = MapQuestion(**{name: getattr(self, name) for name in CHOSEN})
         # Checked with values that a network can have.
         plainest = question.candidates(images.shape)[0]
         choice = choose_map(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from counting import count_calls
 from numpy.testing import assert_array_equal
+from plain_map import PLAIN
 from sklearn import config_context
 
 from sklearn_ckn import (
@@ -24,7 +25,6 @@ from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._input import images as _images
 
 # Without the choice of a map, which has a network for each candidate.
-PLAIN = {"whitening": None, "flip_average": False, "normalize": 0.0}
 NETWORK = {"n_anchors": (3, 4), "n_patches": 200, "random_state": 0, **PLAIN}
 ESTIMATORS = [
     CKNFeatures(**NETWORK),

@@ -7,6 +7,7 @@ import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from plain_map import PLAIN
 from sklearn.base import clone
 
 from sklearn_ckn import (
@@ -28,7 +29,6 @@ ROWS = IMAGES.reshape(20, -1)
 LABELS = np.arange(20) % 2
 NETWORK = {"n_anchors": (4, 6), "n_patches": 200, "random_state": 0}
 # Without the choice of a map, which takes long where a CPU stands for the GPU.
-PLAIN = {"whitening": None, "flip_average": False, "normalize": 0.0}
 MIRRORED = {**PLAIN, "flip_average": True}
 
 ESTIMATORS = {

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from counting import count_calls
 from numpy.testing import assert_allclose, assert_array_equal
+from plain_map import PLAIN
 
 from sklearn_ckn import CKNClassifier, CKNRegressor, SupervisedCKNClassifier
 from sklearn_ckn._heads.classification import ClassifierProblem
@@ -73,9 +74,8 @@ def test_alpha_alone_can_be_chosen(loss, monkeypatch):
 
 def test_decompositions_of_a_supervised_fit(monkeypatch):
     calls = count_calls(monkeypatch, Spectrum, "from_features")
-    plain = {"whitening": None, "flip_average": False, "normalize": 0.0}
     options = {"n_epochs": 0, "validation_fraction": 0.4}
-    estimator = SupervisedCKNClassifier(**SMALL, **options, **plain)
+    estimator = SupervisedCKNClassifier(**SMALL, **options, **PLAIN)
     estimator.fit(IMAGES, NAMES)
     # The head of the start, that of the objective, and the start's score.
     assert len(calls) == 3

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from plain_map import PLAIN
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
@@ -18,7 +19,6 @@ from sklearn_ckn import (
 
 HEADS = ["ridge", "linear_svm", "logistic"]
 # Without the choice of a map, which has tests of its own.
-PLAIN = {"whitening": None, "flip_average": False, "normalize": 0.0}
 SMALL = {"n_anchors": (6, 8), "n_patches": 500, "random_state": 0, **PLAIN}
 WEIGHTS = np.random.RandomState(0).randint(4, size=150).astype(float)
 SUPERVISED = {**SMALL, "n_epochs": 2, "alpha": 1e-2}

@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from plain_map import PLAIN
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_ckn import CKNClassifier, CKNFeatures, CKNRegressor
@@ -18,7 +19,6 @@ from sklearn_ckn._learning.cache import resolve_memory
 from sklearn_ckn._learning.checked_store import CheckedStoreBackend
 
 # Without the choice of a map, which encodes images as well.
-PLAIN = {"whitening": None, "flip_average": False, "normalize": 0.0}
 PARAMETERS = {"n_anchors": (8, 12), "n_patches": 2000, "random_state": 0, **PLAIN}
 
 

@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from plain_map import PLAIN
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
@@ -19,9 +20,6 @@ from sklearn_ckn._training import loop as _loop
 from sklearn_ckn._training.objective import Objective
 
 HEADS = ["ridge", "linear_svm", "logistic"]
-
-
-PLAIN = {"whitening": None, "flip_average": False, "normalize": 0.0}
 
 
 def make(**parameters):

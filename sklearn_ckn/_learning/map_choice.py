@@ -24,8 +24,8 @@ from sklearn_ckn._network.whitening import PATCH_SIZE, PatchSpectrum
 POWERS = (0.0, 0.25)
 
 #: Power of the normalization in the first comparison: contrast counts, but less than
-#: in proportion, which was as accurate or better on all sets of images. Then those that
-#: are tried with the best map.
+#: in proportion, which was more accurate on average over sets of images. Then those
+#: that are tried with the map chosen by it.
 NORMALIZE = 0.5
 OTHER_NORMALIZE = (0.0, 1.0)
 

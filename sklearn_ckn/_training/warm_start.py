@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 from sklearn_ckn._network.parameters import resolve_layers
 
 # Layer settings that must not change, because the anchors were trained with them.
@@ -72,7 +73,7 @@ class EarlierFit:
             or not np.array_equal(model.classes_, self.classes)
             or any(
                 getattr(model, name) not in ("auto", getattr(model, f"{name}_"))
-                for name in ("whitening", "flip_average", "normalize")
+                for name in CHOICE_CONSTRAINTS
             )
         ):
             raise ValueError(
