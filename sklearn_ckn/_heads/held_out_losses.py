@@ -35,7 +35,8 @@ def held_out_losses(features, targets, weights, units, splits, losses_of):
         path = RidgePath.from_features(features, targets, alphas, units)
         for rows, predictions, _ in path.leave_one_out(path.alphas):
             losses[rows] = losses_of(rows, predictions)
-    for train, held_out in splits or ():
+    for split in splits or ():
+        train, held_out = map(features.xp.asarray, split)
         training = training_weights(weights, train)
         path = RidgePath.from_features(features.weighted(training), targets, alphas)
         losses[held_out] = losses_of(held_out, path.predict(held_out))

@@ -113,15 +113,12 @@ class RegressionProblem:
             squares = (targets[rows, np.newaxis] - predictions) ** 2
             return (squares / variances).mean(axis=-1)
 
-        splits = samples.splits
-        if splits is not None:
-            splits = [tuple(map(xp.asarray, split)) for split in splits]
         losses = held_out_losses(
             StandardizedFeatures.from_values(samples.values, weights),
             targets,
             weights,
             xp.asarray(samples.units),
-            splits,
+            samples.splits,
             losses_of,
         )
         return losses, samples.weights, samples.units
