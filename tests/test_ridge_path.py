@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
+from sklearn_ckn._common.lapack import LARGEST_SYEVD
 from sklearn_ckn._heads.calibration import fit_factor
 from sklearn_ckn._heads.classification import ClassifierSamples
 from sklearn_ckn._heads.regression import fit_ridge_regressor
@@ -137,6 +138,25 @@ def test_regressor_equals_scikit_learn(n, d):
     assert_allclose(ours.alpha_scores_, expected, rtol=1e-6)
     assert_allclose(ours.coef_, peer.coef_, rtol=1e-6, atol=1e-9)
     assert_allclose(ours.predict(features), peer.predict(features), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_matrices_too_large_for_the_workspace_of_lapack(n, d, monkeypatch):
+    # LAPACK computes the size of the workspace of dsyevd with 32-bit integers.
+    for size, fits in ((LARGEST_SYEVD, True), (LARGEST_SYEVD + 1, False)):
+        assert (1 + 6 * size + 2 * size**2 < 2**31) == fits
+    features, labels, _ = make_problem(n, d)
+    expected = LinearPathClassifier("ridge", alpha=ALPHAS).fit(features, labels)
+
+    def refuse(matrix):
+        raise AssertionError
+
+    monkeypatch.setattr("sklearn_ckn._common.arrays.syevd", refuse)
+    monkeypatch.setattr("sklearn_ckn._heads.spectrum.LARGEST_SYEVD", min(n, d) - 1)
+    other = LinearPathClassifier("ridge", alpha=ALPHAS).fit(features, labels)
+    assert other.alpha_ == expected.alpha_
+    # Rounding of 1e-15 over the smallest alpha.
+    assert_allclose(other.coef_, expected.coef_, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("noise", [0, 2])

@@ -12,6 +12,10 @@ from functools import cache
 import numpy as np
 from scipy.linalg import cython_blas, cython_lapack, lapack
 
+#: Largest matrix for ``syevd``. The size of its workspace, 1 + 6 n + 2 n^2 numbers, is a
+#: 32-bit integer; for larger ones LAPACK writes outside of it.
+LARGEST_SYEVD = 32_766
+
 _get_name = ctypes.pythonapi.PyCapsule_GetName
 _get_name.restype, _get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
 _get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -36,7 +40,7 @@ def syevd(matrix):
     ----------
     matrix : ndarray of shape (n, n), float64
         Fortran-ordered. Only the lower triangle is read; the eigenvectors overwrite the
-        matrix.
+        matrix. n is at most ``LARGEST_SYEVD``.
 
     Returns
     -------

@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_ckn._common.arrays import eigh, matmul
 from sklearn_ckn._common.cache_blocks import product_blocks
+from sklearn_ckn._common.lapack import LARGEST_SYEVD
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 
@@ -50,8 +51,9 @@ class Spectrum:
         primal = d <= n
         # LAPACK overwrites a matrix in Fortran order, without a copy.
         matrix = features.gram() if primal else features.outer_gram().T
-        # SciPy before 1.13 gives "evd" too small a workspace for a 1 x 1 matrix.
-        driver = "evd" if len(matrix) > 1 else "evr"
+        # "evd" is faster. SciPy before 1.13 gives it too small a workspace for a 1 x 1
+        # matrix.
+        driver = "evd" if 1 < len(matrix) <= LARGEST_SYEVD else "evr"
         eigenvalues, vectors = eigh(
             matrix, overwrite_a=True, check_finite=False, driver=driver
         )
