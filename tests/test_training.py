@@ -17,7 +17,12 @@ from sklearn_ckn._training.augment import augment_images, flip, shift
 from sklearn_ckn._training.head import Head
 from sklearn_ckn._training.network import TrainedNetwork
 from sklearn_ckn._training.objective import BatchGradients, Objective
-from sklearn_ckn._training.optimizer import SphereOptimizer, scheduled_rate, warm_up
+from sklearn_ckn._training.optimizer import (
+    SphereOptimizer,
+    scheduled_rate,
+    tangent,
+    warm_up,
+)
 from sklearn_ckn._training.split import split_rows
 
 HEADS = ["ridge", "linear_svm", "logistic"]
@@ -116,29 +121,68 @@ def test_float32_gradients():
         assert relative_error(left, right) < 1e-3
 
 
-def test_optimizer_turns_anchors_by_the_rate():
+def step_of(network, gradients, rate):
+    """Return the network after the first step of a new optimizer."""
+    return SphereOptimizer(network, True).step(network, gradients, rate)
+
+
+def test_steps_are_as_long_in_all_directions():
     network = problem()[0]
     rng = np.random.RandomState(0)
     anchor_gradients = [rng.randn(*rows.shape) for rows in network.anchors]
     anchor_gradients[0][1] = 0
     for unit in (1e-300, 1e-20, 1.0, 1e20, 1e300):
-        optimizer = SphereOptimizer(network, True)
         scaled = [unit * each for each in anchor_gradients]
-        gradients = BatchGradients(scaled, [unit, -unit], None)
-        moved = optimizer.step(network, gradients, 0.01)
+        moved = step_of(network, BatchGradients(scaled, [unit, -unit], None), 0.01)
         for before, after, gradient in zip(
             network.anchors, moved.anchors, anchor_gradients, strict=True
         ):
-            angles = np.arccos(np.clip(np.sum(before * after, axis=1), -1, 1))
-            rates = np.where(gradient.any(axis=1), np.arctan(0.01), 0)
-            assert_allclose(angles, rates, rtol=1e-6, atol=1e-7)
             assert_allclose(np.linalg.norm(after, axis=1), 1, rtol=1e-14)
-            assert (np.sum((after - before) * gradient, axis=1) <= 0).all()
+            # Where unit_rows has put the anchors back to the sphere.
+            step = after / np.sum(after * before, axis=1, keepdims=True) - before
+            left, values, right = np.linalg.svd(
+                tangent(gradient, before), full_matrices=False
+            )
+            values = values / np.sqrt(values**2 + 1e-6 * np.sum(values**2))
+            expected = -0.01 * tangent(left * values @ right, before)
+            assert_allclose(step, expected, atol=1e-12)
+            assert_allclose(step[~gradient.any(axis=1)], 0, atol=1e-15)
         assert_allclose(
             moved.betas, np.array(network.betas) * np.exp([-0.01, 0.01]), rtol=1e-12
         )
-    fixed = SphereOptimizer(network, False).step(network, gradients, 0.01)
-    assert fixed.betas == network.betas
+    fixed = SphereOptimizer(network, False)
+    assert fixed.step(network, BatchGradients(scaled, [], None), 0.01).betas == (
+        network.betas
+    )
+
+
+def test_no_gradient_no_step():
+    network = problem()[0]
+    zeros = [np.zeros_like(rows) for rows in network.anchors]
+    moved = step_of(network, BatchGradients(zeros, [0.0, 0.0], None), 0.01)
+    for before, after in zip(network.anchors, moved.anchors, strict=True):
+        assert_allclose(after, before, atol=1e-15)
+    assert moved.betas == network.betas
+
+
+def test_gradients_of_later_steps_are_averaged():
+    network = problem()[0]
+    rng = np.random.RandomState(0)
+    first, second = (
+        [rng.randn(*rows.shape) for rows in network.anchors] for _ in range(2)
+    )
+    optimizer = SphereOptimizer(network, False)
+    middle = optimizer.step(network, BatchGradients(first, [], None), 0.01)
+    moved = optimizer.step(middle, BatchGradients(second, [], None), 0.01)
+    mean = [
+        0.9 * tangent(tangent(one, rows), moved_rows) + tangent(two, moved_rows)
+        for one, two, rows, moved_rows in zip(
+            first, second, network.anchors, middle.anchors, strict=True
+        )
+    ]
+    alone = step_of(middle, BatchGradients(mean, [0.0, 0.0], None), 0.01)
+    for left, right in zip(moved.anchors, alone.anchors, strict=True):
+        assert_allclose(left, right, atol=1e-12)
 
 
 def test_schedules():

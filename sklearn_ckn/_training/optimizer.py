@@ -1,15 +1,21 @@
-"""Adam on the unit sphere for anchors, and for betas; steps do not depend on scale."""
+"""Steps of anchors on the unit sphere, the same in all directions, and of betas."""
 
 from math import cos, pi
 
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
-from sklearn_ckn._common.norms import powers_of_two, row_norms, unit_rows
+from sklearn_ckn._common.norms import powers_of_two, unit_rows
+from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._network.kernels import InverseSquareRoot
 
-# Decay rates of the running means of the gradients and of their squares.
+# Decay rates of the running means of the gradients and, for betas, of their squares.
 MOMENTUM = 0.9
 SQUARES_MOMENTUM = 0.99
+
+# Added to the eigenvalues of the Gram matrix of the mean gradients, as a part of their
+# sum. Directions with less than a thousandth of the norm are mostly rounding.
+REGULARIZATION = 1e-6
 
 #: Fractions of the training after which the schedule "step" divides the rate by ten:
 #: epochs 60, 85 and 100 of 105 (Mairal, NIPS 2016, sect. 4.1).
@@ -54,24 +60,52 @@ def tangent(rows, points):
     return rows - (rows * points).sum(axis=1, keepdims=True) * points
 
 
-def safe_norms(rows):
-    """Return the norms (n, 1) of float64 rows without overflow or underflow."""
-    largest = abs(rows).max(axis=1, keepdims=True)
-    scale, inverse = powers_of_two(largest)
-    return row_norms(rows * scale)[:, np.newaxis] * inverse
+def orthogonalized(rows):
+    """Return a matrix with the singular vectors of ``rows`` and values of about 1.
+
+    A singular value s becomes s / sqrt(s^2 + r ||rows||_F^2), with r =
+    ``REGULARIZATION``. For r = 0 and rows M of full rank this is (M M^T)^(-1/2) M, the
+    nearest matrix with orthonormal rows, or columns. Rows of zeros remain so.
+
+    Parameters
+    ----------
+    rows : array of shape (p, d), float64
+
+    Returns
+    -------
+    rows : array of shape (p, d), float64
+    """
+    xp = namespace(rows)
+    # Squares of large and of small gradients overflow or underflow.
+    scale, _ = powers_of_two(abs(rows).max())
+    rows = rows * scale
+    is_wide = rows.shape[0] <= rows.shape[1]
+    with single_threaded_blas():
+        gram = rows @ rows.T if is_wide else rows.T @ rows
+        total = xp.trace(gram)
+        total = xp.where(total > 0, total, 1)
+        inverse = InverseSquareRoot.from_matrix(gram / total, REGULARIZATION).value()
+        rows = rows / xp.sqrt(total)
+        return inverse @ rows if is_wide else rows @ inverse
 
 
 class SphereOptimizer:
-    """Adam for unit vectors, with one running mean of squares for each vector.
+    """Steps of anchors that have the same length in all directions, and Adam for betas.
 
-    The tangent component g of the gradient updates m <- 0.9 m + 0.1 g and
-    v <- 0.99 v + 0.01 ||g||^2, both corrected for their start at 0 (Kingma and Ba, ICLR
-    2015). The step -rate m / sqrt(v) is taken in the tangent space and normalised back
-    to the sphere, and m is projected on the new tangent space (the simplest form of
-    Becigneul and Ganea, ICLR 2019). ``rate`` is therefore the largest angle in radians
-    by which a step turns an anchor whose gradients agree, whatever the scale of images,
-    loss and weights. sqrt(v) is stored instead of v, which could overflow or underflow.
-    The logarithms of the betas are updated in the same way, without the sphere.
+    The tangent components of the gradients of a layer's anchors, rows G of shape (p,
+    d), update M <- 0.9 M + 0.1 G. The step is the tangent component of -rate U V^T, where
+    M = U S V^T is the singular value decomposition (Jordan, "Muon: An optimizer for
+    hidden layers in neural networks", 2024): the largest decrease of a linear function
+    among the steps whose spectral norm is ``rate`` (Bernstein and Newhouse, "Old
+    optimizer, new norm", 2024). The gradients of all anchors of a layer share a few
+    directions, those in which its patches vary most, and these would otherwise hide all
+    others. The anchors are normalised back to the sphere, and M is projected on the new
+    tangent space. ``rate`` is therefore the largest angle in radians by which a step
+    turns an anchor, whatever the scale of images, loss and weights.
+
+    The logarithms of the betas move by -rate m / sqrt(v), where v <- 0.99 v + 0.01 g^2
+    and both means are corrected for their start at 0 (Kingma and Ba, ICLR 2015).
+    sqrt(v) is stored instead of v, which could overflow or underflow.
 
     Parameters
     ----------
@@ -82,14 +116,11 @@ class SphereOptimizer:
 
     def __init__(self, network, learn_beta):
         xp = namespace(*network.anchors)
-        self._anchor_means = [xp.zeros_like(rows) for rows in network.anchors]
-        self._anchor_roots = [xp.zeros((len(rows), 1)) for rows in network.anchors]
-        n_layers = len(network.anchors)
+        self._means = [xp.zeros_like(rows) for rows in network.anchors]
         self._learned = np.array(
             [learn_beta and each.kernel == "exp" for each in network.settings]
         )
-        self._beta_means = np.zeros(n_layers)
-        self._beta_roots = np.zeros(n_layers)
+        self._beta_means, self._beta_roots = np.zeros((2, len(network.anchors)))
         self._n_steps = 0
 
     def step(self, network, gradients, rate):
@@ -117,10 +148,7 @@ class SphereOptimizer:
         if self._learned.any():
             # One number per layer: computed with NumPy on every device.
             log_beta_gradients = [float(gradient) for gradient in gradients.log_betas]
-            log_beta_gradients = np.where(self._learned, log_beta_gradients, 0)
-            norms = np.abs(log_beta_gradients)
-            self._update(self._beta_means, self._beta_roots, log_beta_gradients, norms)
-            moves = self._direction(self._beta_means, self._beta_roots)
+            moves = self._beta_moves(np.where(self._learned, log_beta_gradients, 0))
             factors = np.exp(np.clip(-rate * moves, *LARGEST_FACTORS))
             # A beta that started beyond a limit may stay there, but not go farther.
             low, high = (reduce(betas, limit) for reduce, limit in BETA_LIMITS)
@@ -128,27 +156,23 @@ class SphereOptimizer:
         return network.moved(anchors, betas)
 
     def _step_anchors(self, i, rows, gradients, rate):
-        means, roots = self._anchor_means[i], self._anchor_roots[i]
-        gradients = tangent(gradients, rows)
-        self._update(means, roots, gradients, safe_norms(gradients))
-        moved = unit_rows(rows - rate * self._direction(means, roots))
-        self._anchor_means[i] = tangent(means, moved)
+        means = self._means[i]
+        means *= MOMENTUM
+        means += (1 - MOMENTUM) * tangent(gradients, rows)
+        moved = unit_rows(rows - rate * tangent(orthogonalized(means), rows))
+        self._means[i] = tangent(means, moved)
         return moved
 
-    @staticmethod
-    def _update(means, roots, gradients, norms):
+    def _beta_moves(self, gradients):
+        """Return m / sqrt(v), both corrected; 0 if all gradients were 0."""
+        means, roots = self._beta_means, self._beta_roots
         means *= MOMENTUM
         means += (1 - MOMENTUM) * gradients
-        xp = namespace(roots)
-        xp.hypot(
+        np.hypot(
             SQUARES_MOMENTUM**0.5 * roots,
-            (1 - SQUARES_MOMENTUM) ** 0.5 * norms,
+            (1 - SQUARES_MOMENTUM) ** 0.5 * np.abs(gradients),
             out=roots,
         )
-
-    def _direction(self, means, roots):
-        """Return m / sqrt(v), both corrected; 0 if all gradients were 0."""
         corrected = roots / (1 - SQUARES_MOMENTUM**self._n_steps) ** 0.5
-        xp = namespace(corrected)
-        corrected = xp.where(corrected > 0, corrected, 1)
+        corrected = np.where(corrected > 0, corrected, 1)
         return means / (1 - MOMENTUM**self._n_steps) / corrected
