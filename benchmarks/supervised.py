@@ -54,7 +54,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--augment", nargs="+", default=["none", "flip"])
     parser.add_argument("--learn-beta", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--learning-rate", type=float, default=0.05)
+    parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--batch-size", type=int, default=64)
     arguments = parser.parse_args()
     X, y, X_validation, y_validation = load(arguments)

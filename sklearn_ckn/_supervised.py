@@ -81,7 +81,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         with 1, its contrast makes no difference. ``"auto"`` chooses 0.5, 0 or 1 by
         held-out images.
     memory : str, path, joblib.Memory or None, default=None
-        Cache of the start, as for :class:`CKNClassifier`. Training is not cached.
+        Cache of the start, as for :class:`CKNClassifier`, and of the state after the
+        last epoch. A fit that was interrupted, even killed, goes on after this epoch
+        if it is repeated with the same images and parameters, and ends with the same
+        bits. With a callable ``augment``, every training starts anew.
     head : {"ridge", "linear_svm", "logistic"}, default="ridge"
         Squared error, squared hinge or log loss: see :class:`LinearPathClassifier`.
     alpha : float, "auto" or array-like of float, default="auto"
@@ -98,10 +101,12 @@ class SupervisedCKNClassifier(CKNClassifier):
         Number of passes over the training images; 0 keeps the start.
     batch_size : int, default=64
         Approximate number of images per step; batches differ in size by at most 1.
-    learning_rate : float, default=0.05
-        Largest angle in radians by which a step turns an anchor whose gradients agree.
-        It does not depend on the unit of the images or on the loss. It increases
-        linearly over the first 100 steps, or the first quarter of fewer than 400 steps.
+    learning_rate : float, default=0.01
+        Largest angle in radians by which a step turns an anchor. It does not depend on
+        the unit of the images or on the loss: steps are equally long in all directions
+        in which the mean gradients of a layer differ from 0 (Jordan, "Muon", 2024). It
+        increases linearly over the first 100 steps, or the first quarter of fewer than
+        400 steps.
     schedule : {"cosine", "step", "constant"}, default="cosine"
         Learning rate schedule: half a period of the cosine down to 0, division by 10
         after 4/7, 17/21 and 20/21 of the epochs, or a constant rate.
@@ -229,7 +234,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         learn_beta: bool = False,
         n_epochs: int = 30,
         batch_size: int = 64,
-        learning_rate: float = 0.05,
+        learning_rate: float = 0.01,
         schedule: Literal["cosine", "step", "constant"] = "cosine",
         augment: Augmentation = None,
         early_stopping: bool = True,
@@ -280,8 +285,8 @@ class SupervisedCKNClassifier(CKNClassifier):
             # In version 0.1.0 it was the number of k-means iterations.
             state = {**state, "n_iter_": state["history_"]["epoch"][-1]}
         if state.get("learning_rate") == "auto":
-            # In version 0.1.0 "auto" was always this number.
-            state = {**state, "learning_rate": 0.05}
+            # In version 0.1.0 "auto" was the default.
+            state = {**state, "learning_rate": 0.01}
         return super()._translate_state(state)
 
     @classmethod

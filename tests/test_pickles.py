@@ -107,7 +107,7 @@ def test_names_of_version_0_1_0_are_translated(name):
 
 def test_a_learning_rate_of_version_0_1_0_is_a_number():
     models, stored = load(Path(__file__).parent / "pickles" / "0.1.0.pkl")
-    assert models["supervised"].learning_rate == 0.05
+    assert models["supervised"].learning_rate == 0.01
     # Without a number in its place the old word would be refused.
     refitted = clone(models["supervised"]).set_params(n_epochs=1)
     refitted.fit(stored["images"], models["supervised"].predict(stored["images"]))

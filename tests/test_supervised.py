@@ -386,6 +386,6 @@ def test_presets():
 
 def test_the_learning_rate_is_a_number(digits):
     images, labels = digits
-    assert SupervisedCKNClassifier().learning_rate == 0.05
+    assert SupervisedCKNClassifier().learning_rate == 0.01
     with pytest.raises(ValueError, match="'learning_rate' parameter"):
         SupervisedCKNClassifier(learning_rate="auto").fit(images[:40], labels[:40])

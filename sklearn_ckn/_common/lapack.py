@@ -12,8 +12,8 @@ from functools import cache
 import numpy as np
 from scipy.linalg import cython_blas, cython_lapack, lapack
 
-#: Largest matrix for ``syevd``. The size of its workspace, 1 + 6 n + 2 n^2 numbers, is a
-#: 32-bit integer; for larger ones LAPACK writes outside of it.
+#: Largest matrix for ``syevd``. LAPACK computes the size of its workspace, 1 + 6 n +
+#: 2 n^2 numbers, as a 32-bit integer, and writes outside of it if it overflows.
 LARGEST_SYEVD = 32_766
 
 _get_name = ctypes.pythonapi.PyCapsule_GetName

@@ -1,6 +1,8 @@
 """Cache of results of earlier fits: anchors of layers and features of images."""
 
 import os
+import pickle
+from functools import partial
 from inspect import signature
 
 import joblib
@@ -141,17 +143,30 @@ class ResilientMemory:
     def _look_up(self, *arguments):
         *_, computation = arguments
         try:
-            remembered = self._memory.cache(compute_entry, ignore=["computation"])
-            result = remembered(*arguments)
+            result = self.entries(*arguments)
         except Exception as error:
             if computation.has_failed:
                 raise
-            warn_user(
-                f"The memory {self.location} fails, and the fit continues without it "
-                f"({type(error).__name__}: {error}). If this happens again, empty it."
-            )
+            self.warn_of(error)
             result = computation()
         return result
+
+    @property
+    def entries(self):
+        """``compute_entry`` with the memory: looks its result up or computes it."""
+        return self._memory.cache(compute_entry, ignore=["computation"])
+
+    @property
+    def is_searchable(self):
+        """Whether it can be asked if a result is stored."""
+        return self.is_enabled and hasattr(self.entries, "check_call_in_cache")
+
+    def warn_of(self, error):
+        """Warn that the memory fails."""
+        warn_user(
+            f"The memory {self.location} fails, and the fit continues without it "
+            f"({type(error).__name__}: {error}). If this happens again, empty it."
+        )
 
 
 class _Computation:
@@ -176,6 +191,63 @@ class _Computation:
 def compute_entry(name, key, computation):
     """Compute a result; the memory stores it by ``name`` and ``key``."""
     return computation()
+
+
+class StoredResults:
+    """Numbered results of a long computation, of which any may be missing.
+
+    They are stored as bytes, so that those that are read share no memory with a file.
+
+    Parameters
+    ----------
+    memory : ResilientMemory
+        Searchable.
+    name : str
+        Of the results.
+    key : str
+        See ``ResilientMemory.key``.
+    """
+
+    def __init__(self, memory, name, key):
+        self._memory = memory
+        self._name = name
+        self._key = key
+
+    def load(self, number):
+        """Return a result, or None if it is not stored."""
+        try:
+            entries, arguments = self._entry(number, _fail)
+            if entries.check_call_in_cache(*arguments):
+                return pickle.loads(entries(*arguments))
+        except Exception as error:
+            self._memory.warn_of(error)
+        return None
+
+    def store(self, number, result):
+        """Store a result."""
+        try:
+            entries, arguments = self._entry(number, partial(pickle.dumps, result))
+            entries(*arguments)
+        except Exception as error:
+            self._memory.warn_of(error)
+
+    def remove(self, number):
+        """Remove a result; without effect if it is not stored."""
+        try:
+            entries, arguments = self._entry(number, _fail)
+            if entries.check_call_in_cache(*arguments):
+                entries.call_and_shelve(*arguments).clear()
+        except Exception as error:
+            self._memory.warn_of(error)
+
+    def _entry(self, number, computation):
+        """Return the function and the arguments that look up or compute a result."""
+        arguments = self._name, f"{self._key}-{number}", computation
+        return self._memory.entries, arguments
+
+
+def _fail():
+    raise LookupError("the entry has been removed")
 
 
 def encode_training_images(key, encoder, images, task):

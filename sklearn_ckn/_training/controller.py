@@ -70,16 +70,32 @@ class Training:
         self._engine = engine
         self._loop = TrainingLoop(data, options, engine, rng)
         self._start_score = None
-        self.start = self.best = self.failure = None
+        self._n_waited = 0
+        self.start = self.best = self.failure = self._last = None
 
     def begin(self, network, features, number, scale):
         """Fit the head of the objective to the features of the network at the start.
 
         See ``TrainingLoop.start``.
         """
-        self.start = self.best = self._loop.start(network, features, number, scale)
+        self.start = self._loop.start(network, features, number, scale)
+        self.best = self._last = self.start
         if len(self._data.held_out):
             self._start_score = self._on(features, self._problem.choose).score
+
+    @property
+    def state(self):
+        """All that the rest of the training depends on, after its start.
+
+        It is valid until the next epoch is computed.
+        """
+        best = None if self.best is self.start else self.best
+        return self._loop.state, self._last, best, self._n_waited
+
+    @state.setter
+    def state(self, value):
+        self._loop.state, self._last, best, self._n_waited = value
+        self.best = best or self.start
 
     def run(self, task, result_of):
         """Train, and yield each epoch after it is finished.
@@ -95,10 +111,9 @@ class Training:
         ------
         epoch : Epoch
         """
-        n_waited = 0
-        epochs = self._loop.epochs(self.start)
+        epochs = self._loop.epochs(self._last)
         seen = self._seen_images() if task.is_observed else {}
-        for _ in range(self._options.n_epochs):
+        while self._loop.n_left and not self._has_waited:
             with task.subtask("epoch") as step:
                 try:
                     epoch = next(epochs)
@@ -107,13 +122,19 @@ class Training:
                     return
                 attributes = partial(result_of, epoch)
                 step.result = {**seen, "reconstruction_attributes": attributes}
-            yield epoch
-            n_waited += 1
+            self._last = epoch
+            self._n_waited += 1
             if self._is_better(epoch):
-                self.best, n_waited = epoch, 0
-            waited = n_waited >= self._options.n_iter_no_change
-            if step.was_stopped or (waited and len(self._data.held_out)):
+                self.best, self._n_waited = epoch, 0
+            yield epoch
+            if step.was_stopped:
                 return
+
+    @property
+    def _has_waited(self):
+        """Whether the accuracy on the held-out images has not increased for long."""
+        has_waited = self._n_waited >= self._options.n_iter_no_change
+        return has_waited and len(self._data.held_out) > 0
 
     def _seen_images(self):
         """Return the training images and labels, for callbacks."""

@@ -12,6 +12,8 @@ from sklearn_ckn._common.arrays import to_namespace
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._heads.alphas import resolve_alphas
+from sklearn_ckn._learning.cache import resolve_memory
+from sklearn_ckn._training.checkpoints import Checkpoints
 from sklearn_ckn._training.controller import Training, training_alpha
 from sklearn_ckn._training.data import TrainingOptions, TrainingSet
 from sklearn_ckn._training.history import describe, extended
@@ -56,9 +58,17 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     if earlier is None or isinstance(model.alpha, Real):
         model.training_alpha_ = training_alpha(model.alpha, start_head)
     network = model.features_._network
+    options = _training_options(model)
+    checkpoints = Checkpoints(
+        resolve_memory(model.memory, model.random_state),
+        images,
+        engine,
+        options,
+        *(network, problem.labels, rows, earlier, random_state.get_state()),
+    )
     training = Training(
         _training_set(_whitened(images, network, engine), problem.labels, rows, engine),
-        _training_options(model),
+        options,
         model._new_head(),
         problem,
         engine,
@@ -78,9 +88,15 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     # Wide features take more memory than the whole training.
     del features
     model.n_iter_ = 0
+    if (state := checkpoints.latest()) is not None:
+        training.state, model.history_, model.n_iter_ = state
+        if model.verbose:
+            print(f"[SupervisedCKNClassifier] goes on after epoch {model.n_iter_}")
     for epoch in training.run(task, partial(_attributes, model, training)):
         _record(model, epoch)
         model.n_iter_ = epoch.number - training.start.number
+        state = training.state, model.history_, model.n_iter_
+        checkpoints.save(model.n_iter_, state)
     head = training.fit_best_head()
     model.head_ = start_head if head is None else head
     model.best_epoch_ = training.best.number

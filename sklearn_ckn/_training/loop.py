@@ -71,6 +71,26 @@ class TrainingLoop:
         xp = engine.xp
         self._targets, self._weights = map(xp.asarray, (data.targets, data.weights))
         self._objective = Objective(TRAINING_LOSSES[options.head], engine)
+        self._optimizer = None
+        self._n_done = 0
+
+    @property
+    def state(self):
+        """All that the next epochs depend on besides the last epoch.
+
+        It is valid until the next epoch is computed.
+        """
+        return self._n_done, self._optimizer, self._rng.get_state()
+
+    @state.setter
+    def state(self, value):
+        self._n_done, self._optimizer, rng_state = value
+        self._rng.set_state(rng_state)
+
+    @property
+    def n_left(self):
+        """Number of epochs that are left."""
+        return self._options.n_epochs - self._n_done
 
     def start(self, network, features, number=0, scale=None):
         """Fit the head to the features of a network and return the start as an Epoch.
@@ -98,11 +118,12 @@ class TrainingLoop:
             A loss or a gradient is not finite.
         """
         network, head = epoch.network, epoch.head
-        optimizer = SphereOptimizer(network, self._options.learn_beta)
-        for n_done in range(self._options.n_epochs):
+        if self._optimizer is None:
+            self._optimizer = SphereOptimizer(network, self._options.learn_beta)
+        while self.n_left:
             began = time.perf_counter()
             losses = []
-            for step in self._steps(n_done, network, head, optimizer):
+            for step in self._steps(network, head):
                 value, network, head, rate = step
                 losses.append(value)
             head, objective, score = self._refit(
@@ -118,11 +139,12 @@ class TrainingLoop:
                 rate,
                 time.perf_counter() - began,
             )
+            self._n_done += 1
             yield epoch
 
-    def _steps(self, n_done, network, head, optimizer):
+    def _steps(self, network, head):
         """Yield the loss, the new network, the new head and the rate of each step."""
-        options, data = self._options, self._data
+        options, data, n_done = self._options, self._data, self._n_done
         order = self._rng.permutation(data.train)
         n_batches = max(1, round(len(order) / options.batch_size))
         batches = np.array_split(order, n_batches)
@@ -141,7 +163,7 @@ class TrainingLoop:
             )
             if not gradients.are_finite:
                 raise FloatingPointError("the loss of a batch or its gradient")
-            network = optimizer.step(network, gradients, rate)
+            network = self._optimizer.step(network, gradients, rate)
             head = gradients.response.moved_head(weights, options.alpha)
             yield gradients.value, network, head, rate
 

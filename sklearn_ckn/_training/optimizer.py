@@ -93,15 +93,15 @@ class SphereOptimizer:
     """Steps of anchors that have the same length in all directions, and Adam for betas.
 
     The tangent components of the gradients of a layer's anchors, rows G of shape (p,
-    d), update M <- 0.9 M + 0.1 G. The step is the tangent component of -rate U V^T, where
-    M = U S V^T is the singular value decomposition (Jordan, "Muon: An optimizer for
-    hidden layers in neural networks", 2024): the largest decrease of a linear function
-    among the steps whose spectral norm is ``rate`` (Bernstein and Newhouse, "Old
-    optimizer, new norm", 2024). The gradients of all anchors of a layer share a few
-    directions, those in which its patches vary most, and these would otherwise hide all
-    others. The anchors are normalised back to the sphere, and M is projected on the new
-    tangent space. ``rate`` is therefore the largest angle in radians by which a step
-    turns an anchor, whatever the scale of images, loss and weights.
+    d), update M <- 0.9 M + 0.1 G. The step is the tangent component of -rate U V^T,
+    where M = U S V^T is the singular value decomposition (Jordan, "Muon: An optimizer
+    for hidden layers in neural networks", 2024): the largest decrease of a linear
+    function among the steps whose spectral norm is ``rate`` (Bernstein and Newhouse,
+    "Old optimizer, new norm", 2024). The gradients of all anchors of a layer share a
+    few directions, those in which its patches vary most, and these would otherwise hide
+    all others. The anchors are normalised back to the sphere, and M is projected on the
+    new tangent space. ``rate`` is therefore the largest angle in radians by which a
+    step turns an anchor, whatever the scale of images, loss and weights.
 
     The logarithms of the betas move by -rate m / sqrt(v), where v <- 0.99 v + 0.01 g^2
     and both means are corrected for their start at 0 (Kingma and Ba, ICLR 2015).
