@@ -38,6 +38,7 @@ def probabilities(data, whitening, seed, arguments):
         patch_size=tuple(arguments.patch_size),
         subsampling=tuple(arguments.subsampling),
         flip_average=not arguments.no_flip,
+        normalize=arguments.normalize,
         random_state=seed,
     ).fit(X)
     report("fit anchors")
@@ -62,6 +63,7 @@ def main():
     parser.add_argument("--subsampling", type=int, nargs="+", default=[3, 4])
     parser.add_argument("--whitening", nargs="+", default=["3:0.25", "3:0", "5:0.25"])
     parser.add_argument("--no-flip", action="store_true")
+    parser.add_argument("--normalize", type=float, default=0.5)
     parser.add_argument("--head", default="ridge")
     arguments = parser.parse_args()
     data = load_cifar(arguments.data, arguments.n_train)
