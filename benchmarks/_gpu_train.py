@@ -71,8 +71,7 @@ def train_once(machine, options, preset, augment, data):
         n_layers = len(SupervisedCKNClassifier.from_preset(preset).n_anchors)
         parameters |= {"n_anchors": (4,) * n_layers, "n_patches": 500}
     model = SupervisedCKNClassifier.from_preset(preset, augment=augment, **parameters)
-    # No epoch is left out.
-    model.set_params(n_iter_no_change=max(1, model.n_epochs), **PLAIN)
+    model.set_params(**PLAIN)
     start = time.perf_counter()
     model.fit(X, y)
     minutes = (time.perf_counter() - start) / 60

@@ -118,14 +118,16 @@ class SupervisedCKNClassifier(CKNClassifier):
         before they are augmented.
     early_stopping : bool, default=True
         Whether to hold images out of the training, by which the epoch and alpha are
-        chosen, and to stop after ``n_iter_no_change`` epochs without improvement. The
+        chosen; see ``n_iter_no_change`` for an end before the last epoch. The
         final head is fitted to all images. If False, or if fewer than 10 images would
         be held out, the epoch with the lowest training objective is kept, and the
         probabilities are overconfident: they are calibrated on training images.
     validation_fraction : float, default=0.1
         Fraction of the images that ``early_stopping`` holds out.
-    n_iter_no_change : int, default=10
-        Number of epochs without improvement after which ``early_stopping`` stops.
+    n_iter_no_change : int or None, default=None
+        Number of epochs without improvement after which ``early_stopping`` ends the
+        training. With None, it runs for ``n_epochs``: with a learning rate that falls,
+        the accuracy often rises again only in the last third of the epochs.
     warm_start : bool, default=False
         Whether a second ``fit`` continues with the network of the first one.
     device : {"cpu", "cuda", "auto"}, default="cpu"
@@ -239,7 +241,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         augment: Augmentation = None,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int | None = None,
         warm_start: bool = False,
         device: Device = "cpu",
         verbose: int = 0,

@@ -137,6 +137,22 @@ def test_the_start_is_kept_where_training_does_not_help(head, digits, monkeypatc
     )
 
 
+@pytest.mark.parametrize(("patience", "n_epochs"), [(None, 5), (3, 3), (9, 5)])
+def test_epochs_without_improvement(patience, n_epochs, digits, monkeypatch):
+    images, labels = digits[0][:400], digits[1][:400]
+    refit = _loop.TrainingLoop._refit
+
+    def never_better(self, *arguments):
+        fitted, value, _ = refit(self, *arguments)
+        return fitted, value, 0.5
+
+    monkeypatch.setattr(_loop.TrainingLoop, "_refit", never_better)
+    trained = make(n_epochs=5)
+    assert trained.n_iter_no_change is None
+    trained.set_params(n_iter_no_change=patience).fit(images, labels)
+    assert trained.n_iter_ == n_epochs
+
+
 def test_features_are_a_fitted_network(digits):
     images, labels = digits[0][:400], digits[1][:400]
     trained = make(early_stopping=False).fit(images, labels)

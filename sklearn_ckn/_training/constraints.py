@@ -15,6 +15,6 @@ TRAINING_CONSTRAINTS = {
     "augment": [StrOptions(set(NAMES)), callable, None],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
     "warm_start": ["boolean"],
 }

@@ -133,8 +133,10 @@ class Training:
     @property
     def _has_waited(self):
         """Whether the accuracy on the held-out images has not increased for long."""
-        has_waited = self._n_waited >= self._options.n_iter_no_change
-        return has_waited and len(self._data.held_out) > 0
+        limit = self._options.n_iter_no_change
+        if limit is None or len(self._data.held_out) == 0:
+            return False
+        return self._n_waited >= limit
 
     def _seen_images(self):
         """Return the training images and labels, for callbacks."""

@@ -82,4 +82,4 @@ class TrainingOptions:
     schedule: str
     learn_beta: bool
     augment: object
-    n_iter_no_change: int
+    n_iter_no_change: int | None
