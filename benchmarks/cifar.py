@@ -58,7 +58,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--n-train", type=int, default=45_000)
-    parser.add_argument("--n-anchors", type=int, nargs="+", default=[64, 512])
+    parser.add_argument("--n-anchors", type=int, nargs="+", default=[64, 768])
     parser.add_argument("--patch-size", type=int, nargs="+", default=[3, 3])
     parser.add_argument("--subsampling", type=int, nargs="+", default=[3, 4])
     parser.add_argument("--whitening", nargs="+", default=["3:0.25", "3:0", "5:0.25"])
