@@ -43,7 +43,7 @@ class SupervisedCKNClassifier(CKNClassifier):
     after every epoch. The best epoch, or the start, is kept: with ``early_stopping``
     the one with the highest accuracy on held-out images.
 
-    On ten thousand small photographs, training increases the accuracy by 2.5 to 6
+    On ten thousand small photographs, training increases the accuracy by 3 to 8
     points, most with few anchors; on a few thousand digits, it does not. An epoch takes
     about as long as five calls of ``transform`` on the training images.
 
