@@ -11,7 +11,9 @@ from sklearn_ckn._common.types import AnyArray, FloatArray
 from sklearn_ckn._engine.choice import get_prediction_engine
 from sklearn_ckn._features import RENAMED_PARAMETERS, CKNFeatures
 from sklearn_ckn._input.images import check_images
+from sklearn_ckn._learning.cache import resolve_memory
 from sklearn_ckn._learning.map_choice import MapQuestion, choose_map
+from sklearn_ckn._learning.training_features import FeatureStorage
 from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 
 #: Names of the parameters of CKNFeatures.
@@ -37,12 +39,13 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     normalize_: float
     map_results_: dict[str, AnyArray] | None
 
-    def _learn_features(self, images, problem, engine, task):
+    def _learn_features(self, images, problem, engine, task, streaming=False):
         """Learn ``features_`` and return the features of the images, in a list.
 
         The images are already validated, and ``features_`` gets the input names that
         the validation has set. The choice of the map, the learning and the encoding are
         three subtasks of ``task``. ``fit_in_memory`` can replace the array in the list.
+        ``FeatureStorage`` describes ``streaming``.
         """
         parameters = {name: getattr(self, name) for name in NETWORK_PARAMETERS}
         self.image_shape_ = parameters["image_shape"] = images.shape
@@ -56,7 +59,10 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
             self.features_._fit_validated(images, engine)
         self.n_iter_ = self.features_.n_iter_
         with task.subtask("transform training images", None) as step:
-            return [self.features_._training_features(images, engine, step)]
+            encoder = self.features_._encoder(images, engine)
+            memory = resolve_memory(self.memory, self.random_state)
+            storage = FeatureStorage(streaming, memory)
+            return [storage.features(encoder, images, problem, step)]
 
     def _choose_map(self, images, problem, parameters, engine):
         """Choose the parameters of the map that are ``"auto"``.
@@ -154,3 +160,8 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
     def alpha_scoring_(self) -> str:
         """How ``alpha_scores_`` was computed."""
         return self.head_.alpha_scoring_
+
+    @fitted_property
+    def alpha_n_samples_(self) -> int:
+        """Number of images by which ``alpha_scores_`` were computed."""
+        return self.head_.alpha_n_samples_

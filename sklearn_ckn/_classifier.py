@@ -39,6 +39,7 @@ from sklearn_ckn._input.sample_weight import (
     check_sample_weight,
     positive_rows,
 )
+from sklearn_ckn._learning.training_features import STREAMING_CONSTRAINT
 from sklearn_ckn._linear_path import LOSS_CONSTRAINT, LinearPathClassifier
 from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 
@@ -106,6 +107,10 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         anchors are learned from all images, without labels.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, the choice of alpha and the probabilities.
+    streaming : bool or "auto", default="auto"
+        Whether the features of the training images are computed again whenever the head
+        reads them, so that memory never holds all of them. ``"auto"``: if they would
+        take more than half of the memory that is free. See Notes.
     device : {"cpu", "cuda", "auto"}, default="cpu"
         Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
         ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
@@ -135,6 +140,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
         How ``alpha_scores_`` was computed: each image left out on its own, images held
         out in several splits, or images held out in one split.
+    alpha_n_samples_ : int
+        Number of images by which they were computed: all that are held out, or 50,000
+        of these, chosen by their number alone, if there are more.
     temperature_ : float
         Probabilities are the softmax of the decisions divided by it.
     whitening_ : float or None
@@ -182,6 +190,13 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     as good an example as any other. For the head, a weight of 2 therefore means the
     same as repeating the image, but a repeated image changes which patches are drawn.
 
+    With ``streaming``, the head ``"ridge"`` needs about twice the time for encoding:
+    features are computed once for the sums from which ridge is solved, and once for the
+    leave-one-out predictions. The other heads read the features many times; these are
+    then written to a temporary file in the folder ``memory``, which must be given, with
+    an integer ``random_state``. The result is the same up to rounding. ``streaming``
+    has no effect if there are more features than images.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -202,6 +217,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         "head": LOSS_CONSTRAINT,
         "alpha": ALPHA_CONSTRAINT,
         "class_weight": CLASS_WEIGHT_CONSTRAINT,
+        "streaming": STREAMING_CONSTRAINT,
     }
 
     def __init__(
@@ -225,6 +241,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         head: Head = "ridge",
         alpha: Alpha = "auto",
         class_weight: ClassWeight = None,
+        streaming: OrAuto[bool] = "auto",
         device: Device = "cpu",
         verbose: int = 0,
         random_state: RandomState = None,
@@ -247,6 +264,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         self.head = head
         self.alpha = alpha
         self.class_weight = class_weight
+        self.streaming = streaming
         self.device = device
         self.verbose = verbose
         self.random_state = random_state
@@ -294,7 +312,9 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             alphas = resolve_alphas(self.alpha)
             engine = get_engine(self.device, X)
             images, problem, _ = self._read_input(X, y, sample_weight, groups, alphas)
-            features = self._learn_features(images, problem, engine, task)
+            features = self._learn_features(
+                images, problem, engine, task, self.streaming
+            )
             self.head_ = self._fit_head(problem, features, engine, task)
         task.end()
         return self

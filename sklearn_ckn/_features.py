@@ -29,7 +29,7 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine, get_prediction_engine
 from sklearn_ckn._input.images import check_images
-from sklearn_ckn._learning.cache import resolve_memory, training_features
+from sklearn_ckn._learning.cache import resolve_memory
 from sklearn_ckn._learning.layers import LearningOptions, learn_network
 from sklearn_ckn._network.constraints import NETWORK_CONSTRAINTS
 from sklearn_ckn._network.network import check_range, norm_growth, with_network
@@ -334,11 +334,6 @@ class CKNFeatures(
         """Return the encoder of the fitted network for validated images."""
         check_range(images, self._network.norm_growth)
         return engine.bind(self._network, images.dtype)
-
-    def _training_features(self, images, engine, task):
-        """Return the features of the training images, from the cache if possible."""
-        memory = resolve_memory(self.memory, self.random_state)
-        return training_features(self._encoder(images, engine), images, memory, task)
 
     @fitted_property
     def anchors_(self) -> list[FloatArray]:

@@ -87,6 +87,9 @@ class LinearPathClassifier(DecisionsMixin, AlphaPathMixin, VersionedEstimator):
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
         How ``alpha_scores_`` was computed: each sample left out on its own, samples
         held out in several splits, or samples held out in one split.
+    alpha_n_samples_ : int
+        Number of samples by which they were computed: all that are held out, or 50,000
+        of these, chosen by their number alone, if there are more.
     temperature_ : float
         Probabilities are the softmax of the decisions divided by it. It is fitted to
         the same held-out predictions.

@@ -37,6 +37,7 @@ from sklearn_ckn._input.sample_weight import (
     check_sample_weight,
     positive_rows,
 )
+from sklearn_ckn._learning.training_features import STREAMING_CONSTRAINT
 from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 from sklearn_ckn._ridge_path import RidgePathRegressor
 
@@ -90,6 +91,10 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     alpha : float, "auto" or array-like of float, default="auto"
         Regularization of the head, or candidates for it: see
         :class:`RidgePathRegressor`.
+    streaming : bool or "auto", default="auto"
+        Whether the features of the training images are computed again whenever the head
+        reads them, so that memory never holds all of them. ``"auto"``: if they would
+        take more than half of the memory that is free. See Notes.
     device : {"cpu", "cuda", "auto"}, default="cpu"
         Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
         ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
@@ -118,6 +123,9 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
         How ``alpha_scores_`` was computed: each image left out on its own, images held
         out in several splits, or images held out in one split.
+    alpha_n_samples_ : int
+        Number of images by which they were computed: all that are held out, or 50,000
+        of these, chosen by their number alone, if there are more.
     whitening_ : float or None
         Power of the whitening that was chosen, or the parameter.
     flip_average_ : bool
@@ -148,7 +156,8 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     ``"auto"`` compares the maps that :class:`CKNClassifier` describes. The ``loss`` is
     the squared error over the variance of the target, averaged over the targets.
 
-    ``sample_weight`` in ``fit`` applies to the head: see :class:`CKNClassifier`.
+    ``sample_weight`` in ``fit`` applies to the head, and ``streaming`` works, as
+    :class:`CKNClassifier` describes.
 
     Examples
     --------
@@ -165,6 +174,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         **CKNFeatures._parameter_constraints,
         **CHOICE_CONSTRAINTS,
         "alpha": ALPHA_CONSTRAINT,
+        "streaming": STREAMING_CONSTRAINT,
     }
 
     def __init__(
@@ -186,6 +196,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         normalize: OrAuto[float] = "auto",
         memory: MemoryLike = None,
         alpha: Alpha = "auto",
+        streaming: OrAuto[bool] = "auto",
         device: Device = "cpu",
         verbose: int = 0,
         random_state: RandomState = None,
@@ -206,6 +217,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         self.normalize = normalize
         self.memory = memory
         self.alpha = alpha
+        self.streaming = streaming
         self.device = device
         self.verbose = verbose
         self.random_state = random_state
@@ -261,7 +273,9 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
             groups = None if groups is None else groups[kept]
             hold_out = HoldOut.of_images(images, groups)
             problem = RegressionProblem(targets, weights[kept], hold_out, alphas)
-            features = self._learn_features(images, problem, engine, task)
+            features = self._learn_features(
+                images, problem, engine, task, self.streaming
+            )
             with task.subtask("fit head"):
                 fitted, posterior = fit_in_memory(problem.fit, features, engine)
             head = RidgePathRegressor(self.alpha)

@@ -62,6 +62,9 @@ class RidgePathRegressor(
         averaged over the targets. A constant target counts as R2 = 1.
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
         How ``alpha_scores_`` was computed: see :class:`LinearPathClassifier`.
+    alpha_n_samples_ : int
+        Number of samples by which they were computed: all that are held out, or 50,000
+        of these, chosen by their number alone, if there are more.
     noise_variance_ : float or ndarray of shape (n_targets,)
         Variance of the targets around the regression function, in squared units of y.
         With residuals e_i, leverages h_i and weights w_i of mean 1, it is the mean of

@@ -174,6 +174,9 @@ class SupervisedCKNClassifier(CKNClassifier):
     alpha_scoring_ : {"leave_one_out", "cross_validation", "held_out"}
         How ``alpha_scores_`` was computed: each image left out on its own, images held
         out in several splits, or the images held out of the training.
+    alpha_n_samples_ : int
+        Number of images by which they were computed, see :class:`CKNClassifier`; 0 if
+        none was held out of the training.
     temperature_ : float
         Probabilities are the softmax of the decisions divided by it.
     whitening_ : float or None

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from sklearn_ckn import LinearPathClassifier, RidgePathRegressor
 from sklearn_ckn._common.lapack import LARGEST_SYEVD
 from sklearn_ckn._heads.calibration import fit_factor
 from sklearn_ckn._heads.classification import ClassifierSamples
+from sklearn_ckn._heads.left_out import LeftOut
 from sklearn_ckn._heads.regression import fit_ridge_regressor
 from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
@@ -34,7 +36,7 @@ def test_leave_one_out_is_fitting_without_the_sample(n, d):
     targets = np.random.RandomState(1).randn(n, 2)
     standardized = StandardizedFeatures.from_values(features, weights)
     path = RidgePath.from_features(standardized, targets, ALPHAS)
-    ((_, predictions, _),) = path.leave_one_out(ALPHAS)
+    ((_, predictions, _),) = path.leave_one_out()
     ((_, rows),) = standardized.row_blocks()
     design = np.column_stack([rows, np.ones(n)])
     for i in (0, n // 2, n - 1):
@@ -59,7 +61,7 @@ def test_samples_of_equal_features_are_left_out_together(n, d):
     targets = np.random.RandomState(1).randn(n, 2)
     standardized = StandardizedFeatures.from_values(features, weights)
     path = RidgePath.from_features(standardized, targets, ALPHAS, units)
-    ((_, predictions, leverages),) = path.leave_one_out(ALPHAS)
+    ((_, predictions, leverages),) = path.leave_one_out()
     ((_, rows),) = standardized.row_blocks()
     design = np.column_stack([rows, np.ones(n)])
     shares = standardized.weights[:, None] / n
@@ -97,14 +99,16 @@ def test_predictions_of_one_alpha_are_those_of_the_path(n, d):
     targets = np.random.RandomState(1).randn(n, 2)
     standardized = StandardizedFeatures.from_values(features, weights)
     path = RidgePath.from_features(standardized, targets, ALPHAS)
-    ((_, predictions, leverages),) = path.leave_one_out(ALPHAS)
-    total, kept = path.summarize(lambda rows, values: values.sum(axis=0))
-    assert_array_equal(kept, leverages)
-    assert_allclose(total, predictions.sum(axis=0), rtol=1e-12)
-    for index in (0, 3, 6):
-        assert_allclose(
-            path.leave_one_out_of(index, leverages), predictions[:, index], atol=1e-8
-        )
+    ((_, predictions, leverages),) = path.leave_one_out()
+    # In MiB: predictions of 60 x 7 x 2 values are kept or are not.
+    for memory in (1, 1e-4):
+        with config_context(working_memory=memory):
+            left_out = LeftOut(path)
+        total = left_out.summarize(lambda rows, values: values.sum(axis=0))
+        assert_array_equal(left_out.leverages, leverages)
+        assert_allclose(total, predictions.sum(axis=0), rtol=1e-12)
+        for index in (0, 3, 6):
+            assert_allclose(left_out.of(index), predictions[:, index], atol=1e-8)
 
 
 @pytest.mark.parametrize(("n", "d"), SHAPES)
@@ -169,7 +173,7 @@ def test_alpha_has_the_best_probabilities_of_the_most_accurate(noise):
     standardized = StandardizedFeatures.from_values(features, weights)
     targets = 2.0 * (labels[:, None] == np.arange(3)) - 1
     path = RidgePath.from_features(standardized, targets, ALPHAS)
-    ((_, predictions, _),) = path.leave_one_out(ALPHAS)
+    ((_, predictions, _),) = path.leave_one_out()
     weights = weights / weights.sum()
     accuracies = weights @ (predictions.argmax(axis=2) == labels[:, None])
     assert_allclose(fitted.scores, accuracies)

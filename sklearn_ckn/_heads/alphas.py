@@ -68,6 +68,7 @@ class AlphaPathMixin:
     alphas_: FloatArray
     alpha_scores_: FloatArray
     alpha_scoring_: str
+    alpha_n_samples_: int
 
     def _set_alphas(self, fitted):
         """Set them from a FittedHead."""
@@ -75,6 +76,7 @@ class AlphaPathMixin:
         self.alpha_ = float(fitted.alphas[fitted.best])
         self.alpha_scores_ = fitted.scores
         self.alpha_scoring_ = fitted.scoring
+        self.alpha_n_samples_ = fitted.n_scored
 
     @classmethod
     def _translate_state(cls, state):

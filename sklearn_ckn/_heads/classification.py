@@ -12,6 +12,7 @@ from sklearn_ckn._heads.alphas import GRIDS
 from sklearn_ckn._heads.folds import complements, held_out_folds, scoring_of
 from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._heads.held_out_losses import held_out_losses, sample_rows
+from sklearn_ckn._heads.left_out import LeftOut, scored_rows
 from sklearn_ckn._heads.newton_path import NewtonSolver
 from sklearn_ckn._heads.path import (
     AlphaChoice,
@@ -23,6 +24,7 @@ from sklearn_ckn._heads.path import (
 )
 from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
+from sklearn_ckn._heads.streamed import standardize_features
 from sklearn_ckn._input.labels import Labels
 
 # With fewer values of features than this, one thread computes: several threads would
@@ -117,6 +119,11 @@ class ClassifierProblem:
         """
         hold_out = self.hold_out.of_chosen(images, rows)
         return ClassifierProblem("ridge", self.labels[rows], hold_out, None)
+
+    @property
+    def reads_few_times(self):
+        """Whether the fit reads the features as often as the choice of alpha needs."""
+        return self.loss == "ridge"
 
     @property
     def can_hold_out(self):
@@ -309,8 +316,8 @@ class RidgeSolver:
     def __init__(self, samples):
         self._samples = samples
         self._alphas = GRIDS["ridge"] if samples.alphas is None else samples.alphas
-        self._features = StandardizedFeatures.from_values(
-            samples.values, samples.weights
+        self._features = standardize_features(
+            samples.values, samples.targets, samples.weights, samples.splits
         )
 
     @cached_property
@@ -325,12 +332,13 @@ class RidgeSolver:
         """Return the AlphaChoice."""
         splits = self._samples.splits
         choose = self._leave_one_out if splits is None else self._choose_by_splits
-        scores, best, factor = choose()
+        scores, best, factor, n_scored = choose()
         return AlphaChoice(
             alphas=self._alphas,
             scores=to_numpy(scores),
             best=best,
             scoring=scoring_of(splits),
+            n_scored=n_scored,
             factor=factor,
         )
 
@@ -340,41 +348,43 @@ class RidgeSolver:
         if samples.splits is None:
             path, index = self._path, best
         else:
-            alphas = self._alphas[best : best + 1]
-            path = RidgePath.from_features(features, samples.targets, alphas)
+            path = RidgePath.from_features(features, samples.targets, choice.chosen)
             index = 0
         return features.original_units(path.solve(index), path.intercept)
 
     def _leave_one_out(self):
-        """Return accuracies, the best alpha and the factor; see ``choose_alpha``."""
-        labels, weights = self._samples.labels, self._samples.weights
+        """Return accuracies, the best alpha, its factor and the number of samples."""
+        samples, left_out = self._samples, LeftOut(self._path)
+        labels, weights = samples.labels, samples.weights
 
         def accuracy(rows, predictions):
             correct = is_correct(predictions, labels[rows, np.newaxis])
             return weights[rows] @ correct.astype(np.float64)
 
-        accuracies, leverages = self._path.summarize(accuracy)
+        rows = left_out.rows
+        total = weights[rows].sum()
+        accuracies = left_out.summarize(accuracy) / total
         best, factor = choose_alpha(
             accuracies,
-            lambda i: self._path.leave_one_out_of(i, leverages),
-            labels,
-            weights,
-            self._samples.units,
+            left_out.of,
+            labels[rows],
+            weights[rows] / total,
+            samples.units[rows],
         )
-        return accuracies, best, factor
+        return accuracies, best, factor, left_out.n_rows
 
     def _choose_by_splits(self):
         """Return the same by the held-out rows of the splits."""
-        samples, decisions = self._samples, []
+        samples, scored, decisions = self._samples, [], []
         for train, held_out in samples.splits:
             training = training_weights(samples.weights, train)
             path = RidgePath.from_features(
                 self._features.weighted(training), samples.targets, self._alphas
             )
-            decisions.append(path.predict(held_out))
+            scored.append(scored_rows(held_out))
+            decisions.append(path.predict(scored[-1]))
         xp = namespace(samples.weights)
-        decisions = xp.concatenate(decisions)
-        held_out = xp.concatenate([rows for _, rows in samples.splits])
+        decisions, held_out = map(xp.concatenate, (decisions, scored))
         labels, weights = samples.labels[held_out], samples.weights[held_out]
         weights = weights / weights.sum()
         correct = is_correct(decisions, labels[:, np.newaxis])
@@ -386,4 +396,4 @@ class RidgeSolver:
             weights,
             samples.units[held_out],
         )
-        return accuracies, best, factor
+        return accuracies, best, factor, len(held_out)

@@ -33,7 +33,7 @@ def held_out_losses(features, targets, weights, units, splits, losses_of):
     losses = features.xp.empty((len(targets), len(alphas)))
     if splits is None:
         path = RidgePath.from_features(features, targets, alphas, units)
-        for rows, predictions, _ in path.leave_one_out(path.alphas):
+        for rows, predictions, _ in path.leave_one_out():
             losses[rows] = losses_of(rows, predictions)
     for split in splits or ():
         train, held_out = map(features.xp.asarray, split)

@@ -196,6 +196,7 @@ class NewtonSolver:
             scores=folds.accuracies,
             best=best,
             scoring=scoring_of(samples.splits),
+            n_scored=len(folds.held_out),
             factor=factor,
         )
 

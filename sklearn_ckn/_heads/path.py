@@ -22,6 +22,8 @@ class AlphaChoice:
         Position of the alpha that was chosen.
     scoring : str
         How the scores were computed: see ``scoring_of``.
+    n_scored : int
+        Number of samples that were scored.
     factor : float or None
         Factor of the decisions for probabilities: see ``fit_factor``.
     """
@@ -30,7 +32,13 @@ class AlphaChoice:
     scores: np.ndarray
     best: int
     scoring: str
+    n_scored: int
     factor: float | None = None
+
+    @property
+    def chosen(self):
+        """The alpha that was chosen, (1,)."""
+        return self.alphas[self.best : self.best + 1]
 
     @property
     def score(self):

@@ -9,10 +9,12 @@ from sklearn_ckn._heads.alphas import GRIDS
 from sklearn_ckn._heads.folds import scoring_of
 from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._heads.held_out_losses import held_out_losses, sample_rows
-from sklearn_ckn._heads.path import FittedHead, training_weights
+from sklearn_ckn._heads.left_out import LeftOut, scored_rows
+from sklearn_ckn._heads.path import AlphaChoice, FittedHead, training_weights
 from sklearn_ckn._heads.posterior import Posterior
 from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
+from sklearn_ckn._heads.streamed import standardize_features
 from sklearn_ckn._heads.targets import CentredTargets
 
 
@@ -74,6 +76,11 @@ class RegressionProblem:
         """Return the problem of some of the images; see ``ClassifierProblem``."""
         hold_out = self.hold_out.of_chosen(images, rows)
         return RegressionProblem(self.targets[rows], self.weights[rows], hold_out, None)
+
+    @property
+    def reads_few_times(self):
+        """See ``ClassifierProblem``: always for ridge."""
+        return True
 
     @property
     def can_hold_out(self):
@@ -157,31 +164,33 @@ def fit_ridge_regressor(
     targets, weights, units = map(xp.asarray, (targets, weights, units))
     centred = CentredTargets.from_values(targets, weights)
     targets = centred.values
-    features = StandardizedFeatures.from_values(values, weights)
+    features = standardize_features(values, targets, weights, splits)
     alphas = GRIDS["ridge"] if alphas is None else alphas
     if splits is not None:
         splits = [tuple(map(xp.asarray, split)) for split in splits]
+        splits = [(train, scored_rows(held_out)) for train, held_out in splits]
         errors, variation, noise = _ridge_errors(
             features, targets, weights, alphas, splits
         )
-        scores, best = _choose_by_errors(errors, variation)
-        path = RidgePath.from_features(features, targets, alphas[best : best + 1])
-        return _fitted_regressor(path, 0, scores, noise[best], alphas, centred, splits)
+        choice = _choose_by_errors(errors, variation, alphas, splits)
+        path = RidgePath.from_features(features, targets, choice.chosen)
+        return _fitted_regressor(path, 0, choice, noise[choice.best], centred)
     path = RidgePath.from_features(features, targets, alphas, units)
+    left_out = LeftOut(path)
 
     def statistic(rows, predictions):
         squares = (targets[rows, np.newaxis] - predictions) ** 2
         return (weights[rows, np.newaxis, np.newaxis] * squares).sum(axis=0)
 
-    errors, leverages = path.summarize(statistic)
-    variation = weights @ targets**2
-    scores, best = _choose_by_errors(errors, variation)
-    predictions = path.leave_one_out_of(best, leverages)
-    noise = path.noise_variance(predictions, leverages[:, best])
-    return _fitted_regressor(path, best, scores, noise, alphas, centred)
+    errors, rows = left_out.summarize(statistic), left_out.rows
+    variation = weights[rows] @ targets[rows] ** 2
+    choice = _choose_by_errors(errors, variation, alphas, None, left_out.n_rows)
+    leverages = left_out.leverages[:, choice.best]
+    noise = path.noise_variance(left_out.of(choice.best), leverages, rows)
+    return _fitted_regressor(path, choice.best, choice, noise, centred)
 
 
-def _fitted_regressor(path, index, scores, noise, alphas, targets, splits=None):
+def _fitted_regressor(path, index, choice, noise, targets):
     """Return the solution of a path at one of its alphas, as FittedHead and Posterior.
 
     The targets of the path, and their noise variance, are those of the values of
@@ -190,25 +199,27 @@ def _fitted_regressor(path, index, scores, noise, alphas, targets, splits=None):
     coef, intercept = path.spectrum.features.original_units(
         path.solve(index), path.intercept + targets.mean, targets.exponents
     )
-    fitted = FittedHead(
-        alphas=alphas,
-        scores=scores,
-        best=int(scores.argmax()),
-        scoring=scoring_of(splits),
-        coef=coef,
-        intercept=intercept,
-    )
+    fitted = FittedHead.from_choice(choice, coef, intercept)
     posterior = Posterior.from_path(path, index, noise)
     return fitted, replace(posterior, target_exponents=to_numpy(targets.exponents))
 
 
-def _choose_by_errors(errors, variation):
-    """Return R2 of each alpha, from sums of squares (A, m) and (m,), and the best."""
+def _choose_by_errors(errors, variation, alphas, splits, n_scored=None):
+    """Return the AlphaChoice by sums of squares (A, m) and (m,) of scored samples.
+
+    ``n_scored`` is their number; None stands for the held-out rows of the splits.
+    """
     xp = namespace(errors)
     # A constant target is predicted exactly, by its mean, with any alpha.
     scores = 1 - (errors / xp.where(variation > 0, variation, np.inf)).mean(axis=1)
     scores = to_numpy(scores)
-    return scores, int(scores.argmax())
+    return AlphaChoice(
+        alphas=alphas,
+        scores=scores,
+        best=int(scores.argmax()),
+        scoring=scoring_of(splits),
+        n_scored=n_scored or sum(len(held_out) for _, held_out in splits),
+    )
 
 
 def _ridge_errors(features, targets, weights, alphas, splits):

@@ -51,7 +51,7 @@ class RidgePath:
         spectrum = Spectrum.from_features(features)
         weights = features.weights
         intercept = weights @ targets / len(targets)
-        projected = spectrum.transposed_product(targets - intercept) / len(targets)
+        projected = spectrum.target_products(targets, intercept) / len(targets)
         alphas = features.xp.asarray(alphas)
         left_out = (targets, weights)
         if units is not None and int(units.max()) + 1 < len(units):
@@ -62,7 +62,7 @@ class RidgePath:
         """Return 1 / (e + alpha), (r, number of alphas)."""
         return 1 / (self.spectrum.eigenvalues[:, np.newaxis] + alphas)
 
-    def leave_one_out(self, alphas):
+    def leave_one_out(self, chosen=None):
         """Predict each sample by the solution that is fitted without it.
 
         The leave-one-out residual of sample i is its residual divided by 1 - h_i, with
@@ -76,22 +76,25 @@ class RidgePath:
 
         Parameters
         ----------
-        alphas : ndarray of shape (A,)
+        chosen : ndarray of shape (k,) or None, default=None
+            Positions of the samples that are predicted; None predicts all.
 
         Yields
         ------
-        rows : slice
-        predictions : ndarray of shape (length of rows, A, m)
-        leverages : ndarray of shape (length of rows, A)
+        rows : slice or ndarray
+            Positions of samples.
+        predictions : ndarray of shape (number of rows, A, m)
+            For every alpha.
+        leverages : ndarray of shape (number of rows, A)
         """
         n, m = self.targets.shape
-        inverse = self._inverse(alphas)
+        inverse = self._inverse(self.alphas)
         solutions = inverse[:, :, np.newaxis] * self.projected[:, np.newaxis]
-        solutions = solutions.reshape(len(inverse), len(alphas) * m)
-        for rows, block in self.spectrum.row_blocks():
+        solutions = solutions.reshape(len(inverse), len(self.alphas) * m)
+        for rows, block in self.spectrum.row_blocks(chosen):
             dtype = block.dtype
             fitted = block @ solutions.astype(dtype, copy=False)
-            fitted = fitted.reshape(-1, len(alphas), m) + self.intercept
+            fitted = fitted.reshape(-1, len(self.alphas), m) + self.intercept
             block *= block
             leverages = 1.0 + block @ inverse.astype(dtype, copy=False)
             leverages *= self.left_out_weights[rows, np.newaxis] / n
@@ -105,27 +108,6 @@ class RidgePath:
         # A sample with the leverage 1 cannot be predicted from the others.
         rest = namespace(leverages).maximum(1 - leverages, np.finfo(np.float64).eps)
         return targets - (targets - fitted) / rest[:, :, np.newaxis]
-
-    def summarize(self, statistic):
-        """Sum a statistic of the leave-one-out predictions over the samples.
-
-        Parameters
-        ----------
-        statistic : callable
-            A function of rows and the predictions for them, (length of rows, A, m),
-            that returns an array.
-
-        Returns
-        -------
-        total : ndarray
-        leverages : ndarray of shape (n, A)
-        """
-        leverages = namespace(self.targets).empty((len(self.targets), len(self.alphas)))
-        total = 0
-        for rows, predictions, block_leverages in self.leave_one_out(self.alphas):
-            total = total + statistic(rows, predictions)
-            leverages[rows] = block_leverages
-        return total, leverages
 
     def predict(self, chosen):
         """Return the predictions of every alpha for some rows of the features.
@@ -180,17 +162,24 @@ class RidgePath:
     def _rotated(self, index):
         return self._inverse(self.alphas[index : index + 1]) * self.projected
 
-    def leave_one_out_of(self, index, leverages):
-        """Return the leave-one-out predictions of one of the alphas, (n, m).
+    def leave_one_out_of(self, index, leverages, chosen=None):
+        """Return the leave-one-out predictions of one of the alphas, (k, m).
 
-        ``leverages`` are those of ``summarize``: computing them takes a large product.
+        Parameters
+        ----------
+        index : int
+        leverages : array of shape (k,)
+            Of this alpha, by ``leave_one_out``: computing them takes a large product.
+        chosen : ndarray of shape (k,) or None, default=None
+            See ``leave_one_out``.
         """
-        fitted = self.spectrum.products(self._rotated(index)) + self.intercept
-        leverages = leverages[:, index : index + 1]
-        fitted = fitted[:, np.newaxis]
-        return self._without(self.left_out_targets, fitted, leverages)[:, 0]
+        fitted = self.spectrum.products(self._rotated(index), chosen) + self.intercept
+        targets = self.left_out_targets
+        targets = targets if chosen is None else targets[chosen]
+        fitted, leverages = fitted[:, np.newaxis], leverages[:, np.newaxis]
+        return self._without(targets, fitted, leverages)[:, 0]
 
-    def noise_variance(self, predictions, leverages):
+    def noise_variance(self, predictions, leverages, chosen=slice(None)):
         """Return the variance of the targets around the regression function, (m,).
 
         Sample i has the residual e_i, the leverage h_i and the weight w_i, and weights
@@ -200,15 +189,18 @@ class RidgePath:
 
         Parameters
         ----------
-        predictions : array of shape (n, m)
+        predictions : array of shape (k, m)
             Leave-one-out predictions of one alpha.
-        leverages : array of shape (n,)
+        leverages : array of shape (k,)
+        chosen : ndarray of shape (k,) or slice, default=slice(None)
+            Positions of the samples that were predicted.
         """
-        weights = self.spectrum.features.weights
+        weights = self.spectrum.features.weights[chosen]
+        targets, left_out = self.targets[chosen], self.left_out_targets[chosen]
         rest = namespace(leverages).maximum(1 - leverages, 0)
-        squares = (weights * rest) @ (self.left_out_targets - predictions) ** 2
-        squares = squares + weights @ (self.targets - self.left_out_targets) ** 2
-        return squares / len(self.targets)
+        squares = (weights * rest) @ (left_out - predictions) ** 2
+        squares = squares + weights @ (targets - left_out) ** 2
+        return squares / weights.sum()
 
 
 def _unit_means(targets, weights, units):

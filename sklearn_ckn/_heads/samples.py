@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace, to_namespace
+from sklearn_ckn._heads.streamed import FeatureSource
 from sklearn_ckn._input.copies import first_copies, merge_copies
 
 
@@ -21,7 +22,7 @@ class Samples:
 
     Attributes
     ----------
-    values : array of shape (k, d)
+    values : array of shape (k, d), or FeatureSource
         Not copied where no row was merged or left out.
     answers : ndarray of shape (k,) or (k, m)
         Positions of classes, or real targets.
@@ -44,7 +45,7 @@ class Samples:
 
         Parameters
         ----------
-        values : array of shape (n, d)
+        values : array of shape (n, d), or FeatureSource
             NumPy's or CuPy's.
         answers : ndarray of shape (n,) or (n, m)
         weights : ndarray of shape (n,)
@@ -76,7 +77,7 @@ class Samples:
             (copies if groups is None else groups)[kept], return_inverse=True
         )
         return cls(
-            values if len(kept) == n else values[_index(kept, values)],
+            values if len(kept) == n else _rows(values, kept),
             answers[kept],
             weights,
             units,
@@ -84,8 +85,10 @@ class Samples:
         )
 
 
-def _index(positions, array):
-    return to_namespace(positions, namespace(array))
+def _rows(values, positions):
+    if isinstance(values, FeatureSource):
+        return values.take(positions)
+    return values[to_namespace(positions, namespace(values))]
 
 
 def _parts(splits, n):

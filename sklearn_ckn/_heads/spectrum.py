@@ -67,18 +67,25 @@ class Spectrum:
     def _dual_scales(self):
         return self.features.xp.sqrt(self.features.shape[0] * self.eigenvalues)
 
-    def row_blocks(self):
-        """Yield slices of rows and the rows of X V.
+    def row_blocks(self, chosen=None):
+        """Yield positions of rows and these rows of X V.
 
         They have the dtype of the features where d <= n, and else float64: with n < d
         and a small alpha, residuals are small differences.
+
+        Parameters
+        ----------
+        chosen : ndarray of shape (k,) or None, default=None
+            Positions of some rows; None yields slices of all rows.
         """
         if self.primal:
             vectors = self.vectors.astype(self.features.dtype, copy=False)
-            for rows, block in self.features.row_blocks():
+            for rows, block in self.features.row_blocks(chosen):
                 yield rows, matmul(block, vectors)
         else:
-            for rows in product_blocks(*self.features.shape):
+            n, d = self.features.shape
+            for part in product_blocks(n if chosen is None else len(chosen), d):
+                rows = part if chosen is None else chosen[part]
                 block = self.vectors[rows] * self._dual_scales
                 block /= self.features.root_weights[rows]
                 yield rows, block
@@ -96,22 +103,28 @@ class Spectrum:
         rounding = _rounding(self.eigenvalues, len(self.vectors))
         return rounding / self.features.xp.sqrt(self.eigenvalues)
 
-    def products(self, values):
-        """Return X V values, (n, m), for ``values`` of shape (r, m)."""
+    def products(self, values, chosen=None):
+        """Return X V values, (n, m) or (k, m), for ``values`` of shape (r, m).
+
+        See ``row_blocks`` for ``chosen``.
+        """
         if self.primal:
             values = self.expand(values).astype(self.features.dtype)
-            parts = self.features.row_blocks()
+            parts = self.features.row_blocks(chosen)
         else:
-            parts = self.row_blocks()
+            parts = self.row_blocks(chosen)
         return self.features.xp.concatenate([block @ values for _, block in parts])
 
-    def transposed_product(self, right):
-        """Return V^T X^T diag(w) right, (r, m), for a ``right`` of shape (n, m)."""
+    def target_products(self, targets, intercept):
+        """Return V^T X^T diag(w) (targets - intercept), (r, m).
+
+        See ``StandardizedFeatures.target_products``.
+        """
+        features = self.features
         if self.primal:
-            weighted = self.features.weights[:, np.newaxis] * right
-            return self.vectors.T @ self.features.transposed_product(weighted)
-        scales = self._dual_scales[:, np.newaxis]
-        return scales * (self.vectors.T @ (self.features.root_weights * right))
+            return self.vectors.T @ features.target_products(targets, intercept)
+        weighted = features.root_weights * (targets - intercept)
+        return self._dual_scales[:, np.newaxis] * (self.vectors.T @ weighted)
 
     def directions(self):
         """Return V, (d, r)."""

@@ -33,8 +33,13 @@ def unit_exponent(values):
     -------
     exponent : int
     """
-    exponent = frexp(max(float(values.max()), -float(values.min())))[1]
-    return exponent if abs(exponent) > np.finfo(values.dtype).maxexp // 3 else 0
+    return exponent_of(max(float(values.max()), -float(values.min())), values.dtype)
+
+
+def exponent_of(largest, dtype):
+    """Return ``unit_exponent`` of values of a dtype and a largest absolute value."""
+    exponent = frexp(largest)[1]
+    return exponent if abs(exponent) > np.finfo(dtype).maxexp // 3 else 0
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ class StandardizedFeatures:
         """Return rows of the values by a slice or an array of positions."""
         if not isinstance(chosen, slice):
             chosen = to_namespace(chosen, namespace(self.values))
-        return self.xp.asarray(self.values[chosen])
+        return to_namespace(self.values[chosen], self.xp)
 
     def products(self, right):
         """Return the values, not standardized, times ``right`` (d, m)."""
@@ -204,9 +209,17 @@ class StandardizedFeatures:
         block /= scales
         return block
 
-    def row_blocks(self):
-        """Yield slices of rows and these rows, standardized."""
-        for rows in product_blocks(*self.shape):
+    def row_blocks(self, chosen=None):
+        """Yield positions of rows and these rows, standardized.
+
+        Parameters
+        ----------
+        chosen : ndarray of shape (k,) or None, default=None
+            Positions of some rows; None yields slices of all rows.
+        """
+        n, d = self.shape
+        for part in product_blocks(n if chosen is None else len(chosen), d):
+            rows = part if chosen is None else chosen[part]
             yield rows, self.standardize(self.rows(rows))
 
     def gram(self):
@@ -269,6 +282,18 @@ class StandardizedFeatures:
         """
         coef = coef / self.column_scales
         return coef, intercept - coef @ self.mean
+
+    def target_products(self, targets, intercept):
+        """Return X^T diag(w) (targets - intercept), (d, m), in float64.
+
+        Parameters
+        ----------
+        targets : array of shape (n, m)
+        intercept : array of shape (m,)
+            The weighted mean of the targets.
+        """
+        weighted = self.weights[:, np.newaxis] * (targets - intercept)
+        return self.transposed_product(weighted)
 
     def original_units(self, coef, intercept, target_exponents=0):
         """Convert a linear function of standardized features to one of the features.

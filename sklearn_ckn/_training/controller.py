@@ -186,6 +186,7 @@ class Training:
                 best=0,
                 scores=np.array([epoch.validation_score]),
                 scoring="held_out",
+                n_scored=len(self._data.held_out),
                 factor=1.0,
                 coef=coef,
                 intercept=intercept,

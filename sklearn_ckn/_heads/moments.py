@@ -1,0 +1,125 @@
+"""Sums over rows of features and targets, which are all that ridge needs to be solved.
+
+They are added up block by block, so that one reading of the features is enough.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_ckn._common.arrays import lower_gram, namespace
+from sklearn_ckn._heads.standardize import unit_exponent
+
+#: Number of rows that are read to find the origin.
+ORIGIN_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where rows are measured from, so that hardly any digits cancel in their sums.
+
+    Attributes
+    ----------
+    exponent : int
+        Features are divided by two to this power; see ``unit_exponent``.
+    shift : array of shape (d,), of the dtype of the features
+        About the mean of the divided features.
+    """
+
+    exponent: int
+    shift: np.ndarray
+
+    @classmethod
+    def of_features(cls, values, exponent=None):
+        """Take the mean of rows that are spread evenly over all of them.
+
+        Parameters
+        ----------
+        values : FeatureSource or array of shape (n, d)
+        exponent : int or None, default=None
+            None takes the one of these rows.
+        """
+        n = values.shape[0]
+        chosen = np.linspace(0, n - 1, min(n, ORIGIN_ROWS)).astype(np.intp)
+        rows = values[np.unique(chosen)]
+        exponent = unit_exponent(rows) if exponent is None else exponent
+        rows = namespace(rows).ldexp(rows, -exponent)
+        return cls(exponent, rows.mean(axis=0, dtype=np.float64).astype(rows.dtype))
+
+    def measure(self, block):
+        """Return rows of features over the power of two, minus the shift."""
+        if self.exponent:
+            block = namespace(block).ldexp(block, -self.exponent)
+        return block - self.shift
+
+
+@dataclass
+class Moments:
+    """Sums over rows z of measured features, their targets y and weights w.
+
+    Attributes
+    ----------
+    largest : float
+        The largest absolute value of the features themselves.
+    features : array of shape (d,), float64
+        sum w z
+    targets : array of shape (m,), float64
+        sum w y
+    gram : array of shape (d, d), float64
+        The lower triangle of sum w z z^T, in Fortran order. The products of a block are
+        computed in the dtype of the features.
+    products : array of shape (d, m), float64
+        sum w z y^T
+    """
+
+    largest: float
+    features: np.ndarray
+    targets: np.ndarray
+    gram: np.ndarray
+    products: np.ndarray
+
+    @classmethod
+    def zeros(cls, d, m, xp):
+        """Return the sums over no rows."""
+        return cls(
+            0.0,
+            xp.zeros(d),
+            xp.zeros(m),
+            xp.zeros((d, d), order="F"),
+            xp.zeros((d, m)),
+        )
+
+    def add_rows(self, block, targets, weights, origin, product=None):
+        """Add the sums over some rows.
+
+        Parameters
+        ----------
+        block : array of shape (k, d)
+            Features.
+        targets : array of shape (k, m), float64
+        weights : array of shape (k,), float64
+        origin : Origin
+        product : array of shape (d, d) or None, default=None
+            The result of an earlier call, whose memory is used again.
+
+        Returns
+        -------
+        product : array of shape (d, d)
+        """
+        xp = namespace(block)
+        self.largest = max(self.largest, float(block.max()), -float(block.min()))
+        block = origin.measure(block)
+        exact = block.astype(np.float64)
+        self.features += weights @ exact
+        weighted = weights[:, np.newaxis] * targets
+        self.targets += weighted.sum(axis=0)
+        self.products += exact.T @ weighted
+        block *= xp.sqrt(weights[:, np.newaxis]).astype(block.dtype)
+        product = lower_gram(block, product)
+        self.gram += product
+        return product
+
+    @property
+    def squares(self):
+        """The sum of w z^2, (d,)."""
+        return self.gram.diagonal()

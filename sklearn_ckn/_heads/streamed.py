@@ -1,0 +1,227 @@
+"""Features that are computed again whenever they are read, standardized."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.cache_blocks import product_blocks
+from sklearn_ckn._heads.moments import Moments, Origin
+from sklearn_ckn._heads.rounding import is_constant, smallest_spread
+from sklearn_ckn._heads.standardize import StandardizedFeatures, exponent_of
+
+
+class FeatureSource:
+    """Features that are not in memory: base class.
+
+    ``source[rows]`` computes rows, for a slice or an ascending array of positions.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, d).
+    dtype : dtype
+        float32 or float64.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+
+    def __len__(self):
+        return self.shape[0]
+
+    @property
+    def size(self):
+        """Number of values."""
+        return self.shape[0] * self.shape[1]
+
+    def __getitem__(self, rows):
+        """Return the features of some rows, an array of NumPy or CuPy."""
+        raise NotImplementedError
+
+    def take(self, positions):
+        """Return a source of some of the rows."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PartSums:
+    """Moments of parts of the rows that are held out or trained on together.
+
+    Attributes
+    ----------
+    targets : array of shape (n, m)
+    weights : array of shape (n,)
+        Of mean 1.
+    parts : ndarray of shape (n,), intp
+        Numbers of the parts, from 0.
+    origin : Origin
+    moments : list of Moments
+        Of each part.
+    """
+
+    targets: np.ndarray
+    weights: np.ndarray
+    parts: np.ndarray
+    origin: Origin
+    moments: list
+
+    @classmethod
+    def measure(cls, source, targets, weights, splits):
+        """Read all rows once, or twice where their unit was not seen beforehand.
+
+        Parameters
+        ----------
+        source : FeatureSource
+        targets : array of shape (n, m)
+        weights : array of shape (n,)
+            Their namespace is the one that computes.
+        splits : list of tuple of array, or None
+            Training rows and held-out rows, which together are all rows.
+        """
+        parts = _parts(splits or [], len(source))
+        origin = Origin.of_features(source)
+        while True:
+            sums = cls(targets, weights / weights.mean(), parts, origin, [])
+            sums.moments.extend(sums._read(source))
+            largest = max(each.largest for each in sums.moments)
+            exponent = exponent_of(largest, source.dtype)
+            if exponent == origin.exponent:
+                return sums
+            origin = Origin.of_features(source, exponent)
+
+    def _read(self, source):
+        """Return the moments of each part."""
+        d, m, xp = source.shape[1], self.targets.shape[1], namespace(self.weights)
+        moments = [Moments.zeros(d, m, xp) for _ in range(self.parts.max() + 1)]
+        product = None
+        for rows in product_blocks(*source.shape):
+            block, parts = xp.asarray(source[rows]), self.parts[rows]
+            targets, weights = self.targets[rows], self.weights[rows]
+            for part in np.unique(parts):
+                own = xp.asarray(np.flatnonzero(parts == part))
+                every = len(own) == len(block)
+                product = moments[part].add_rows(
+                    block if every else block[own],
+                    targets[own],
+                    weights[own],
+                    self.origin,
+                    product,
+                )
+        return moments
+
+    def total(self, name, weights):
+        """Return one of the sums over all rows, with other weights, of mean 1.
+
+        Parameters
+        ----------
+        name : str
+            Attribute of Moments.
+        weights : array of shape (n,)
+            Those of the sums times a factor, or 0 for all rows of some parts.
+        """
+        kept = np.unique(self.parts[to_numpy(weights > 0)])
+        own = self.weights[namespace(weights).asarray(np.isin(self.parts, kept))]
+        first, *others = (getattr(self.moments[part], name) for part in kept)
+        # The order of the axes is kept: LAPACK needs the matrix in Fortran order.
+        total = first.copy(order="K")
+        for other in others:
+            total += other
+        total *= len(weights) / own.sum()
+        return total
+
+
+@dataclass(frozen=True)
+class StreamedFeatures(StandardizedFeatures):
+    """Standardized features of a FeatureSource, which is read once to measure them.
+
+    Attributes
+    ----------
+    values : FeatureSource
+    sums : PartSums or None
+        Never None; it follows attributes with default values.
+
+    See ``StandardizedFeatures`` for the other attributes.
+    """
+
+    sums: PartSums | None = None
+
+    @classmethod
+    def from_source(cls, source, targets, weights, splits):
+        """Read the features; see ``PartSums.measure`` for the parameters."""
+        return cls._of_sums(
+            source, weights, PartSums.measure(source, targets, weights, splits)
+        )
+
+    @classmethod
+    def _of_sums(cls, source, weights, sums):
+        n, xp = len(source), namespace(weights)
+        weights = weights / weights.mean()
+        exponent, dtype = sums.origin.exponent, source.dtype
+        offset = sums.total("features", weights) / n
+        mean = sums.origin.shift.astype(np.float64) + offset
+        variances = sums.total("squares", weights) / n - offset**2
+        errors = xp.asarray(smallest_spread(dtype, exponent))
+        varying = ~is_constant(xp.maximum(variances, 0), mean, dtype, errors)
+        scale = float((variances * varying).sum()) ** 0.5
+        scale = scale or float(xp.linalg.norm(mean)) or 1.0
+        return cls(source, weights, mean, scale, varying, exponent, errors, sums)
+
+    @property
+    def _offset(self):
+        """The mean minus the shift of the origin, (d,)."""
+        return self.sums.total("features", self.weights) / len(self.weights)
+
+    def weighted(self, weights):
+        """Return the same features standardized with other weights (n,).
+
+        They are those of the fit, or 0 for all rows of some splits' parts.
+        """
+        return self._of_sums(self.values, weights, self.sums)
+
+    def rows(self, chosen):
+        """Return rows of the values by a slice or an array of positions."""
+        rows = super().rows(chosen)
+        exponent = self.exponent
+        return self.xp.ldexp(rows, -exponent) if exponent else rows
+
+    def gram(self):
+        """Return the lower triangle of X^T diag(w) X / n, (d, d), in Fortran order."""
+        n, d = self.shape
+        offset, inverse = self._offset, 1 / self.column_scales
+        total = self.sums.total("gram", self.weights)
+        for columns in product_blocks(d, d):
+            block = total[:, columns]
+            block /= n
+            block -= offset[:, np.newaxis] * offset[columns]
+            block *= inverse[:, np.newaxis] * inverse[columns]
+        return total
+
+    def target_products(self, targets, intercept):
+        """Return X^T diag(w) (targets - intercept), (d, m), in float64.
+
+        The targets are those that were measured.
+        """
+        products = self.sums.total("products", self.weights)
+        products -= self._offset[:, np.newaxis] * self.sums.total(
+            "targets", self.weights
+        )
+        return products / self.column_scales[:, np.newaxis]
+
+
+def _parts(splits, n):
+    """Return numbers of rows, the same for rows that are in the same parts."""
+    is_held_out = np.zeros((n, len(splits)), dtype=bool)
+    for column, (_, held_out) in enumerate(splits):
+        is_held_out[to_numpy(held_out), column] = True
+    return np.unique(is_held_out, axis=0, return_inverse=True)[1].reshape(n)
+
+
+def standardize_features(values, targets, weights, splits):
+    """Return StandardizedFeatures, or StreamedFeatures of a FeatureSource.
+
+    See ``PartSums.measure`` for the other parameters.
+    """
+    if isinstance(values, FeatureSource):
+        return StreamedFeatures.from_source(values, targets, weights, splits)
+    return StandardizedFeatures.from_values(values, weights)

@@ -1,0 +1,129 @@
+"""Where the features of the training images are kept while a head is fitted to them."""
+
+import tempfile
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions
+
+from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._common.free_memory import free_memory_bytes
+from sklearn_ckn._heads.streamed import FeatureSource
+from sklearn_ckn._learning.cache import training_features
+
+STREAMING_CONSTRAINT = ["boolean", StrOptions({"auto"})]
+
+
+class EncodedImages(FeatureSource):
+    """The features of images, computed when they are read.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    images : Images
+    positions : ndarray of shape (n,), intp, or None, default=None
+        Those of the images that are rows of the source; None takes all.
+    """
+
+    def __init__(self, encoder, images, positions=None):
+        self._encoder = encoder
+        self._images = images
+        self._positions = positions
+        n = len(images) if positions is None else len(positions)
+        self.shape = n, encoder.network.n_features
+        self.dtype = np.dtype(encoder.dtype)
+
+    def __getitem__(self, rows):
+        """Return the features of some rows, of the namespace of the engine."""
+        if self._positions is not None:
+            rows = self._positions[rows]
+        array = self._images.array
+        if not isinstance(rows, slice):
+            rows = to_namespace(rows, namespace(array))
+        return self._encoder.features(array[rows])
+
+    def take(self, positions):
+        """Return a source of some of the rows."""
+        if self._positions is not None:
+            positions = self._positions[positions]
+        return EncodedImages(self._encoder, self._images, positions)
+
+
+@dataclass(frozen=True)
+class FeatureStorage:
+    """How the features of the training images are given to the head.
+
+    Attributes
+    ----------
+    streaming : bool or "auto"
+        Whether they are computed again when they are read. ``"auto"``: if they would
+        take more than half of the memory that is free. They are held in memory in any
+        case if there are more features than images: the matrices of the head would be
+        larger.
+    memory : ResilientMemory
+    """
+
+    streaming: object
+    memory: object
+
+    def features(self, encoder, images, problem, task):
+        """Return the features of images, in one of three forms.
+
+        Parameters
+        ----------
+        encoder : Encoder
+        images : Images
+        problem : ClassifierProblem or RegressionProblem
+            A head that reads the features many times gets them in a memory-mapped
+            temporary file in the folder of the memory.
+        task : Task
+            Parent of the tasks that report the progress, one for each block of images.
+
+        Returns
+        -------
+        features : array of shape (n, d), or FeatureSource
+
+        Raises
+        ------
+        ValueError
+            The head reads them many times, and there is no folder.
+        """
+        if not self._streams(encoder, images, problem):
+            return training_features(encoder, images, self.memory, task)
+        if problem.reads_few_times:
+            return EncodedImages(encoder, images)
+        return self._written(encoder, images, task)
+
+    def _streams(self, encoder, images, problem):
+        """Return whether the features are not held in memory."""
+        n, d = len(images), encoder.network.n_features
+        if self.streaming is False or n <= d:
+            return False
+        n_bytes = n * d * np.dtype(encoder.dtype).itemsize
+        free = None if self.streaming is True else free_memory_bytes()
+        if free is not None and n_bytes <= free // 2:
+            return False
+        if problem.reads_few_times or self.memory.is_enabled:
+            return True
+        if free is not None and n_bytes <= free:
+            return False
+        raise ValueError(
+            f"The head {problem.loss!r} reads the features many times, and those of "
+            f"{n} images take {n_bytes / 2**20:.0f} MiB. Pass memory=folder and an "
+            "integer random_state: the features are then kept in that folder while the "
+            'head is fitted. Or use head="ridge", or streaming=False if they fit into '
+            "memory."
+        )
+
+    def _written(self, encoder, images, task):
+        """Return the features in a memory-mapped file without a name."""
+        folder = self.memory.location
+        with tempfile.TemporaryFile(dir=folder, prefix="features-") as file:
+            # Not through the map: a full disk must be an error that can be caught.
+            for _, block in task.each("block", encoder.feature_blocks(images.array)):
+                file.write(np.ascontiguousarray(to_numpy(block)).data)
+            file.flush()
+            shape = len(images), encoder.network.n_features
+            return np.asarray(
+                np.memmap(file, dtype=encoder.dtype, mode="r", shape=shape)
+            )
