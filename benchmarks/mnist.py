@@ -78,7 +78,7 @@ def evaluate(data, rows, seed, first_patch, arguments):
         normalize=arguments.normalize,
         random_state=seed,
     )
-    head = LinearPathClassifier(arguments.head)
+    head = LinearPathClassifier(arguments.head, alpha=arguments.alpha or "auto")
     timed("anchors", network.fit, X)
     copies = [X, *(distorted(X, rng) for _ in range(arguments.copies))]
     features = timed("features", network.transform, np.concatenate(copies))
@@ -101,6 +101,7 @@ def main():
     parser.add_argument("--copies", type=int, default=0, help="of each image")
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--head", default="ridge")
+    parser.add_argument("--alpha", type=float, help="chosen by --validate before")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[300, 1000, 5000, 60000]
     )

@@ -337,7 +337,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         labels = encode_labels(y, self.class_weight, weights)
         groups = check_groups(groups, n)
         kept = positive_rows(weights)
-        images, labels = images[kept], labels[kept]
+        images, labels = images.keep(kept), labels[kept]
         hold_out = HoldOut.of_images(images, None if groups is None else groups[kept])
         problem = ClassifierProblem(self.head, labels, hold_out, alphas)
         problem.check()

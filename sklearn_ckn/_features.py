@@ -1,7 +1,7 @@
 """CKNFeatures: convolutional kernel features, with anchors from k-means."""
 
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
-from sklearn_ckn._common.output import PixelNamesMixin, RowOutputMixin
+from sklearn_ckn._common.output import PixelNamesMixin, RowOutputMixin, check_out
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.progress import CallbackSupportMixin, start_task
@@ -294,28 +294,33 @@ class CKNFeatures(
         )
 
     @computed_where_x_is
-    def transform(self, X: ArrayLike) -> FloatArray:
+    def transform(self, X: ArrayLike, *, out: Any = None) -> FloatArray:
         """Compute the features of images.
 
         Memory holds the output and an amount bounded by scikit-learn's
-        ``working_memory``: images are converted in blocks, in a memory-mapped file too.
+        ``working_memory``: images are read and converted in blocks, in files too.
 
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
             Images of the same shape as in ``fit``, in any of these layouts.
+        out : array of shape (n, H' * W' * p) or None, default=None
+            Where to write the features, block by block: an array, a memory-mapped file
+            or an object to whose rows arrays can be assigned, such as a data set of
+            HDF5 or an array of Zarr.
 
         Returns
         -------
         features : array of shape (n, H' * W' * p)
             Output of the last layer, flattened in the order of ``output_shape_``;
             float32 for uint8 and float32 images, else float64. An array of CuPy on the
-            GPU of X if X is one, else of NumPy.
+            GPU of X if X is one, else of NumPy. ``out`` itself if it is given.
 
         Raises
         ------
         ValueError
-            X is not as described, or so large that features could be infinite.
+            X or ``out`` is not as described, or X is so large that features could be
+            infinite.
 
         Warns
         -----
@@ -328,7 +333,13 @@ class CKNFeatures(
         engine = get_prediction_engine(self.device, X)
         images = check_images(self, X, reset=False)
         array = images.array
-        return self._encoder(images, engine).features(array, namespace(array))
+        encoder = self._encoder(images, engine)
+        if out is None:
+            return encoder.features(array, namespace(array))
+        check_out(out, (len(images), self._network.n_features), engine.xp)
+        for rows, block in encoder.feature_blocks(array, namespace(out)):
+            out[rows] = block
+        return out
 
     def _encoder(self, images, engine):
         """Return the encoder of the fitted network for validated images."""

@@ -269,7 +269,7 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
             weights = check_sample_weight(sample_weight, len(y))
             groups = check_groups(groups, len(y))
             kept = positive_rows(weights)
-            images, targets = images[kept], target_columns(y[kept])
+            images, targets = images.keep(kept), target_columns(y[kept])
             groups = None if groups is None else groups[kept]
             hold_out = HoldOut.of_images(images, groups)
             problem = RegressionProblem(targets, weights[kept], hold_out, alphas)

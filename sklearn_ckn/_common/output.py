@@ -53,13 +53,39 @@ class RowOutputMixin:
         return fitted.transform(X)
 
 
+def check_out(out, shape, xp):
+    """Validate the argument ``out`` of a ``transform``.
+
+    Parameters
+    ----------
+    out : object
+    shape : tuple of int
+        That of the output.
+    xp : module
+        The namespace that computes; arrays of NumPy may be written to in any case.
+
+    Raises
+    ------
+    ValueError
+        It has another shape, no float dtype, or is on another device.
+    """
+    found = tuple(getattr(out, "shape", ()))
+    kind = getattr(getattr(out, "dtype", None), "kind", "")
+    if found != shape or kind != "f" or namespace(out) not in (np, xp):
+        raise ValueError(
+            f"out must be an array of floats of shape {shape}, in a file or in memory, "
+            f"got {type(out).__name__} of shape {found} and dtype "
+            f"{getattr(out, 'dtype', None)}. A GPU array needs a GPU that computes."
+        )
+
+
 def _wrap_rows(transform):
     """Return a ``transform`` whose rows are in the container of ``set_output``."""
 
     @wraps(transform)
-    def wrapped(self, X):
-        output = transform(self, X)
-        if namespace(output) is not np:
+    def wrapped(self, X, **options):
+        output = transform(self, X, **options)
+        if namespace(output) is not np or output is options.get("out"):
             return output
         if output.ndim > 2:
             container = _get_output_config("transform", self)["dense"]

@@ -24,7 +24,7 @@ from sklearn_ckn._heads.path import (
 )
 from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
-from sklearn_ckn._heads.streamed import standardize_features
+from sklearn_ckn._heads.summed import standardize_features
 from sklearn_ckn._input.labels import Labels
 
 # With fewer values of features than this, one thread computes: several threads would

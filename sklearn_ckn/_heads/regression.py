@@ -14,7 +14,7 @@ from sklearn_ckn._heads.path import AlphaChoice, FittedHead, training_weights
 from sklearn_ckn._heads.posterior import Posterior
 from sklearn_ckn._heads.ridge import RidgePath
 from sklearn_ckn._heads.standardize import StandardizedFeatures
-from sklearn_ckn._heads.streamed import standardize_features
+from sklearn_ckn._heads.summed import standardize_features
 from sklearn_ckn._heads.targets import CentredTargets
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace, to_namespace
-from sklearn_ckn._heads.streamed import FeatureSource
+from sklearn_ckn._heads.summed import FeatureSource
 from sklearn_ckn._input.copies import first_copies, merge_copies
 
 

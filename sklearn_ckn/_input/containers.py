@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.lazy_array import LazyArray, is_lazy
 from sklearn_ckn._input.hints import describe_shapes, is_frame, refuse_strings
 
 
@@ -22,6 +23,13 @@ def _stack(X):
     if np.ndim(array[0]) == 0:
         return array
     return np.asarray([_stack(each) for each in array])
+
+
+def _as_array(X):
+    """Return X as an array of NumPy or CuPy, or as a LazyArray."""
+    if isinstance(X, LazyArray) or namespace(X) is not np:
+        return X
+    return LazyArray(X) if is_lazy(X) else _stack(X)
 
 
 def _image_column(frame):
@@ -64,7 +72,7 @@ def read_images(X, name, X_name="X"):
             if array is None:
                 return X
         else:
-            array = X if namespace(X) is not np else _stack(X)
+            array = _as_array(X)
     except ValueError as error:
         raise ValueError(
             f"The images given to {name} differ in shape{describe_shapes(X)}, or are "

@@ -8,9 +8,13 @@ from sklearn.utils import gen_batches
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.cache_blocks import cache_rows
+from sklearn_ckn._common.lazy_array import LazyArray
 
 # Number of values of each row that are compared first, which distinguishes most rows.
 FEW_VALUES = 16
+
+# Number of rows whose few values are compared at a time: 32 MiB of float64.
+ROWS_OF_KEYS = 2**18
 
 # Among a million different rows, two have the same digest with a probability of 1e-27.
 DIGEST_BYTES = 16
@@ -92,22 +96,35 @@ def _alike(rows):
     """Return the positions of rows that agree with another row in a few values."""
     shape = rows.shape[1:]
     places = np.linspace(0, prod(shape) - 1, FEW_VALUES).astype(np.intp)
-    index = np.unravel_index(np.unique(places), shape)
-    xp = namespace(rows)
-    few = to_numpy(rows[(slice(None), *map(xp.asarray, index))])
-    # Adding 0 turns -0 into 0, which it equals.
-    bits = np.ascontiguousarray(few, dtype=np.float64) + 0.0
-    bits = bits.view(np.uint64)
-    # Small integers differ only in the high bits, which are lost in the products below.
-    bits ^= bits >> np.uint64(32)
-    factors = np.random.RandomState(0).randint(2**62, size=bits.shape[1], dtype="u8")
-    keys = bits @ (2 * factors + 1)
+    places = np.unravel_index(np.unique(places), shape)
+    if isinstance(rows, LazyArray):
+        keys = np.concatenate(list(rows.map_blocks(_keys_of_block, places)))
+    else:
+        parts = gen_batches(len(rows), ROWS_OF_KEYS)
+        keys = np.concatenate([_keys(rows[part], places) for part in parts])
     in_order = np.sort(keys)
     if (in_order[1:] != in_order[:-1]).all():
         # The usual case, in which positions need not be sorted.
         return np.arange(0)
     _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return np.flatnonzero(counts[inverse] > 1)
+
+
+def _keys(rows, places):
+    """Return a number for each row that depends on its values at some places."""
+    xp = namespace(rows)
+    few = to_numpy(rows[(slice(None), *map(xp.asarray, places))])
+    # Adding 0 turns -0 into 0, which it equals.
+    bits = np.ascontiguousarray(few, dtype=np.float64) + 0.0
+    bits = bits.view(np.uint64)
+    # Small integers differ only in the high bits, which are lost in the products below.
+    bits ^= bits >> np.uint64(32)
+    factors = np.random.RandomState(0).randint(2**62, size=bits.shape[1], dtype="u8")
+    return bits @ (2 * factors + 1)
+
+
+def _keys_of_block(block, start, places):
+    return _keys(block, places)
 
 
 def row_digests(rows, chosen):

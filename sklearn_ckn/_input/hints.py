@@ -1,7 +1,12 @@
 """Error messages and warnings that recognise common mistakes in the input."""
 
-import numpy as np
+from math import prod
 
+import numpy as np
+from sklearn.utils import gen_batches
+
+from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.cache_blocks import cache_rows
 from sklearn_ckn._common.user_warnings import warn_user
 
 # Two axes are taken for the height and width of a picture if the shorter one has at
@@ -134,5 +139,14 @@ def _has_channels_first(height, width, n_channels):
 
 def _is_opaque(images):
     """Return whether only the last channel is constant, and positive."""
-    last, others = images[..., -1], images[..., :-1]
-    return bool(last.min() == last.max() > 0) and bool(others.min() < others.max())
+    lowest, highest, opacity = np.inf, -np.inf, None
+    row_values = prod(images.shape[1:])
+    for rows in gen_batches(len(images), cache_rows(row_values, namespace(images))):
+        block = images[rows]
+        last, others = block[..., -1], block[..., :-1]
+        opacity = float(last.min()) if opacity is None else opacity
+        if not opacity == float(last.min()) == float(last.max()) > 0:
+            return False
+        lowest = min(lowest, float(others.min()))
+        highest = max(highest, float(others.max()))
+    return lowest < highest

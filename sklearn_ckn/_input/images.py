@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._common.lazy_array import LazyArray
 from sklearn_ckn._common.parameters import plain_value
 from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._input.containers import as_rows, image_shape_of, read_images
@@ -36,10 +37,10 @@ class Images:
 
     Attributes
     ----------
-    array : array of shape (n, H, W, C); real numbers of up to 64 bits
+    array : array of shape (n, H, W, C), or LazyArray; real numbers of up to 64 bits
         If possible, a view of the user's array, on the same device.
     largest : float
-        The largest absolute value of a pixel.
+        The largest absolute value of a pixel, or a bound on it.
     """
 
     array: np.ndarray
@@ -49,7 +50,7 @@ class Images:
         return len(self.array)
 
     def __getitem__(self, rows):
-        """Return some of the images; a copy of them unless ``rows`` is a slice."""
+        """Return some of the images, in memory; a copy unless ``rows`` is a slice."""
         if isinstance(rows, slice):
             if rows == slice(None):
                 return self
@@ -57,6 +58,12 @@ class Images:
             rows = to_namespace(rows, namespace(self.array))
         array = self.array[rows]
         return Images(array, largest_magnitude(array))
+
+    def keep(self, rows):
+        """Return images at ascending positions, which are not read from a file yet."""
+        if isinstance(rows, slice) or not isinstance(self.array, LazyArray):
+            return self[rows]
+        return Images(self.array.take(rows), self.largest)
 
     @property
     def shape(self):
@@ -71,6 +78,8 @@ class Images:
     @cached_property
     def digest(self):
         """A hash of all values, which does not depend on the strides."""
+        if isinstance(self.array, LazyArray):
+            return self.array.digest()
         return joblib.hash(np.ascontiguousarray(to_numpy(self.array)))
 
     @cached_property

@@ -7,6 +7,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_X_y, validate_data
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.lazy_array import LazyArray
 from sklearn_ckn._input.containers import as_rows
 from sklearn_ckn._input.labels import refuse_targets
 
@@ -97,7 +98,7 @@ def validate_rows(
 
 def needs_no_conversion(X, dtypes, allow_nd):
     """Return whether X is an array that can be used as it is, and is not empty."""
-    if type(X) is not np.ndarray or X.size == 0 or X.dtype not in dtypes:
+    if type(X) not in (np.ndarray, LazyArray) or X.size == 0 or X.dtype not in dtypes:
         return False
     return X.ndim == 2 or (allow_nd and X.ndim > 2)
 
@@ -127,8 +128,11 @@ def _check_features(estimator, X, y, reset):
 def largest_magnitude(X):
     """Return the largest absolute value of an array as a float; NaN if it holds NaN.
 
-    Without an array of booleans or of absolute values, as large as X.
+    Without an array of booleans or of absolute values, as large as X. Of a LazyArray it
+    may be a larger bound.
     """
+    if isinstance(X, LazyArray):
+        return X.largest_magnitude()
     return max(float(X.max()), -float(X.min()))
 
 
@@ -145,7 +149,7 @@ def _check_finite(X, largest, name):
     """
     if isfinite(largest):
         return
-    if namespace(X) is np:
+    if namespace(X) is np and not isinstance(X, LazyArray):
         with np.errstate(invalid="ignore"):
             assert_all_finite(X, estimator_name=name, input_name="X")
     raise ValueError("Input X contains NaN or infinity.")

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.free_memory import free_memory_bytes
-from sklearn_ckn._heads.streamed import FeatureSource
+from sklearn_ckn._heads.summed import FeatureSource
 from sklearn_ckn._learning.cache import training_features
 
 STREAMING_CONSTRAINT = ["boolean", StrOptions({"auto"})]

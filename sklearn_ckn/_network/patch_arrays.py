@@ -9,8 +9,11 @@ from scipy.linalg import helmert
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._common.cache_blocks import cache_rows
+from sklearn_ckn._common.lazy_array import LazyArray
 from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import image_scales
+from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._common.tree_sum import TreeSum
 
 # The smallest exponent of a normal power of two in float64.
 MIN_EXPONENT = int(np.finfo(np.float64).minexp)
@@ -229,8 +232,8 @@ def second_moments(images, patch_shape, engine):
     """Return the mean over all patches of their products with themselves.
 
     Everything is computed in float64, in which the differences of uint8 images and
-    their products are exact, and added image by image, so that the result does not
-    depend on the size of the blocks.
+    their products are exact, and added up over a binary tree of the images, so that the
+    result does not depend on the size of the blocks.
 
     Parameters
     ----------
@@ -248,23 +251,41 @@ def second_moments(images, patch_shape, engine):
         Brings the largest differences to about 1, so that no square overflows or
         vanishes.
     """
-    exponents = [
-        largest
-        for _, largest in compute_planes(
-            partial(_contrast_exponents, patch_shape=patch_shape),
-            images,
-            patch_shape,
-            np.float64,
-            engine,
-        )
-    ]
-    exponent = int(np.concatenate(exponents).max(initial=MIN_EXPONENT))
-    multiply = partial(_patch_products, patch_shape=patch_shape, exponent=exponent)
-    moments = 0.0
-    for _, products in compute_planes(
-        multiply, images, patch_shape, np.float64, engine
-    ):
-        for product in products:
-            moments = moments + product
+    exponents = np.concatenate(
+        _of_blocks(_block_exponents, images, patch_shape, engine)
+    )
+    exponent = int(exponents.max(initial=MIN_EXPONENT))
+    moments = TreeSum()
+    for part in _of_blocks(_block_moments, images, patch_shape, engine, exponent):
+        moments.merge(part)
     n_patches = len(images) * prod(_n_positions(images.shape[1:], patch_shape))
-    return to_numpy(moments) / n_patches, exponent
+    return to_numpy(moments.total) / n_patches, exponent
+
+
+def _of_blocks(function, images, *arguments):
+    """Return the results of a function of blocks of images, in a list."""
+    if isinstance(images, LazyArray):
+        return list(images.map_blocks(function, *arguments))
+    return [function(images, 0, *arguments)]
+
+
+def _block_exponents(images, start, patch_shape, engine):
+    """Return the exponents of the contrasts of images, (k,)."""
+    measure = partial(_contrast_exponents, patch_shape=patch_shape)
+    planes = compute_planes(measure, images, patch_shape, np.float64, engine)
+    return np.concatenate([np.zeros(0, int), *(found for _, found in planes)])
+
+
+def _block_moments(images, start, patch_shape, engine, exponent):
+    """Return the TreeSum of the products of images from position ``start`` on."""
+    multiply = partial(_patch_products, patch_shape=patch_shape, exponent=exponent)
+    moments = TreeSum()
+    position = start
+    with single_threaded_blas():
+        for _, products in compute_planes(
+            multiply, images, patch_shape, np.float64, engine
+        ):
+            for product in products:
+                moments.add(position, product)
+                position += 1
+    return moments

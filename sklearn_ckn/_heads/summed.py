@@ -1,10 +1,10 @@
-"""Features that are computed again whenever they are read, standardized."""
+"""Standardized features that are read once for all sums from which ridge is solved."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.cache_blocks import product_blocks
 from sklearn_ckn._heads.moments import Moments, Origin
 from sklearn_ckn._heads.rounding import is_constant, smallest_spread
@@ -72,7 +72,7 @@ class PartSums:
 
         Parameters
         ----------
-        source : FeatureSource
+        source : FeatureSource or array of shape (n, d)
         targets : array of shape (n, m)
         weights : array of shape (n,)
             Their namespace is the one that computes.
@@ -96,7 +96,8 @@ class PartSums:
         moments = [Moments.zeros(d, m, xp) for _ in range(self.parts.max() + 1)]
         product = None
         for rows in product_blocks(*source.shape):
-            block, parts = xp.asarray(source[rows]), self.parts[rows]
+            block = to_namespace(source[rows], xp)
+            parts = self.parts[rows]
             targets, weights = self.targets[rows], self.weights[rows]
             for part in np.unique(parts):
                 own = xp.asarray(np.flatnonzero(parts == part))
@@ -132,12 +133,13 @@ class PartSums:
 
 
 @dataclass(frozen=True)
-class StreamedFeatures(StandardizedFeatures):
-    """Standardized features of a FeatureSource, which is read once to measure them.
+class SummedFeatures(StandardizedFeatures):
+    """Standardized features with the sums over all rows.
 
     Attributes
     ----------
-    values : FeatureSource
+    values : FeatureSource or array of shape (n, d)
+        Not divided by two to the exponent.
     sums : PartSums or None
         Never None; it follows attributes with default values.
 
@@ -218,10 +220,16 @@ def _parts(splits, n):
 
 
 def standardize_features(values, targets, weights, splits):
-    """Return StandardizedFeatures, or StreamedFeatures of a FeatureSource.
+    """Return the StandardizedFeatures from which ridge is solved.
 
-    See ``PartSums.measure`` for the other parameters.
+    They are summed if there are at least as many rows as features, and are otherwise
+    needed in memory, where they take less than their sums would.
+
+    See ``PartSums.measure`` for the parameters.
     """
+    n, d = values.shape
+    if n >= d:
+        return SummedFeatures.from_source(values, targets, weights, splits)
     if isinstance(values, FeatureSource):
-        return StreamedFeatures.from_source(values, targets, weights, splits)
+        values = values[:]
     return StandardizedFeatures.from_values(values, weights)
