@@ -213,7 +213,14 @@ class SupervisedCKNClassifier(CKNClassifier):
     True
     """
 
-    _parameter_constraints = CKNClassifier._parameter_constraints | TRAINING_CONSTRAINTS
+    _parameter_constraints = {  # noqa: RUF012
+        name: constraint
+        for name, constraint in (
+            CKNClassifier._parameter_constraints | TRAINING_CONSTRAINTS
+        ).items()
+        # Training needs the features of all images after every epoch.
+        if name != "streaming"
+    }
 
     def __init__(
         self,

@@ -156,7 +156,8 @@ def test_parameters_are_those_of_the_features_and_the_head():
     # Features without labels have nothing to choose by.
     own |= dict.fromkeys(("whitening", "flip_average", "normalize"), "auto")
     features, classifier = CKNFeatures().get_params(), CKNClassifier().get_params()
-    assert classifier == {**features, **own}
+    # The head alone is given features.
+    assert classifier == {**features, **own, "streaming": "auto"}
 
 
 def test_probabilities_in_blocks(digits):

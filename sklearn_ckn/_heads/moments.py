@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._common.arrays import lower_gram, namespace
-from sklearn_ckn._heads.standardize import unit_exponent
+from sklearn_ckn._heads.standardize import read_rows, unit_exponent
 
 #: Number of rows that are read to find the origin.
 ORIGIN_ROWS = 1000
@@ -30,20 +30,22 @@ class Origin:
     shift: np.ndarray
 
     @classmethod
-    def of_features(cls, values, exponent=None):
+    def of_features(cls, values, xp, exponent=None):
         """Take the mean of rows that are spread evenly over all of them.
 
         Parameters
         ----------
         values : FeatureSource or array of shape (n, d)
+        xp : module
+            The namespace that computes.
         exponent : int or None, default=None
             None takes the one of these rows.
         """
         n = values.shape[0]
         chosen = np.linspace(0, n - 1, min(n, ORIGIN_ROWS)).astype(np.intp)
-        rows = values[np.unique(chosen)]
+        rows = read_rows(values, np.unique(chosen), xp)
         exponent = unit_exponent(rows) if exponent is None else exponent
-        rows = namespace(rows).ldexp(rows, -exponent)
+        rows = xp.ldexp(rows, -exponent)
         return cls(exponent, rows.mean(axis=0, dtype=np.float64).astype(rows.dtype))
 
     def measure(self, block):

@@ -42,6 +42,20 @@ def exponent_of(largest, dtype):
     return exponent if abs(exponent) > np.finfo(dtype).maxexp // 3 else 0
 
 
+def read_rows(values, chosen, xp):
+    """Return rows of features as an array of a namespace.
+
+    Parameters
+    ----------
+    values : array of shape (n, d), or FeatureSource
+    chosen : slice or array of positions
+    xp : module
+    """
+    if not isinstance(chosen, slice):
+        chosen = to_namespace(chosen, namespace(values))
+    return to_namespace(values[chosen], xp)
+
+
 @dataclass(frozen=True)
 class StandardizedFeatures:
     """Features minus their mean, divided by their root mean square norm.
@@ -170,9 +184,7 @@ class StandardizedFeatures:
 
     def rows(self, chosen):
         """Return rows of the values by a slice or an array of positions."""
-        if not isinstance(chosen, slice):
-            chosen = to_namespace(chosen, namespace(self.values))
-        return to_namespace(self.values[chosen], self.xp)
+        return read_rows(self.values, chosen, self.xp)
 
     def products(self, right):
         """Return the values, not standardized, times ``right`` (d, m)."""

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._common.cache_blocks import product_blocks
 from sklearn_ckn._heads.moments import Moments, Origin
 from sklearn_ckn._heads.rounding import is_constant, smallest_spread
-from sklearn_ckn._heads.standardize import StandardizedFeatures, exponent_of
+from sklearn_ckn._heads.standardize import (
+    StandardizedFeatures,
+    exponent_of,
+    read_rows,
+)
 
 
 class FeatureSource:
@@ -80,7 +84,7 @@ class PartSums:
             Training rows and held-out rows, which together are all rows.
         """
         parts = _parts(splits or [], len(source))
-        origin = Origin.of_features(source)
+        origin = Origin.of_features(source, namespace(weights))
         while True:
             sums = cls(targets, weights / weights.mean(), parts, origin, [])
             sums.moments.extend(sums._read(source))
@@ -88,7 +92,7 @@ class PartSums:
             exponent = exponent_of(largest, source.dtype)
             if exponent == origin.exponent:
                 return sums
-            origin = Origin.of_features(source, exponent)
+            origin = Origin.of_features(source, namespace(weights), exponent)
 
     def _read(self, source):
         """Return the moments of each part."""
@@ -96,7 +100,7 @@ class PartSums:
         moments = [Moments.zeros(d, m, xp) for _ in range(self.parts.max() + 1)]
         product = None
         for rows in product_blocks(*source.shape):
-            block = to_namespace(source[rows], xp)
+            block = read_rows(source, rows, xp)
             parts = self.parts[rows]
             targets, weights = self.targets[rows], self.weights[rows]
             for part in np.unique(parts):
