@@ -89,13 +89,13 @@ class LazyArray:
 
     def reshape(self, n, *row_shape):
         """Return the same rows with another shape of each row."""
-        return LazyArray(self._source, row_shape, self._positions)
+        return type(self)(self._source, row_shape, self._positions)
 
     def take(self, positions):
         """Return the rows at ascending positions, which are read when indexed."""
         if self._positions is not None:
             positions = self._positions[positions]
-        return LazyArray(self._source, self.shape[1:], positions)
+        return type(self)(self._source, self.shape[1:], positions)
 
     def __getitem__(self, index):
         """Read rows by a slice or an array of positions; later axes may follow."""

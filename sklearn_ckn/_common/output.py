@@ -85,7 +85,9 @@ def _wrap_rows(transform):
     @wraps(transform)
     def wrapped(self, X, **options):
         output = transform(self, X, **options)
-        if namespace(output) is not np or output is options.get("out"):
+        is_array = isinstance(output, np.ndarray)
+        if not is_array or output is options.get("out"):
+            # On a GPU, or of Dask.
             return output
         if output.ndim > 2:
             container = _get_output_config("transform", self)["dense"]

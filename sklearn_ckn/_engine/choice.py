@@ -3,6 +3,7 @@
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.dask_arrays import is_dask
 from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.cuda import CUDAEngine
@@ -73,13 +74,20 @@ def get_engine(device, X=None):
 
     Raises
     ------
+    ValueError
+        X is a Dask array, and the device ``"cuda"``.
     ImportError
         CuPy or a CUDA library is needed and missing.
     RuntimeError
         CuPy is installed but finds no usable NVIDIA GPU.
     """
     is_on_gpu = namespace(X) is not np
-    if device == "cpu" and not is_on_gpu:
+    if is_dask(X) and device == "cuda":
+        raise ValueError(
+            "A fit to a Dask array is computed by the CPUs of its workers: use "
+            'device="cpu", or pass X.compute().'
+        )
+    if is_dask(X) or (device == "cpu" and not is_on_gpu):
         return CPUEngine()
     try:
         return CUDAEngine(_import_cupy())

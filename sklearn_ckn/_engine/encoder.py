@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.lazy_array import LazyArray
 from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import row_norms, unit_rows
 from sklearn_ckn._common.progress import Task
@@ -107,6 +108,9 @@ class Encoder:
             There is not enough memory for a single image.
         """
         engine = self.engine
+        if chosen is not None and isinstance(images, LazyArray):
+            # It can then read more of them at a time.
+            images, chosen = images.take(chosen), None
         if chosen is not None:
             chosen = namespace(images).asarray(chosen)
 

@@ -125,3 +125,13 @@ class Moments:
     def squares(self):
         """The sum of w z^2, (d,)."""
         return self.gram.diagonal()
+
+    def __add__(self, other):
+        """Return the sums over the rows of both."""
+        return Moments(
+            max(self.largest, other.largest),
+            self.features + other.features,
+            self.targets + other.targets,
+            self.gram + other.gram,
+            self.products + other.products,
+        )

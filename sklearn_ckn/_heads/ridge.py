@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
-from sklearn_ckn._common.cache_blocks import product_blocks
 from sklearn_ckn._heads.spectrum import Spectrum
 
 
@@ -146,9 +145,8 @@ class RidgePath:
 
     def _standardized(self, chosen):
         """Yield blocks of some rows of the features, standardized."""
-        features = self.spectrum.features
-        for part in product_blocks(len(chosen), features.shape[1]):
-            yield features.standardize(features.rows(chosen[part]))
+        for _, block in self.spectrum.features.row_blocks(chosen):
+            yield block
 
     def solve(self, index):
         """Return the solution of one of the alphas on the standardized features.

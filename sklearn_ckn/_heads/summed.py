@@ -1,6 +1,8 @@
 """Standardized features that are read once for all sums from which ridge is solved."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
 import numpy as np
 
@@ -44,8 +46,23 @@ class FeatureSource:
         raise NotImplementedError
 
     def take(self, positions):
-        """Return a source of some of the rows."""
+        """Return a source of the rows at ascending positions."""
         raise NotImplementedError
+
+    def reduce(self, function, combine, arrays, *arguments):
+        """Return a function of the features, which several machines may compute.
+
+        Parameters
+        ----------
+        function : callable
+            Of a module. It gets a source of all rows, or of some, the rows of the
+            arrays that belong to these, and the other arguments.
+        combine : callable
+            From a list of results of parts of the rows to one result.
+        arrays : tuple of ndarray of shape (n, ...)
+        *arguments
+        """
+        return function(self, *arrays, *arguments)
 
 
 @dataclass(frozen=True)
@@ -96,24 +113,11 @@ class PartSums:
 
     def _read(self, source):
         """Return the moments of each part."""
-        d, m, xp = source.shape[1], self.targets.shape[1], namespace(self.weights)
-        moments = [Moments.zeros(d, m, xp) for _ in range(self.parts.max() + 1)]
-        product = None
-        for rows in product_blocks(*source.shape):
-            block = read_rows(source, rows, xp)
-            parts = self.parts[rows]
-            targets, weights = self.targets[rows], self.weights[rows]
-            for part in np.unique(parts):
-                own = xp.asarray(np.flatnonzero(parts == part))
-                every = len(own) == len(block)
-                product = moments[part].add_rows(
-                    block if every else block[own],
-                    targets[own],
-                    weights[own],
-                    self.origin,
-                    product,
-                )
-        return moments
+        arrays = self.targets, self.weights, self.parts
+        arguments = self.origin, int(self.parts.max()) + 1
+        if isinstance(source, FeatureSource):
+            return source.reduce(_moments, _combine, arrays, *arguments)
+        return _moments(source, *arrays, *arguments)
 
     def total(self, name, weights):
         """Return one of the sums over all rows, with other weights, of mean 1.
@@ -191,6 +195,17 @@ class SummedFeatures(StandardizedFeatures):
         exponent = self.exponent
         return self.xp.ldexp(rows, -exponent) if exponent else rows
 
+    def row_blocks(self, chosen=None):
+        """Yield positions of rows and these rows, standardized; see the base class."""
+        if chosen is None or not isinstance(self.values, FeatureSource):
+            yield from super().row_blocks(chosen)
+            return
+        positions = to_numpy(chosen)
+        order = np.argsort(positions)
+        taken = replace(self, values=self.values.take(positions[order]))
+        for part, block in taken.row_blocks():
+            yield chosen[order[part]], block
+
     def gram(self):
         """Return the lower triangle of X^T diag(w) X / n, (d, d), in Fortran order."""
         n, d = self.shape
@@ -213,6 +228,30 @@ class SummedFeatures(StandardizedFeatures):
             "targets", self.weights
         )
         return products / self.column_scales[:, np.newaxis]
+
+
+def _moments(source, targets, weights, parts, origin, n_parts):
+    """Return the moments of each part of rows, a list; see ``PartSums``."""
+    d, m, xp = source.shape[1], targets.shape[1], namespace(weights)
+    moments = [Moments.zeros(d, m, xp) for _ in range(n_parts)]
+    product = None
+    for rows in product_blocks(*source.shape):
+        block = read_rows(source, rows, xp)
+        for part in np.unique(parts[rows]):
+            own = xp.asarray(np.flatnonzero(parts[rows] == part))
+            product = moments[part].add_rows(
+                block if len(own) == len(block) else block[own],
+                targets[rows][own],
+                weights[rows][own],
+                origin,
+                product,
+            )
+    return moments
+
+
+def _combine(parts):
+    """Return the moments of several lists, added in their order."""
+    return [reduce(add, moments) for moments in zip(*parts, strict=True)]
 
 
 def _parts(splits, n):

@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.dask_arrays import DaskImages, check_chunks, is_dask
 from sklearn_ckn._common.lazy_array import LazyArray, is_lazy
 from sklearn_ckn._input.hints import describe_shapes, is_frame, refuse_strings
 
@@ -29,6 +30,8 @@ def _as_array(X):
     """Return X as an array of NumPy or CuPy, or as a LazyArray."""
     if isinstance(X, LazyArray) or namespace(X) is not np:
         return X
+    if is_dask(X):
+        return DaskImages(X)
     return LazyArray(X) if is_lazy(X) else _stack(X)
 
 
@@ -66,6 +69,8 @@ def read_images(X, name, X_name="X"):
     """
     if hasattr(X, "tocsr") or isinstance(X, np.matrix):
         return X
+    if is_dask(X):
+        check_chunks(X, X_name)
     try:
         if is_frame(X):
             array = _image_column(X)

@@ -7,6 +7,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_X_y, validate_data
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.dask_arrays import is_dask
 from sklearn_ckn._common.lazy_array import LazyArray
 from sklearn_ckn._input.containers import as_rows
 from sklearn_ckn._input.labels import refuse_targets
@@ -46,7 +47,7 @@ def validate_rows(
     X : array-like of shape (n, n_features), or array of shape (n, ...)
         Of NumPy or CuPy.
     y : array-like of shape (n,) or (n, n_targets), optional
-        Of NumPy or CuPy; it is small, and always becomes an array of NumPy.
+        Of NumPy, CuPy or Dask; it is small, and always becomes an array of NumPy.
     reset : bool
         Whether this is a fit.
     dtypes : set of dtype
@@ -71,7 +72,7 @@ def validate_rows(
     TypeError
         X is sparse.
     """
-    y = to_numpy(y)
+    y = y.compute() if is_dask(y) else to_numpy(y)
     if y is not None and not (isinstance(y, str) and y == NOT_GIVEN):
         refuse_targets(y, numeric=y_options.get("y_numeric", False))
     is_numpy = namespace(X) is np
@@ -98,7 +99,8 @@ def validate_rows(
 
 def needs_no_conversion(X, dtypes, allow_nd):
     """Return whether X is an array that can be used as it is, and is not empty."""
-    if type(X) not in (np.ndarray, LazyArray) or X.size == 0 or X.dtype not in dtypes:
+    is_array = type(X) is np.ndarray or isinstance(X, LazyArray)
+    if not is_array or X.size == 0 or X.dtype not in dtypes:
         return False
     return X.ndim == 2 or (allow_nd and X.ndim > 2)
 

@@ -7,7 +7,10 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
+from sklearn_ckn._common.dask_arrays import DaskImages
 from sklearn_ckn._common.free_memory import free_memory_bytes
+from sklearn_ckn._common.lazy_array import LazyArray
+from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._heads.summed import FeatureSource
 from sklearn_ckn._learning.cache import training_features
 
@@ -20,12 +23,14 @@ class EncodedImages(FeatureSource):
     Parameters
     ----------
     encoder : Encoder
-    images : Images
+    images : array of shape (n_images, H, W, C), or LazyArray
     positions : ndarray of shape (n,), intp, or None, default=None
-        Those of the images that are rows of the source; None takes all.
+        Ascending positions of the images that are rows of the source; None takes all.
     """
 
     def __init__(self, encoder, images, positions=None):
+        if positions is not None and isinstance(images, LazyArray):
+            images, positions = images.take(positions), None
         self._encoder = encoder
         self._images = images
         self._positions = positions
@@ -35,18 +40,38 @@ class EncodedImages(FeatureSource):
 
     def __getitem__(self, rows):
         """Return the features of some rows, of the namespace of the engine."""
+        images = self._images
         if self._positions is not None:
             rows = self._positions[rows]
-        array = self._images.array
         if not isinstance(rows, slice):
-            rows = to_namespace(rows, namespace(array))
-        return self._encoder.features(array[rows])
+            rows = to_namespace(rows, namespace(images))
+        return self._encoder.features(images[rows])
 
     def take(self, positions):
-        """Return a source of some of the rows."""
+        """Return a source of the rows at ascending positions."""
         if self._positions is not None:
             positions = self._positions[positions]
         return EncodedImages(self._encoder, self._images, positions)
+
+    def reduce(self, function, combine, arrays, *arguments):
+        """Return a function of the features; the blocks of a Dask array are parts."""
+        if not isinstance(self._images, DaskImages):
+            return function(self, *arrays, *arguments)
+        return self._images.reduce_blocks(
+            _of_encoded_block,
+            combine,
+            arrays,
+            function,
+            self._encoder.network,
+            self.dtype,
+            *arguments,
+        )
+
+
+def _of_encoded_block(block, start, arrays, function, network, dtype, *arguments):
+    """Return a function of the features of a block of images, computed by a CPU."""
+    source = EncodedImages(CPUEngine().bind(network, dtype), block)
+    return function(source, *arrays, *arguments)
 
 
 @dataclass(frozen=True)
@@ -57,7 +82,8 @@ class FeatureStorage:
     ----------
     streaming : bool or "auto"
         Whether they are computed again when they are read. ``"auto"``: if they would
-        take more than half of the memory that is free. They are held in memory in any
+        take more than half of the memory that is free, and those of a Dask array
+        always, if the head reads them few times. They are held in memory in any
         case if there are more features than images: the matrices of the head would be
         larger.
     memory : ResilientMemory
@@ -91,7 +117,7 @@ class FeatureStorage:
         if not self._streams(encoder, images, problem):
             return training_features(encoder, images, self.memory, task)
         if problem.reads_few_times:
-            return EncodedImages(encoder, images)
+            return EncodedImages(encoder, images.array)
         return self._written(encoder, images, task)
 
     def _streams(self, encoder, images, problem):
@@ -99,6 +125,8 @@ class FeatureStorage:
         n, d = len(images), encoder.network.n_features
         if self.streaming is False or n <= d:
             return False
+        if isinstance(images.array, DaskImages) and problem.reads_few_times:
+            return True
         n_bytes = n * d * np.dtype(encoder.dtype).itemsize
         free = None if self.streaming is True else free_memory_bytes()
         if free is not None and n_bytes <= free // 2:

@@ -8,7 +8,10 @@ from numbers import Real
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sklearn_ckn._common.arrays import to_namespace
+from sklearn_ckn._common.arrays import to_namespace, to_numpy
+from sklearn_ckn._common.dask_arrays import is_dask
+from sklearn_ckn._common.free_memory import free_memory_bytes
+from sklearn_ckn._common.lazy_array import LazyArray
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._heads.alphas import resolve_alphas
@@ -38,6 +41,11 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     failure : FloatingPointError or None
         The error that ended the training. The attributes are set nevertheless.
     """
+    if is_dask(X):
+        raise ValueError(
+            "SupervisedCKNClassifier trains on one machine: pass X.compute(), or store "
+            "X, for example by X.to_zarr(path), and pass zarr.open(path)."
+        )
     alphas = resolve_alphas(model.alpha)
     earlier = EarlierFit.of(model) if model.warm_start else None
     engine = get_engine(model.device, X)
@@ -117,15 +125,44 @@ def _choose_held_out(model, problem, origin, earlier, random_state):
 
 
 def _whitened(images, network, engine):
-    """Return an array of the images with the whitening of the network."""
+    """Return the images with the whitening of the network.
+
+    They are whitened again in every batch if they are read from a file, or if they
+    would take more than half of the memory that is free.
+    """
+    array = images.array
     if network.whitening is None:
-        return images.array
-    return engine.bind(network.first(0), images.dtype).maps(images.array)
+        return array
+    encoder = engine.bind(network.first(0), images.dtype)
+    n_bytes = array.size * images.dtype.itemsize
+    if isinstance(array, LazyArray) or n_bytes > free_memory_bytes() // 2:
+        return LazyArray(WhitenedImages(encoder, array))
+    return encoder.maps(array)
+
+
+class WhitenedImages:
+    """Images that are whitened when they are read: a source of a LazyArray.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Of a network that only whitens.
+    images : array of shape (n, H, W, C), or LazyArray
+    """
+
+    def __init__(self, encoder, images):
+        self._encoder = encoder
+        self._images = images
+        self.shape, self.dtype = images.shape, np.dtype(encoder.dtype)
+
+    def __getitem__(self, rows):
+        """Return whitened images by a slice."""
+        return to_numpy(self._encoder.maps(self._images[rows]))
 
 
 def _training_set(array, labels, rows, engine):
     """Return the TrainingSet, with images on the engine's device if they fit."""
-    if engine.has_room_for(array.nbytes):
+    if not isinstance(array, LazyArray) and engine.has_room_for(array.nbytes):
         # Copied once, because every epoch reads them in another order.
         array = to_namespace(array, engine.xp)
     return TrainingSet.from_labels(array, labels, rows)
