@@ -84,7 +84,7 @@ def on_cluster(n_workers, function):
     """Call a function with a client of a cluster of workers of one thread."""
     with (
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address=None
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -229,6 +229,7 @@ def _mapped(model, method, X, options, sample):
         model=delayed,
         method=method,
         options=options,
+        nothing=sample[:0],
         dtype=sample.dtype,
         chunks=(X.chunks[0], *((size,) for size in sample.shape[1:])),
         drop_axis=list(range(sample.ndim, X.ndim)),
@@ -237,8 +238,9 @@ def _mapped(model, method, X, options, sample):
     )
 
 
-def _call_method(block, model, method, options):
-    return method(model, block, **options)
+def _call_method(block, model, method, options, nothing):
+    # scikit-learn refuses arrays without rows, which a filter of rows can leave.
+    return method(model, block, **options) if len(block) else nothing
 
 
 class _stacked:  # noqa: N801
