@@ -17,8 +17,9 @@ from sklearn_ckn._common.threads import single_threaded_blas
 #: Bytes of chosen images that are fetched together.
 FETCH_BYTES = 2**26
 
-#: Number of results that one task of a reduction combines.
-FAN_IN = 8
+#: Number of results that one task of a reduction combines: large matrices, of which a
+#: worker should hold few.
+FAN_IN = 2
 
 
 def is_dask(X):
@@ -154,8 +155,8 @@ class DaskImages(LazyArray):
             if type(error).__name__ == "KilledWorker":
                 size = max(self._source.chunks[0]) * self._row_bytes / 2**20
                 raise RuntimeError(
-                    f"Workers died, again and again, while they computed blocks of X of "
-                    f"up to {size:.0f} MiB, perhaps for lack of memory: cut X into "
+                    "Workers died, again and again, while they computed blocks of X "
+                    f"of up to {size:.0f} MiB, perhaps for lack of memory: cut X into "
                     "smaller chunks, or use workers with more memory."
                 ) from error
             is_of_cluster = type(error).__module__.startswith("distributed")
@@ -207,10 +208,17 @@ def map_rows(model, method, X, options):
 
     Raises
     ------
+    ValueError
+        The chunks are refused, or there is an option ``out``.
     Exception
         What the method raises for images of this shape and dtype.
     """
     check_chunks(X)
+    if options.get("out") is not None:
+        raise ValueError(
+            "The result for a Dask array is lazy and cannot be written to out: call "
+            "its method to_zarr, or dask.array.store."
+        )
     # One blank image shows errors at once, and the shape and the dtype of the result.
     sample = method(model, np.zeros((1, *X.shape[1:]), X.dtype), **options)
     if not isinstance(sample, tuple):

@@ -1,6 +1,7 @@
 """Leave-one-out predictions of ridge for all alphas, of all samples or many of them."""
 
 import numpy as np
+from sklearn.utils.random import sample_without_replacement
 
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.memory_limits import working_memory_bytes
@@ -17,7 +18,7 @@ def scored_positions(n):
     """
     if n <= MOST_SCORED:
         return None
-    return np.sort(np.random.RandomState(0).permutation(n)[:MOST_SCORED])
+    return np.sort(sample_without_replacement(n, MOST_SCORED, random_state=0))
 
 
 def scored_rows(rows):
