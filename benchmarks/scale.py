@@ -4,7 +4,8 @@ Images of 32 x 32 x 3 pixels are made up when they are read. Parts: ``memory``, 
 memory and time of ``CKNClassifier.fit`` against the number of images; ``streaming``,
 against the fit with all features in memory; ``workers``, encoding and Gram matrices by
 two Dask workers of one thread against one; ``kills``, fits on a cluster whose workers
-are killed, against one that nobody disturbs. Run with ``python benchmarks/scale.py``.
+are killed, against one that nobody disturbs; ``rates``, what a cluster is sized by, on
+one thread. Run with ``python benchmarks/scale.py``.
 """
 
 import argparse
@@ -20,8 +21,11 @@ import numpy as np
 from _made_images import MadeImages
 from _timing import in_process, processor_name
 from dask.distributed import Client, LocalCluster
+from scipy.linalg import eigh
+from threadpoolctl import threadpool_limits
 
 from sklearn_ckn import CKNClassifier, CKNFeatures
+from sklearn_ckn._common.arrays import lower_gram
 from sklearn_ckn._common.dask_arrays import DaskImages
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._heads.path import one_vs_rest
@@ -169,11 +173,30 @@ def measure_kills(arguments):
     print(f"{n_kills} workers killed, {n_equal} of {arguments.kills} models equal")
 
 
+def measure_rates(arguments):
+    """Print the seconds of the steps of a fit with 64 and 256 anchors, one thread."""
+    images = MadeImages(4000)[:]
+    features = CKNFeatures((64, 256), random_state=0).fit(images[:1000])
+    with threadpool_limits(1):
+        start = time.perf_counter()
+        values = features.transform(images)
+        encoded = time.perf_counter()
+        gram = lower_gram(values)
+        multiplied = time.perf_counter()
+        eigh(gram.astype(np.float64), driver="evd", overwrite_a=True)
+        decomposed = time.perf_counter()
+    n, d = values.shape
+    print(f"encoding        | {1e6 * (encoded - start) / n:7.0f} us an image")
+    print(f"Gram, d = {d:5} | {1e6 * (multiplied - encoded) / n:7.0f} us an image")
+    print(f"decomposition   | {decomposed - multiplied:7.1f} s")
+
+
 PARTS = {
     "memory": measure_memory,
     "streaming": measure_streaming,
     "workers": measure_workers,
     "kills": measure_kills,
+    "rates": measure_rates,
 }
 
 

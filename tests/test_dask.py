@@ -169,7 +169,7 @@ def test_other_errors_are_immediate():
     model = make(CKNFeatures).fit(IMAGES)
     with pytest.raises(ValueError, match="fitted on images of shape"):
         model.transform(chunked(IMAGES[:, :7]))
-    with pytest.raises(ValueError, match="to_zarr, or dask.array.store"):
+    with pytest.raises(ValueError, match=r"to_zarr, or dask\.array\.store"):
         model.transform(chunked(IMAGES), out=np.zeros((320, 32)))
     with pytest.raises(ValueError, match="trains on one machine"):
         make(SupervisedCKNClassifier).fit(chunked(IMAGES), chunked(LABELS))
