@@ -76,10 +76,10 @@ def measure_streaming(arguments):
     for _ in range(arguments.repeats):
         for streaming, values in seconds.items():
             function = partial(fit, n, tuple(arguments.n_anchors), streaming)
-            result, taken, _, peak = in_process(tuple, function)
+            result, taken, _, _ = in_process(tuple, function)
             values.append(taken)
             results.add(result)
-            print(f"streaming {streaming!s:5} | {taken:6.1f} s | {peak:6.0f} MB")
+            print(f"streaming {streaming!s:5} | {taken:6.1f} s", flush=True)
     ratio = statistics.median(seconds[True]) / statistics.median(seconds[False])
     print(f"{n:,} images: streaming takes {ratio:.2f} x; results {results}")
 
@@ -132,44 +132,53 @@ def measure_workers(arguments):
 
 
 def kill_workers(client, delays, killed):
-    """Kill a worker after each of the delays, in seconds."""
+    """Kill a worker after each of the delays, in seconds; note when."""
+    start = time.perf_counter()
     for delay in delays:
-        time.sleep(delay)
+        time.sleep(max(0, start + delay - time.perf_counter()))
         workers = list(client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             continue
         (pid,) = client.run(os.getpid, workers=workers[:1]).values()
         os.kill(pid, signal.SIGKILL)
-        killed.append(pid)
+        killed.append(time.perf_counter())
 
 
 def fit_and_kill(n, chunk, n_anchors, delays, client):
-    """Return the coefficients of a fit, whether other runs too, and the kills."""
+    """Return coefficients, decisions, seconds, and the kills during the fit."""
     X, labels = dask_images(n, chunk)
     killed = []
     thread = threading.Thread(
         target=kill_workers, args=(client, delays, killed), daemon=True
     )
+    start = time.perf_counter()
     thread.start()
     model = make_classifier(n_anchors).fit(X, labels)
+    end = time.perf_counter()
     thread.join()
-    predicted = model.decision_function(X[:2000]).compute()
-    return model.coef_, predicted, len(killed)
+    decisions = model.decision_function(X[:2000]).compute()
+    return model.coef_, decisions, end - start, sum(moment < end for moment in killed)
 
 
 def measure_kills(arguments):
     """Print how many workers were killed, and how many models are the same."""
-    n, chunk = arguments.n_images // 4, arguments.chunk // 4
+    n, chunk = arguments.n_images, arguments.chunk // 4
     function = partial(fit_and_kill, n, chunk, tuple(arguments.n_anchors))
-    coef, predicted, _ = on_cluster(2, partial(function, ()))
+    *expected, seconds, _ = on_cluster(2, partial(function, ()))
+    print(f"{n:,} images, undisturbed: {seconds:.1f} s")
     n_kills = n_equal = 0
     for i in range(arguments.kills):
-        delays = (0.5 + 0.5 * i, 4.0)
-        own, own_predicted, killed = on_cluster(2, partial(function, delays))
+        first = seconds * (i + 0.5) / arguments.kills
+        delays = first, first + 2
+        *found, taken, killed = on_cluster(2, partial(function, delays))
+        same = all(map(np.array_equal, found, expected))
         n_kills += killed
-        same = np.array_equal(own, coef) and np.array_equal(own_predicted, predicted)
         n_equal += same
-        print(f"killed {killed} at {delays} s: the same bits: {same}", flush=True)
+        print(
+            f"killed {killed} from {first:.1f} s on, took {taken:.1f} s: the same "
+            f"bits: {same}",
+            flush=True,
+        )
     print(f"{n_kills} workers killed, {n_equal} of {arguments.kills} models equal")
 
 
@@ -207,7 +216,7 @@ def main():
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[10_000, 40_000, 160_000]
     )
-    parser.add_argument("--n-images", type=int, default=20_000)
+    parser.add_argument("--n-images", type=int, default=40_000)
     parser.add_argument("--n-anchors", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--chunk", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3)

@@ -11,7 +11,7 @@ from sklearn_ckn._common.arrays import lower_gram, namespace
 from sklearn_ckn._heads.standardize import read_rows, unit_exponent
 
 #: Number of rows that are read to find the origin.
-ORIGIN_ROWS = 1000
+ORIGIN_ROWS = 250
 
 
 @dataclass(frozen=True)
