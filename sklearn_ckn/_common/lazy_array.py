@@ -68,11 +68,6 @@ class LazyArray:
         return prod(self.shape)
 
     @property
-    def nbytes(self):
-        """Size of the file's rows in bytes."""
-        return self.size * self.dtype.itemsize
-
-    @property
     def _row_bytes(self):
         return max(1, self.dtype.itemsize * prod(self.shape[1:]))
 
@@ -112,7 +107,10 @@ class LazyArray:
 
     def _read(self, start, stop):
         try:
-            rows = np.asarray(self._source[start:stop])
+            rows = np.asarray(self._source[int(start) : int(stop)])
+        except MemoryError:
+            # The caller tries again with fewer rows.
+            raise
         except Exception as error:
             raise OSError(
                 f"The images {start} to {stop - 1} of X cannot be read: {error}"

@@ -10,8 +10,9 @@ import numpy as np
 from sklearn_ckn._common.arrays import lower_gram, namespace
 from sklearn_ckn._heads.standardize import read_rows, unit_exponent
 
-#: Number of rows that are read to find the origin.
-ORIGIN_ROWS = 250
+#: Places, spread evenly over all rows, and the rows that are read at each of them to
+#: find the origin: files and clusters give neighbours at once.
+ORIGIN_PLACES, ROWS_OF_PLACE = 8, 32
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Origin:
 
     @classmethod
     def of_features(cls, values, xp, exponent=None):
-        """Take the mean of rows that are spread evenly over all of them.
+        """Take the mean of some rows.
 
         Parameters
         ----------
@@ -42,8 +43,9 @@ class Origin:
             None takes the one of these rows.
         """
         n = values.shape[0]
-        chosen = np.linspace(0, n - 1, min(n, ORIGIN_ROWS)).astype(np.intp)
-        rows = read_rows(values, np.unique(chosen), xp)
+        starts = np.linspace(0, n - 1, ORIGIN_PLACES).astype(np.intp)
+        chosen = starts[:, np.newaxis] - ROWS_OF_PLACE // 2 + np.arange(ROWS_OF_PLACE)
+        rows = read_rows(values, np.unique(chosen.clip(0, n - 1)), xp)
         exponent = unit_exponent(rows) if exponent is None else exponent
         rows = xp.ldexp(rows, -exponent)
         return cls(exponent, rows.mean(axis=0, dtype=np.float64).astype(rows.dtype))
