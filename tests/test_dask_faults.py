@@ -127,10 +127,13 @@ def test_processes():
 def test_searches_on_a_cluster(client):
     search = GridSearchCV(make(), {"beta": [1.0, 2.8]}, cv=2)
     expected = clone(search).fit(IMAGES, LABELS)
-    with joblib.parallel_config(backend="dask"):
-        search.fit(IMAGES, LABELS)
-    assert search.best_params_ == expected.best_params_
-    assert search.best_score_ == expected.best_score_
+    # The fits to a Dask array wait in tasks for other tasks.
+    for X in (IMAGES, chunked(IMAGES)):
+        with joblib.parallel_config(backend="dask"):
+            search.fit(X, LABELS)
+        assert search.best_params_ == expected.best_params_
+        # Float64 features: sums of other blocks hardly change a prediction.
+        assert search.best_score_ == pytest.approx(expected.best_score_, abs=0.01)
 
 
 def hungry(block):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from numbers import Integral
 
@@ -75,17 +75,30 @@ class Images:
         """The dtype in which they are computed."""
         return compute_dtype(self.array.dtype)
 
-    @cached_property
+    @property
     def digest(self):
         """A hash of all values, which does not depend on the strides."""
+        return self._once("_digest", self._compute_digest)
+
+    def _compute_digest(self):
         if isinstance(self.array, LazyArray):
             return self.array.digest()
         return joblib.hash(np.ascontiguousarray(to_numpy(self.array)))
 
-    @cached_property
+    @property
     def copies(self):
         """For each image the position of the first image equal to it, (n,)."""
-        return first_copies(self.array)
+        return self._once("_copies", partial(first_copies, self.array))
+
+    def _once(self, name, compute):
+        """Return an attribute, computed when it is asked for the first time.
+
+        Before Python 3.12, cached_property lets one thread compute at a time, for all
+        objects: a worker of Dask could wait for itself.
+        """
+        if name not in vars(self):
+            vars(self)[name] = compute()
+        return vars(self)[name]
 
     def to_numpy(self):
         """Return the images in the memory of the CPU."""
