@@ -121,8 +121,9 @@ def test_standard_deviations():
             results = model.predict(chunked(IMAGES.astype(dtype)), return_std=True)
             for result, values in zip(results, expected, strict=True):
                 assert (result.shape, result.dtype) == (values.shape, values.dtype)
-                # Products of other numbers of rows.
-                tolerance = 1e4 * np.finfo(dtype).eps
+                # Products of other numbers of rows. In float64, deviations hold the
+                # rounding of squares over n alpha, at most 1e-15 / (320 * 1e-10).
+                tolerance = {"f8": 1e-6, "f4": 1e-3}[dtype]
                 assert_allclose(result.compute(), values, tolerance, tolerance)
 
 
