@@ -306,6 +306,8 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
             X, y, a weight, a group or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
+        OSError
+            Images in a file, or a block of a Dask array, cannot be read.
         """
         task = start_task(self, 4, X, y)
         with keep_fitted_on_error(self), device_of(X):

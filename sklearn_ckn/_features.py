@@ -231,9 +231,11 @@ class CKNFeatures(
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images, or rows with ``image_shape``, as an array of NumPy or CuPy, a list,
-            a series or a data frame with one column. uint8 and float32 are computed in
-            float32, all other dtypes in float64.
+            Images, or rows with ``image_shape``, as an array of NumPy, CuPy or Dask, an
+            array in a file that is read when it is sliced (HDF5, Zarr), a list, a
+            series or a data frame with one column. uint8 and float32 are computed in
+            float32, all other dtypes in float64. A Dask array must be chunked along its
+            first axis only.
         y : None
             Ignored.
 
@@ -247,6 +249,8 @@ class CKNFeatures(
             X or a parameter is not as described.
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
+        OSError
+            Images in a file, or a block of a Dask array, cannot be read.
         """
         task = start_task(self, None, X, y)
         with keep_fitted_on_error(self), device_of(X):
@@ -314,7 +318,8 @@ class CKNFeatures(
         features : array of shape (n, H' * W' * p)
             Output of the last layer, flattened in the order of ``output_shape_``;
             float32 for uint8 and float32 images, else float64. An array of CuPy on the
-            GPU of X if X is one, else of NumPy. ``out`` itself if it is given.
+            GPU of X if X is one, lazy of Dask if X is, else of NumPy. ``out`` itself if
+            it is given.
 
         Raises
         ------

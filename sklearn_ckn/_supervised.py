@@ -343,8 +343,9 @@ class SupervisedCKNClassifier(CKNClassifier):
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images, or rows with ``image_shape``, as for :meth:`CKNFeatures.fit`.
-            uint8 and float32 are computed in float32, all other dtypes in float64.
+            Images, or rows with ``image_shape``, as for :meth:`CKNFeatures.fit`, but no
+            Dask arrays. uint8 and float32 are computed in float32, all other dtypes in
+            float64.
         y : array-like of shape (n,)
             Labels: numbers or strings, two classes or more.
         sample_weight : array-like of shape (n,) or None, default=None

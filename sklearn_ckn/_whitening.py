@@ -149,9 +149,10 @@ class PatchWhitening(
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images, or rows with ``image_shape``. An array of CuPy is computed on its
-            own GPU, whichever is current, a NumPy array on the CPU, and results follow
-            X: NumPy arrays for NumPy, arrays of CuPy on the same GPU for CuPy.
+            Images, or rows with ``image_shape``, as for :meth:`CKNFeatures.fit`. An
+            array of CuPy is computed on its own GPU, whichever is current, a NumPy
+            array on the CPU, and results follow X: NumPy arrays for NumPy, arrays of
+            CuPy on the same GPU for CuPy, lazy arrays of Dask for Dask.
         y : None
             Ignored.
 

@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from plain_map import PLAIN
 from sklearn.base import clone
+from test_lazy_images import File
 
 from sklearn_ckn import (
     CKNClassifier,
@@ -262,6 +263,24 @@ def test_many_blocks(cupy, monkeypatch):
     monkeypatch.setattr("sklearn_ckn._engine.cuda.MAX_BLOCK_BYTES", 2**16)
     assert_same_results(expected, results(model, IMAGES))
     assert_allclose(model.features_.transform(IMAGES), features, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [CKNClassifier, CKNRegressor])
+def test_streaming(kind, cupy):
+    # More than the 54 features, some of them twice and some of weight 0.
+    images = np.random.RandomState(1).randn(150, 7, 6, 2)[np.arange(150) % 130]
+    labels, weights = np.arange(150) % 3, np.arange(150) % 5
+
+    def fitted(X, **parameters):
+        model = kind(**NETWORK, **PLAIN, alpha=[1e-2, 1e-3], **parameters)
+        return model.fit(X, labels, sample_weight=weights)
+
+    expected = fitted(images)
+    for X in (images, cupy.asarray(images), File(images)):
+        model = fitted(X, streaming=True, device="cuda")
+        assert model.alpha_ == expected.alpha_
+        # Float64 all the way, and 1 / alpha is 1000.
+        assert_allclose(model.coef_, expected.coef_, rtol=1e-7, atol=1e-10)
 
 
 def test_memory_keeps_numpy_arrays(cupy, tmp_path):

@@ -32,6 +32,7 @@ from test_device import (  # noqa: F401
     test_regressor_follows_its_features,
     test_same_model,
     test_same_seed_same_bits,
+    test_streaming,
     test_whitening_follows_its_images,
 )
 from test_gpu_limits import (  # noqa: F401
