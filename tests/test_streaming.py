@@ -129,6 +129,16 @@ def test_other_heads_read_a_file(tmp_path, monkeypatch):
     assert not [name for name in left if name.startswith("features-")]
 
 
+def test_a_memory_without_a_folder(monkeypatch):
+    class Cache:
+        def cache(self, function, ignore):
+            return function
+
+    model = make(head="linear_svm", alpha=1e-3, memory=Cache(), streaming=True)
+    with pytest.raises(ValueError, match="memory=folder"):
+        model.fit(IMAGES, LABELS)
+
+
 def test_heads_that_still_fit_need_no_folder(monkeypatch):
     # More than half of the free memory, but not all of it: as before.
     monkeypatch.setattr(training_features, "free_memory_bytes", lambda: 150_000)

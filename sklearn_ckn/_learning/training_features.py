@@ -1,5 +1,6 @@
 """Where the features of the training images are kept while a head is fitted to them."""
 
+import os
 import tempfile
 from dataclasses import dataclass
 
@@ -131,7 +132,7 @@ class FeatureStorage:
         free = None if self.streaming is True else free_memory_bytes()
         if free is not None and n_bytes <= free // 2:
             return False
-        if problem.reads_few_times or self.memory.is_enabled:
+        if problem.reads_few_times or self._folder is not None:
             return True
         if free is not None and n_bytes <= free:
             return False
@@ -143,10 +144,15 @@ class FeatureStorage:
             "memory."
         )
 
+    @property
+    def _folder(self):
+        """The folder of the memory, or None if it has none."""
+        location = self.memory.location
+        return location if location is not None and os.path.isdir(location) else None
+
     def _written(self, encoder, images, task):
         """Return the features in a memory-mapped file without a name."""
-        folder = self.memory.location
-        with tempfile.TemporaryFile(dir=folder, prefix="features-") as file:
+        with tempfile.TemporaryFile(dir=self._folder, prefix="features-") as file:
             # Not through the map: a full disk must be an error that can be caught.
             for _, block in task.each("block", encoder.feature_blocks(images.array)):
                 file.write(np.ascontiguousarray(to_numpy(block)).data)
