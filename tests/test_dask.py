@@ -1,5 +1,8 @@
 """Dask arrays in fit and in the methods that map rows, by every scheduler."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -228,6 +231,23 @@ def test_reading(monkeypatch):
         places = np.arange(len(expected))
         total = array.reduce_blocks(products, sum, (places,), 3)
         assert_allclose(total, 3 * (places @ expected[:, 2, 2]))
+
+
+def test_users_of_numpy_import_nothing_of_dask():
+    program = """
+import sys
+import numpy as np
+from sklearn_ckn import CKNClassifier
+
+X = np.random.RandomState(0).rand(40, 6, 6)
+model = CKNClassifier((4, 4), random_state=0).fit(X, np.arange(40) % 2)
+model.predict(X)
+print([name for name in sys.modules if name.split(".")[0] in ("dask", "distributed")])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def first_values(block, start, shift):
