@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
+from sklearn_ckn._common.lazy_array import largest_magnitude
 from sklearn_ckn._common.output import PixelNamesMixin, RowOutputMixin
 from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._common.pickles import VersionedEstimator
@@ -23,7 +24,6 @@ from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._input.containers import read_images
 from sklearn_ckn._input.dtypes import compute_dtype
 from sklearn_ckn._input.images import check_images
-from sklearn_ckn._input.rows import largest_magnitude
 from sklearn_ckn._network.whitening import PatchSpectrum, Whitening
 
 

@@ -78,6 +78,11 @@ class DaskImages(LazyArray):
             self._fetched = known, rows
         return rows[start - known.start : stop - known.start]
 
+    @property
+    def _starts(self):
+        """Numbers of the first images of the blocks, and that of all images."""
+        return np.cumsum([0, *self._source.chunks[0]])
+
     def _read(self, start, stop):
         rows = self._compute(self._source[start:stop])
         return rows.reshape(stop - start, *self.shape[1:])
@@ -128,8 +133,7 @@ class DaskImages(LazyArray):
         # One task holds the arguments, and not every task a copy of them.
         arguments = [delayed(each) for each in arguments]
         call = dask().delayed(_call_with_block, pure=False)
-        starts = np.cumsum([0, *self._source.chunks[0]])
-        ends = starts
+        starts = ends = self._starts
         if self._positions is not None:
             ends = np.searchsorted(self._positions, starts)
         tasks = []
@@ -165,7 +169,7 @@ class DaskImages(LazyArray):
             raise
 
     def _raise_unreadable(self):
-        starts = np.cumsum([0, *self._source.chunks[0]])
+        starts = self._starts
         for i in range(len(starts) - 1):
             try:
                 self._source.blocks[i].compute()

@@ -156,7 +156,7 @@ class LazyArray:
         if self.dtype.kind in "iu" and self.dtype.itemsize <= 2:
             limits = np.iinfo(self.dtype)
             return float(max(limits.max, -limits.min))
-        return float(np.max(list(self.map_blocks(_largest_magnitude))))
+        return float(np.max(list(self.map_blocks(_largest_of_block))))
 
     def digest(self):
         """Return a hash of the shape, the dtype, all values, and the size of blocks."""
@@ -166,9 +166,19 @@ class LazyArray:
         return found.hexdigest()
 
 
-def _largest_magnitude(block, start):
-    """Return the largest absolute value of a block; NaN if it holds NaN."""
-    return np.max([float(block.max()), -float(block.min())])
+def largest_magnitude(X):
+    """Return the largest absolute value of an array as a float; NaN if it holds NaN.
+
+    Without an array of booleans or of absolute values, as large as X. Of a LazyArray it
+    may be a larger bound.
+    """
+    if isinstance(X, LazyArray):
+        return X.largest_magnitude()
+    return max(float(X.max()), -float(X.min()))
+
+
+def _largest_of_block(block, start):
+    return largest_magnitude(block)
 
 
 def _digest(block, start):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._common.arrays import lower_gram, namespace
+from sklearn_ckn._common.lazy_array import largest_magnitude
 from sklearn_ckn._heads.standardize import read_rows, unit_exponent
 
 #: Places, spread evenly over all rows, and the rows that are read at each of them to
@@ -111,7 +112,7 @@ class Moments:
         product : array of shape (d, d)
         """
         xp = namespace(block)
-        self.largest = max(self.largest, float(block.max()), -float(block.min()))
+        self.largest = max(self.largest, largest_magnitude(block))
         block = origin.measure(block)
         exact = block.astype(np.float64)
         self.features += weights @ exact

@@ -14,6 +14,7 @@ from sklearn_ckn._common.arrays import (
     to_numpy,
 )
 from sklearn_ckn._common.cache_blocks import product_blocks
+from sklearn_ckn._common.lazy_array import largest_magnitude
 from sklearn_ckn._heads.affine import stored_affine
 from sklearn_ckn._heads.rounding import is_constant, smallest_spread
 
@@ -33,13 +34,32 @@ def unit_exponent(values):
     -------
     exponent : int
     """
-    return exponent_of(max(float(values.max()), -float(values.min())), values.dtype)
+    return exponent_of(largest_magnitude(values), values.dtype)
 
 
 def exponent_of(largest, dtype):
     """Return ``unit_exponent`` of values of a dtype and a largest absolute value."""
     exponent = frexp(largest)[1]
     return exponent if abs(exponent) > np.finfo(dtype).maxexp // 3 else 0
+
+
+def scale_of(variances, mean, dtype, errors):
+    """Return ``scale`` and ``varying`` of StandardizedFeatures.
+
+    Parameters
+    ----------
+    variances : array of shape (d,)
+        Of the columns; rounding may have made them negative.
+    mean : array of shape (d,)
+    dtype : dtype
+        Of the values.
+    errors : float or array of shape (d,)
+    """
+    xp = namespace(variances)
+    variances = xp.maximum(variances, 0)
+    varying = ~is_constant(variances, mean, dtype, errors)
+    scale = float((variances * varying).sum()) ** 0.5
+    return scale or float(xp.linalg.norm(mean)) or 1.0, varying
 
 
 def read_rows(values, chosen, xp):
@@ -141,10 +161,8 @@ class StandardizedFeatures:
         if values.dtype == np.float64:
             # In float32, the centred rows are less precise than the mean is already.
             mean += rest
-        variances = xp.maximum(squares / n - rest**2, 0)
-        varying = ~is_constant(variances, mean, values.dtype, errors)
-        scale = float((variances * varying).sum()) ** 0.5
-        scale = scale or float(xp.linalg.norm(mean)) or 1.0
+        variances = squares / n - rest**2
+        scale, varying = scale_of(variances, mean, values.dtype, errors)
         return cls(values, weights, mean, scale, varying, exponent, errors)
 
     @property

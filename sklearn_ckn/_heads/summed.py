@@ -9,11 +9,12 @@ import numpy as np
 from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._common.cache_blocks import product_blocks
 from sklearn_ckn._heads.moments import Moments, Origin
-from sklearn_ckn._heads.rounding import is_constant, smallest_spread
+from sklearn_ckn._heads.rounding import smallest_spread
 from sklearn_ckn._heads.standardize import (
     StandardizedFeatures,
     exponent_of,
     read_rows,
+    scale_of,
 )
 
 
@@ -172,9 +173,7 @@ class SummedFeatures(StandardizedFeatures):
         mean = sums.origin.shift.astype(np.float64) + offset
         variances = sums.total("squares", weights) / n - offset**2
         errors = xp.asarray(smallest_spread(dtype, exponent))
-        varying = ~is_constant(xp.maximum(variances, 0), mean, dtype, errors)
-        scale = float((variances * varying).sum()) ** 0.5
-        scale = scale or float(xp.linalg.norm(mean)) or 1.0
+        scale, varying = scale_of(variances, mean, dtype, errors)
         return cls(source, weights, mean, scale, varying, exponent, errors, sums)
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
-from sklearn_ckn._common.lazy_array import LazyArray
+from sklearn_ckn._common.lazy_array import LazyArray, largest_magnitude
 from sklearn_ckn._common.parameters import plain_value
 from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._input.containers import as_rows, image_shape_of, read_images
@@ -25,7 +25,6 @@ from sklearn_ckn._input.hints import (
 from sklearn_ckn._input.rows import (
     IMAGE_DTYPES,
     NOT_GIVEN,
-    largest_magnitude,
     needs_no_conversion,
     validate_rows,
 )

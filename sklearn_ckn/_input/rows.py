@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_X_y, validate_data
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._common.dask_arrays import is_dask
-from sklearn_ckn._common.lazy_array import LazyArray
+from sklearn_ckn._common.lazy_array import LazyArray, largest_magnitude
 from sklearn_ckn._input.containers import as_rows
 from sklearn_ckn._input.labels import refuse_targets
 
@@ -125,17 +125,6 @@ def _check_features(estimator, X, y, reset):
     if reset or has_names or shape[1] != estimator.n_features_in_:
         rows = np.broadcast_to(np.zeros(()), shape)
         validate_data(estimator, rows, y, reset=reset, skip_check_array=True)
-
-
-def largest_magnitude(X):
-    """Return the largest absolute value of an array as a float; NaN if it holds NaN.
-
-    Without an array of booleans or of absolute values, as large as X. Of a LazyArray it
-    may be a larger bound.
-    """
-    if isinstance(X, LazyArray):
-        return X.largest_magnitude()
-    return max(float(X.max()), -float(X.min()))
 
 
 def _check_finite(X, largest, name):

@@ -8,12 +8,12 @@ from itertools import product
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sklearn_ckn._common.lazy_array import largest_magnitude
 from sklearn_ckn._common.memory_limits import fit_in_memory, working_memory_bytes
 from sklearn_ckn._common.norms import powers_of_two
 from sklearn_ckn._common.progress import Task
 from sklearn_ckn._engine.encoder import normalized
 from sklearn_ckn._input.images import Images
-from sklearn_ckn._input.rows import largest_magnitude
 from sklearn_ckn._learning.cache import ResilientMemory
 from sklearn_ckn._learning.layers import LearningOptions, learn_network
 from sklearn_ckn._network.network import Network, check_range, norm_growth

@@ -12,7 +12,6 @@ from sklearn_ckn._common.cache_blocks import cache_rows
 from sklearn_ckn._common.lazy_array import LazyArray
 from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import image_scales
-from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._common.tree_sum import TreeSum
 
 # The smallest exponent of a normal power of two in float64.
@@ -251,9 +250,8 @@ def second_moments(images, patch_shape, engine):
         Brings the largest differences to about 1, so that no square overflows or
         vanishes.
     """
-    exponents = np.concatenate(
-        _of_blocks(_block_exponents, images, patch_shape, engine)
-    )
+    exponents = list(_of_blocks(_block_exponents, images, patch_shape, engine))
+    exponents = np.concatenate(exponents)
     exponent = int(exponents.max(initial=MIN_EXPONENT))
     moments = TreeSum()
     for part in _of_blocks(_block_moments, images, patch_shape, engine, exponent):
@@ -263,9 +261,9 @@ def second_moments(images, patch_shape, engine):
 
 
 def _of_blocks(function, images, *arguments):
-    """Return the results of a function of blocks of images, in a list."""
+    """Return an iterable of the results of a function of blocks of images."""
     if isinstance(images, LazyArray):
-        return list(images.map_blocks(function, *arguments))
+        return images.map_blocks(function, *arguments)
     return [function(images, 0, *arguments)]
 
 
@@ -281,11 +279,10 @@ def _block_moments(images, start, patch_shape, engine, exponent):
     multiply = partial(_patch_products, patch_shape=patch_shape, exponent=exponent)
     moments = TreeSum()
     position = start
-    with single_threaded_blas():
-        for _, products in compute_planes(
-            multiply, images, patch_shape, np.float64, engine
-        ):
-            for product in products:
-                moments.add(position, product)
-                position += 1
+    for _, products in compute_planes(
+        multiply, images, patch_shape, np.float64, engine
+    ):
+        for product in products:
+            moments.add(position, product)
+            position += 1
     return moments
