@@ -1,4 +1,4 @@
-"""Cache of results of earlier fits: anchors of layers and features of images."""
+"""Cache of results of earlier fits: anchors of layers, features, states of training."""
 
 import os
 import pickle
@@ -6,10 +6,8 @@ from functools import partial
 from inspect import signature
 
 import joblib
-import numpy as np
 from sklearn.utils.validation import check_memory
 
-from sklearn_ckn._common.arrays import to_namespace
 from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._learning.checked_store import BACKEND_NAME
 from sklearn_ckn._version import __version__
@@ -248,42 +246,3 @@ class StoredResults:
 
 def _fail():
     raise LookupError("the entry has been removed")
-
-
-def encode_training_images(key, encoder, images, task):
-    """Compute the features of the images of a fit; stored in the memory by ``key``."""
-    return encoder.features(images.array, np, task)
-
-
-def training_features(encoder, images, memory, task):
-    """Return the features of the images of a fit, from the memory if it has them.
-
-    They are arrays on the engine's device if there is room for them there, otherwise
-    NumPy arrays.
-
-    Parameters
-    ----------
-    encoder : Encoder
-    images : Images
-    memory : ResilientMemory
-    task : Task
-        Parent of the tasks that report the progress, one for each block of images.
-
-    Returns
-    -------
-    features : array of shape (n, n_features)
-    """
-    if not memory.is_enabled:
-        return encoder.resident_features(images.array, task)
-    network, engine = encoder.network, encoder.engine
-    key = memory.key(
-        images,
-        engine,
-        network.layers,
-        network.flip_average,
-        network.normalize,
-        network.whitening,
-    )
-    look_up = memory.cache(encode_training_images, ignore=["encoder", "images", "task"])
-    features = look_up(key, encoder, images, task)
-    return to_namespace(features, encoder.residence(len(images)))

@@ -13,7 +13,6 @@ from sklearn_ckn._common.free_memory import free_memory_bytes
 from sklearn_ckn._common.lazy_array import LazyArray
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._heads.summed import FeatureSource
-from sklearn_ckn._learning.cache import training_features
 
 STREAMING_CONSTRAINT = ["boolean", StrOptions({"auto"})]
 
@@ -116,7 +115,7 @@ class FeatureStorage:
             The head reads them many times, and there is no folder.
         """
         if not self._streams(encoder, images, problem):
-            return training_features(encoder, images, self.memory, task)
+            return features_in_memory(encoder, images, self.memory, task)
         if problem.reads_few_times:
             return EncodedImages(encoder, images.array)
         return self._written(encoder, images, task)
@@ -161,3 +160,42 @@ class FeatureStorage:
             return np.asarray(
                 np.memmap(file, dtype=encoder.dtype, mode="r", shape=shape)
             )
+
+
+def encode_training_images(key, encoder, images, task):
+    """Compute the features of the images of a fit; stored in the memory by ``key``."""
+    return encoder.features(images.array, np, task)
+
+
+def features_in_memory(encoder, images, memory, task):
+    """Return the features of the images of a fit, from the memory if it has them.
+
+    They are arrays on the engine's device if there is room for them there, otherwise
+    NumPy arrays.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    images : Images
+    memory : ResilientMemory
+    task : Task
+        Parent of the tasks that report the progress, one for each block of images.
+
+    Returns
+    -------
+    features : array of shape (n, n_features)
+    """
+    if not memory.is_enabled:
+        return encoder.resident_features(images.array, task)
+    network, engine = encoder.network, encoder.engine
+    key = memory.key(
+        images,
+        engine,
+        network.layers,
+        network.flip_average,
+        network.normalize,
+        network.whitening,
+    )
+    look_up = memory.cache(encode_training_images, ignore=["encoder", "images", "task"])
+    features = look_up(key, encoder, images, task)
+    return to_namespace(features, encoder.residence(len(images)))
