@@ -233,7 +233,7 @@ def test_reading(monkeypatch):
         assert_allclose(total, 3 * (places @ expected[:, 2, 2]))
 
 
-def test_users_of_numpy_import_nothing_of_dask():
+def test_users_of_numpy_import_nothing_of_dask(tmp_path):
     program = """
 import sys
 import numpy as np
@@ -245,7 +245,11 @@ model.predict(X)
 print([name for name in sys.modules if name.split(".")[0] in ("dask", "distributed")])
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[]"
 
