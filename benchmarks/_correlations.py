@@ -136,7 +136,7 @@ def history_table(options):
     layers, images = network.layers()[:1], network.images()
     weights = layers[0].anchors[0].reshape(3, 3, 3)
     seconds = time_correlations(images[0], weights, options.repeats)
-    ours = time_ours(images, layers, (1, options.threads), options.repeats)
+    ours = time_ours(images, layers, (1, max(options.threads)), options.repeats)
     for n, value in ours.items():
         seconds[f"ours, {n} thread{'s' * (n > 1)}"] = value
     print("by              | us / image / filter | over ours, 1 thread")

@@ -44,8 +44,9 @@ def layer_table(options):
 
 def scaling_table(options):
     """Print how much faster more threads are than one."""
-    print(f"From 1 thread to {options.threads}")
-    print(f"network | 1: ms/image | {options.threads}: ms/image | ratio")
+    all_threads = max(options.threads)
+    print(f"From 1 thread to {all_threads}")
+    print(f"network | 1: ms/image | {all_threads}: ms/image | ratio")
     # Looks through the libraries of the process once; every limit is then quick.
     controller = ThreadpoolController()
     for name in options.networks:
@@ -60,11 +61,11 @@ def scaling_table(options):
 
         functions = {
             n_threads: lambda encode=encode, n_threads=n_threads: encode(n_threads)
-            for n_threads in (1, options.threads)
+            for n_threads in (1, all_threads)
         }
         alternate(functions, 1)
         seconds = alternate(functions, options.repeats)
-        one, many = (1000 * seconds[n] / len(images) for n in (1, options.threads))
+        one, many = (1000 * seconds[n] / len(images) for n in (1, all_threads))
         print(f"{name:7} | {one:11.4f} | {many:11.4f} | {one / many:5.2f}", flush=True)
 
 
@@ -154,6 +155,7 @@ def output_size(encode, _):
 
 def memory_table(options):
     """Print by how much encoding raises a fresh process's peak."""
+    n_threads = max(options.threads)
     print("Memory that encoding takes beyond its output, in fresh processes")
     print("network | encoder | images | output MB | beyond MB | MB / thread")
     for name in options.networks:
@@ -163,11 +165,11 @@ def memory_table(options):
             ("ours", 4 * network.n_images),
             ("eager", 64),
         ):
-            prepare = PrepareEncoding(kind, name, n_images, options.threads)
+            prepare = PrepareEncoding(kind, name, n_images, n_threads)
             output, _, before, peak = in_process(prepare, output_size)
             beyond = peak - before - output
             print(
                 f"{name:7} | {kind:7} | {n_images:6} | {output:9.1f} | "
-                f"{beyond:9.1f} | {beyond / options.threads:11.1f}",
+                f"{beyond:9.1f} | {beyond / n_threads:11.1f}",
                 flush=True,
             )

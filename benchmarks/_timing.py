@@ -5,6 +5,7 @@ import platform
 import resource
 import statistics
 import time
+import traceback
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -46,6 +47,12 @@ def alternate(functions, repeats, synchronize=nothing):
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def repeat(function, count):
+    """Call a function a number of times."""
+    for _ in range(count):
+        function()
+
+
 def alternate_lasting(functions, repeats, synchronize=nothing):
     """Time functions in turn, each called until it lasts; return seconds of a call.
 
@@ -55,10 +62,6 @@ def alternate_lasting(functions, repeats, synchronize=nothing):
     alternate(functions, 1, synchronize)
     seconds = alternate(functions, 1, synchronize)
     counts = {name: ceil(LASTING / value) for name, value in seconds.items()}
-
-    def repeat(function, count):
-        for _ in range(count):
-            function()
 
     lasting = {
         name: partial(repeat, function, counts[name])
@@ -82,7 +85,37 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-def _call(connection, prepare, function):
+def send_answer(connection, function, *arguments):
+    """Call a function and send what it returns, or the text of its error."""
+    try:
+        answer = True, function(*arguments)
+    except Exception:
+        answer = False, traceback.format_exc()
+    connection.send(answer)
+
+
+def receive_answer(connection, process):
+    """Return what a process has sent by ``send_answer``.
+
+    Raises
+    ------
+    RuntimeError
+        The function failed, or the process has died; its end of the connection must be
+        closed in this process.
+    """
+    try:
+        succeeded, answer = connection.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(
+            f"the process ended with exit code {process.exitcode} before it answered"
+        ) from None
+    if not succeeded:
+        raise RuntimeError(f"the process failed:\n{answer}")
+    return answer
+
+
+def _measure(prepare, function):
     arguments = prepare()
     before = peak_memory()
     start = time.perf_counter()
@@ -91,7 +124,7 @@ def _call(connection, prepare, function):
     except MemoryError as error:
         result = f"MemoryError: {error}"
     seconds = time.perf_counter() - start
-    connection.send((result, seconds, before, peak_memory()))
+    return result, seconds, before, peak_memory()
 
 
 def in_process(prepare, function, limit=None):
@@ -112,15 +145,24 @@ def in_process(prepare, function, limit=None):
     seconds : float
     before, peak : float
         Largest resident memory in MB, before the function and in all.
+
+    Raises
+    ------
+    RuntimeError
+        The process failed or died.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_call, args=(sender, prepare, function))
+    process = context.Process(
+        target=send_answer, args=(sender, _measure, prepare, function)
+    )
     process.start()
-    if receiver.poll(limit):
-        answer = receiver.recv()
-    else:
-        answer = None, limit, float("nan"), float("nan")
-    process.terminate()
-    process.join()
-    return answer
+    # The process holds the only end to write to: when it dies, the pipe ends.
+    sender.close()
+    try:
+        if not receiver.poll(limit):
+            return None, limit, float("nan"), float("nan")
+        return receive_answer(receiver, process)
+    finally:
+        process.terminate()
+        process.join()

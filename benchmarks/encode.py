@@ -1,21 +1,27 @@
-"""Encoding on the CPU: speed against PyTorch and matrix products, and where it goes.
+"""Encoding on the CPU: speed against its peers and matrix products, and where it goes.
 
 Networks, with random anchors, on images of noise: a, 32 x 32 x 3 -> 64 -> 256 anchors,
 patches of 3, subsampling 2 and 6; b, the same with 256 -> 1024; c, 28 x 28 x 1 -> 50,
 patches of 5, subsampling 2. The peer is a CKN in PyTorch that computes the same maps
-with the operations of the published code, at its best batch size and memory format,
-eager and under ``torch.compile``. All times are medians of alternating runs in one
-process. Sections:
+with the operations of the published code: eager and under ``torch.compile``, at its
+best memory format, and exported to ONNX, in ONNX Runtime (all optimizations of the
+graph) and in OpenVINO (in float32; for latency, and with as many streams as threads).
+Each has its best batch size. Before they are timed, their maps are compared with ours.
+Every engine has a process of its own; they are timed in turn while the others sleep,
+and times are medians. Sections:
 
 - main: time per image, the peers' over ours, and the direct algorithm's operations per
   second in percent of the best float32 matrix product's
+- contention: network a while another process keeps a core busy
 - layers: time of each layer
 - scaling: from one thread to all
 - size: network a on larger images
 - memory: beyond the output, in fresh processes
 - history: correlations per channel and filter, by SciPy and by four loops
 
-Run with ``python benchmarks/encode.py``; PyTorch is needed.
+Run with ``python benchmarks/encode.py``. What is not installed is left out: torch,
+onnx, onnxscript, onnxruntime, openvino. One network and number of threads of the main
+section takes one to three minutes.
 """
 
 import argparse
@@ -27,7 +33,7 @@ from _timing import processor_name
 
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
 # Memory is first: a process starts with the peak of the one that starts it.
-SECTIONS = ("memory", "main", "layers", "scaling", "size", "history")
+SECTIONS = ("memory", "main", "contention", "layers", "scaling", "size", "history")
 
 
 def parse_arguments():
@@ -39,42 +45,46 @@ def parse_arguments():
         "--networks", nargs="+", choices=["a", "b", "c"], default=["a", "b", "c"]
     )
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="+",
+        default=[1, 2],
+        help="the sections after contention, and memory, use the most of them",
+    )
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument(
         "--instruction-set",
         choices=INSTRUCTION_SETS,
-        help="force ours to this one; PyTorch obeys ATEN_CPU_CAPABILITY and "
-        "ONEDNN_MAX_CPU_ISA in the environment",
+        help="force ours to this one; in the environment, PyTorch obeys "
+        "ATEN_CPU_CAPABILITY, and PyTorch and OpenVINO obey ONEDNN_MAX_CPU_ISA",
     )
     parser.add_argument(
-        "--eager-only", action="store_true", help="leave torch.compile out"
+        "--no-compile", action="store_true", help="leave torch.compile out"
+    )
+    parser.add_argument(
+        "--busy",
+        type=int,
+        default=0,
+        help="number of cores that other processes keep busy in the main section",
     )
     parser.add_argument(
         "--separable",
         action="store_true",
-        help="give the peer a separable pooling, which the published code lacks",
+        help="give the peers a separable pooling, which the published code lacks",
     )
     return parser.parse_args()
 
 
-def describe_machine(arguments):
-    """Print what the numbers depend on."""
-    import numpy as np
-    import torch
-    from threadpoolctl import threadpool_info
+def describe_machine():
+    """Print what the numbers depend on; the engines of processes print their own."""
+    from _encode_engines import describe_numpy
 
-    print(f"{processor_name()}; {arguments.threads} threads")
-    print(
-        f"ours: instruction set {os.environ.get('SKLEARN_CKN_ISA', 'by the processor')}"
-    )
-    print(f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
-    kernels = [
-        library["architecture"]
-        for library in threadpool_info()
-        if "numpy" in library["filepath"] and "architecture" in library
-    ]
-    print(f"NumPy {np.__version__}, OpenBLAS kernel {', '.join(kernels) or 'unknown'}")
+    from sklearn_ckn._engine.cpu import choose_instruction_set
+
+    print(f"{processor_name()}; {os.cpu_count()} cores")
+    print(f"ours: instruction set {choose_instruction_set()}")
+    print(describe_numpy())
     forced = [
         f"{name}={os.environ[name]}"
         for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -114,7 +124,7 @@ def run_section(table, arguments):
 
 def run_sections(arguments):
     """Import and run the sections on the threads asked for."""
-    import torch
+    from _contention import contention_table
     from _correlations import history_table
     from _encode_costs import layer_table, memory_table, scaling_table, size_table
     from _encode_speed import main_table
@@ -123,14 +133,14 @@ def run_sections(arguments):
     tables = {
         "memory": memory_table,
         "main": main_table,
+        "contention": contention_table,
         "layers": layer_table,
         "scaling": scaling_table,
         "size": size_table,
         "history": history_table,
     }
-    torch.set_num_threads(arguments.threads)
-    with threadpool_limits(limits=arguments.threads):
-        describe_machine(arguments)
+    with threadpool_limits(limits=max(arguments.threads)):
+        describe_machine()
         for section in SECTIONS:
             if section in arguments.sections:
                 print()
