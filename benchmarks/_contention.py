@@ -28,7 +28,12 @@ def time_engines(options):
             engines[n_threads, "ours"] = Ours(network, n_threads)
             peers = installed_peers(network, n_threads, path, options)
             engines |= {(n_threads, name): peer for name, peer in peers.items()}
-        sizes = dict.fromkeys(engines, network.batch_sizes)
+        sizes = {
+            (n_threads, name): [network.n_images]
+            if name == "ours"
+            else network.batch_sizes
+            for n_threads, name in engines
+        }
         with started(engines) as workers:
             choose_ways(workers, sizes, min(3, options.repeats))
             seconds = {}

@@ -64,7 +64,7 @@ class Ours(Encoder):
 def _torch_description(torch):
     # Its products and convolutions are those of MKL and oneDNN (MKL-DNN).
     libraries = [
-        line.strip(" -").split(" (Git")[0]
+        line.strip(" -").split("-Product")[0].split(" (Git")[0]
         for line in torch.__config__.show().splitlines()
         if line.strip(" -").startswith("Intel")
     ]

@@ -194,15 +194,8 @@ class OpenVino(OnnxEncoder):
         for batch_size, batch in self.batches(batch_sizes):
             request = self.compiled_model(batch.shape).create_infer_request()
             request.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
-            run = partial(self.run_one, request)
+            run = partial(repeat, partial(request.infer, share_outputs=True))
             yield Way(f"{batch_size}", batch_size, run, partial(_maps, request))
-
-    @staticmethod
-    def run_one(request, count):
-        """Run a request after itself."""
-        for _ in range(count):
-            request.start_async()
-            request.wait()
 
 
 class OpenVinoStreams(OpenVino):
@@ -217,7 +210,7 @@ class OpenVinoStreams(OpenVino):
         return self.n_threads
 
     def ways(self, batch_sizes):
-        """Yield one way for each batch size, with a request for each stream."""
+        """Yield one way for each batch size; a call maps a batch in each stream."""
         import openvino
 
         for batch_size, batch in self.batches(batch_sizes):
@@ -225,13 +218,17 @@ class OpenVinoStreams(OpenVino):
             queue = openvino.AsyncInferQueue(compiled, self.n_streams)
             for request in queue:
                 request.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
-            run = partial(self.run_all, queue)
-            yield Way(f"{batch_size}", batch_size, run, partial(_maps, queue[0]))
+            yield Way(
+                f"{batch_size}",
+                batch_size * self.n_streams,
+                partial(self.run_all, queue),
+                partial(_maps, queue[0]),
+            )
 
     @staticmethod
     def run_all(queue, count):
         """Start requests, each as soon as a stream is free."""
-        for _ in range(count):
+        for _ in range(count * len(queue)):
             queue.start_async()
         queue.wait_all()
 

@@ -107,10 +107,14 @@ class TimedEngine:
         """Return the seconds of every call during work that lasts."""
         self.way.run(1)
         seconds = []
-        for _ in range(self.count):
-            start = time.perf_counter()
+        # Until the time has passed: with a busy core a call can take much longer than
+        # when calls were counted.
+        first = start = time.perf_counter()
+        while start < first + LASTING:
             self.way.run(1)
-            seconds.append(time.perf_counter() - start)
+            end = time.perf_counter()
+            seconds.append(end - start)
+            start = end
         return seconds
 
 
