@@ -4,6 +4,7 @@ import ctypes
 import resource
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -160,11 +161,10 @@ def memory_table(options):
     print("network | encoder | images | output MB | beyond MB | MB / thread")
     for name in options.networks:
         network = NETWORKS[name]
-        for kind, n_images in (
-            ("ours", 2 * network.n_images),
-            ("ours", 4 * network.n_images),
-            ("eager", 64),
-        ):
+        kinds = [("ours", 2 * network.n_images), ("ours", 4 * network.n_images)]
+        if find_spec("torch"):
+            kinds.append(("eager", 64))
+        for kind, n_images in kinds:
             prepare = PrepareEncoding(kind, name, n_images, n_threads)
             output, _, before, peak = in_process(prepare, output_size)
             beyond = peak - before - output

@@ -28,7 +28,7 @@ class Network:
     n_images : int
         In a call of ours.
     batch_sizes : tuple of int
-        That the peer may choose from.
+        That each peer may choose from.
     """
 
     image_shape: tuple

@@ -105,7 +105,7 @@ def receive_answer(connection, process):
     """
     try:
         succeeded, answer = connection.recv()
-    except EOFError:
+    except (EOFError, ConnectionResetError):
         process.join()
         raise RuntimeError(
             f"the process ended with exit code {process.exitcode} before it answered"

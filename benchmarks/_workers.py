@@ -18,7 +18,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from math import ceil
@@ -60,7 +60,11 @@ class TimedEngine:
 
     def __init__(self, engine):
         self.engine = engine
-        engine.load()
+
+    def load(self):
+        """Load the engine; return what it computes with."""
+        self.engine.load()
+        return self.engine.describe()
 
     def choose(self, sizes, repeats):
         """Time the ways for some sizes in turn and keep the fastest one.
@@ -84,10 +88,6 @@ class TimedEngine:
         label = min(seconds, key=seconds.get)
         self.way, self.count = ways[label], counts[label]
         return seconds, label
-
-    def describe(self):
-        """Return what the engine computes with."""
-        return self.engine.describe()
 
     def maps(self, n_images):
         """Return the maps of the first images."""
@@ -133,23 +133,14 @@ def calls_to_last(run):
 
 def _serve(connection, engine):
     """Answer requests until the other process closes the connection."""
-    try:
-        timed = TimedEngine(engine)
-    except Exception as error:
-        # Sent by the same function as all answers, which reports it as an error.
-        send_answer(connection, _raise, error)
-        return
-    send_answer(connection, engine.describe)
+    timed = TimedEngine(engine)
+    send_answer(connection, timed.load)
     while True:
         try:
             name, arguments = connection.recv()
         except EOFError:
             return
         send_answer(connection, getattr(timed, name), *arguments)
-
-
-def _raise(error):
-    raise error
 
 
 @contextmanager
@@ -194,7 +185,9 @@ class Worker:
 
     def call(self, name, *arguments):
         """Call a method of the engine in its process and wait for the result."""
-        self._connection.send((name, arguments))
+        # That a process has died is reported by what waits for its answer.
+        with suppress(BrokenPipeError):
+            self._connection.send((name, arguments))
         return receive_answer(self._connection, self._process)
 
     def close(self):
@@ -248,7 +241,8 @@ def median_seconds(workers, repeats):
     return {key: statistics.median(values) for key, values in results.items()}
 
 
-def _spin():
+def _spin(spinning):
+    spinning.set()
     while True:
         pass
 
@@ -257,10 +251,16 @@ def _spin():
 def busy_cores(n_cores):
     """Keep as many cores busy by other processes."""
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_spin, daemon=True) for _ in range(n_cores)]
+    spinning = [context.Event() for _ in range(n_cores)]
+    processes = [
+        context.Process(target=_spin, args=(event,), daemon=True) for event in spinning
+    ]
     for process in processes:
         process.start()
     try:
+        for event in spinning:
+            if not event.wait(60):
+                raise RuntimeError("a process that keeps a core busy has not started")
         yield
     finally:
         for process in processes:
