@@ -2,7 +2,7 @@
 
 from _encode_engines import Ours
 from _encode_networks import NETWORKS
-from _encode_peers import PEERS, choose_ways, installed_peers, ratio_texts
+from _encode_peers import choose_ways, installed_peers, peer_names, ratio_texts
 from _onnx_ckn import exported
 from _workers import busy_cores, median_seconds, started
 
@@ -48,20 +48,21 @@ def contention_table(options):
     """Print times and ratios without and with a busy core, and what they change by."""
     print("Network a, without and with one core that another process keeps busy")
     seconds = time_engines(options)
-    print(f"busy cores | threads | ours ms/image | {' | '.join(PEERS)} | best")
+    names = peer_names(options)
+    print(f"busy cores | threads | ours ms/image | {' | '.join(names)} | best")
     best = {}
     for n_busy in (0, 1):
         for n_threads in options.threads:
             ours = seconds[n_busy, n_threads, "ours"]
             peers = {
                 name: seconds[n_busy, n_threads, name]
-                for name in PEERS
+                for name in names
                 if (n_busy, n_threads, name) in seconds
             }
             best[n_busy, n_threads] = min(peers.values(), default=float("nan")) / ours
             print(
                 f"{n_busy:10} | {n_threads:7} | {1000 * ours:13.4f} | "
-                f"{ratio_texts(peers, ours)}"
+                f"{ratio_texts(names, peers, ours)}"
             )
     for n_threads in options.threads:
         kept = best[1, n_threads] / best[0, n_threads]

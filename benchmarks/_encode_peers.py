@@ -17,6 +17,11 @@ N_COMPARED = 16
 TOLERANCE = 1e-4
 
 
+def peer_names(options):
+    """Return the names of the peers that the options do not leave out."""
+    return [name for name in PEERS if not (name == "compiled" and options.no_compile)]
+
+
 def installed_peers(network, n_threads, path, options):
     """Return the peers that can run here, by name.
 
@@ -31,15 +36,15 @@ def installed_peers(network, n_threads, path, options):
         ``separable``: whether PyTorch pools separably; ``no_compile``: whether to leave
         ``torch.compile`` out.
     """
-    kinds = [False] if options.no_compile else [False, True]
     peers = [
         PyTorch(network, n_threads, compiled=compiled, separable=options.separable)
-        for compiled in kinds
+        for compiled in (False, True)
     ]
     peers += [
         kind(network, n_threads, path)
         for kind in (OnnxRuntime, OpenVino, OpenVinoStreams)
     ]
+    peers = [peer for peer in peers if peer.name in peer_names(options)]
     for peer in peers:
         missing = missing_modules(peer)
         if missing:
@@ -95,11 +100,13 @@ def relative_difference(maps, reference):
     return np.sqrt(difference / np.square(reference, dtype=np.float64).sum())
 
 
-def ratio_texts(peers, ours):
+def ratio_texts(names, peers, ours):
     """Return the times of the peers over ours, and the best one's, for a table.
 
     Parameters
     ----------
+    names : list of str
+        Of the columns.
     peers : dict of float
         Seconds by name; those that are not installed are missing.
     ours : float
@@ -109,7 +116,7 @@ def ratio_texts(peers, ours):
         f"{peers[name] / ours:{len(name)}.2f}"
         if name in peers
         else f"{'not installed':{len(name)}}"
-        for name in PEERS
+        for name in names
     ]
     best = min(peers.values(), default=float("nan")) / ours
     return " | ".join([*texts, f"{best:4.2f}"])

@@ -3,10 +3,10 @@
 from _encode_engines import NumPyProducts, Ours, PyTorchProducts
 from _encode_networks import NETWORKS
 from _encode_peers import (
-    PEERS,
     announce,
     choose_ways,
     installed_peers,
+    peer_names,
     ratio_texts,
 )
 from _onnx_ckn import exported
@@ -76,8 +76,9 @@ def main_table(options):
         with exported(NETWORKS[name], options.separable) as path:
             for n_threads in options.threads:
                 rows[name, n_threads] = time_network(name, n_threads, path, options)
+    names = peer_names(options)
     print(
-        f"network | threads | ours ms/image | {' | '.join(PEERS)} | best | goal | "
+        f"network | threads | ours ms/image | {' | '.join(names)} | best | goal | "
         "GF/s of sgemm | share % | share with projections %"
     )
     for (name, n_threads), (ours, peers, rate) in rows.items():
@@ -88,7 +89,7 @@ def main_table(options):
         ]
         print(
             f"{name:7} | {n_threads:7} | {1000 * ours:13.4f} | "
-            f"{ratio_texts(peers, ours)} | {GOALS[name]:4} | {rate / 1e9:13.0f} | "
+            f"{ratio_texts(names, peers, ours)} | {GOALS[name]:4} | {rate / 1e9:13.0f} | "
             f"{shares[0]:7.1f} | {shares[1]:24.1f}"
         )
     print("(peers: times over ours; shares: the direct algorithm's operations)")

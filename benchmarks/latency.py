@@ -21,7 +21,7 @@ from functools import partial
 import numpy as np
 from _encode_engines import Encoder, Ours
 from _encode_networks import NETWORKS
-from _encode_peers import PEERS, choose_ways, installed_peers
+from _encode_peers import choose_ways, installed_peers, peer_names
 from _onnx_ckn import OpenVinoStreams, exported
 from _timing import processor_name, repeat
 from _workers import Way, alternate_workers, busy_cores, started
@@ -137,12 +137,7 @@ def print_row(seconds, n_images, n_threads, n_busy, peers):
 def main():
     """Print the times and their ratios for every setting."""
     options = parse_arguments()
-    peers = [
-        name
-        for name in PEERS
-        if name != OpenVinoStreams.name
-        and not (name == "compiled" and options.no_compile)
-    ]
+    peers = [name for name in peer_names(options) if name != OpenVinoStreams.name]
     print(f"{processor_name()}; microseconds of a call: median (90th percentile)")
     network = FittedNetwork()
     rows = []
