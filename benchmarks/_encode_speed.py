@@ -89,7 +89,7 @@ def main_table(options):
         ]
         print(
             f"{name:7} | {n_threads:7} | {1000 * ours:13.4f} | "
-            f"{ratio_texts(names, peers, ours)} | {GOALS[name]:4} | {rate / 1e9:13.0f} | "
-            f"{shares[0]:7.1f} | {shares[1]:24.1f}"
+            f"{ratio_texts(names, peers, ours)} | {GOALS[name]:4} | "
+            f"{rate / 1e9:13.0f} | {shares[0]:7.1f} | {shares[1]:24.1f}"
         )
     print("(peers: times over ours; shares: the direct algorithm's operations)")
