@@ -146,11 +146,11 @@ class OpenVino(OnnxEncoder):
     n_streams = 1
 
     def describe(self):
-        """Return the version, the device and the settings of the compiled network."""
+        """Return the version, device, settings and convolutions of the network."""
         import openvino
 
-        device = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
-        compiled = self.compiled_model((1, *self.batch_shape()))
+        height, width, n_channels = self.network.images(1).shape[1:]
+        compiled = self.compiled_model((1, n_channels, height, width))
         settings = {
             name: compiled.get_property(name)
             for name in (
@@ -164,12 +164,17 @@ class OpenVino(OnnxEncoder):
             f"{name} {getattr(value, 'to_string', value.__str__)()}"
             for name, value in settings.items()
         ]
-        return f"OpenVINO {openvino.__version__}, {device}; {', '.join(texts)}"
-
-    def batch_shape(self):
-        """Return (C, H, W) of the images."""
-        height, width, n_channels = self.network.images(1).shape[1:]
-        return n_channels, height, width
+        operations = [op.get_rt_info() for op in compiled.get_runtime_model().get_ops()]
+        kernels = {
+            information["primitiveType"].astype(str)
+            for information in operations
+            if information["layerType"].astype(str) == "Convolution"
+        }
+        device = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+        return (
+            f"OpenVINO {openvino.__version__}, {device}; {', '.join(texts)}; "
+            f"convolutions {', '.join(sorted(kernels))}"
+        )
 
     def compiled_model(self, shape):
         """Return the network for batches of a shape."""
