@@ -1,13 +1,13 @@
 """The latency of a few images: our engine and ``transform``, and the peers.
 
-The default network (network a of ``encode.py``) maps one image of 32 x 32 x 3, or a
-few: by the engine's operation on images and layers that are ready; by
-``CKNFeatures.transform``, which also validates the images, scales them and finds the
-prepared layers; and by the peers of ``encode.py``, which keep what they have compiled
-for this number of images: PyTorch, eager and compiled, at its best memory format, ONNX
-Runtime, and OpenVINO for latency. Every one has a process of its own; they are called
-in turn for some tenths of a second while the others sleep, with one thread and with
-two, and without and with another process that keeps a core busy.
+The default network, with the random anchors of network a of ``encode.py``, maps one
+image of 32 x 32 x 3, or a few: by the engine's operation on images and layers that are
+ready; by ``CKNFeatures.transform``, which also validates the images, scales them and
+finds the prepared layers; and by the peers of ``encode.py``, which keep what they have
+compiled for this number of images: PyTorch, eager and compiled, at its best memory
+format, ONNX Runtime, and OpenVINO for latency. Every one has a process of its own; they
+are called in turn for some tenths of a second while the others sleep, with one thread
+and with two, and without and with another process that keeps a core busy.
 
 The table has the median of the microseconds of a call, and the 90th percentile. The
 best peer's median is to be longer than ours everywhere, and that of ``transform`` on
@@ -16,6 +16,7 @@ one image at most 1.3 times that of the engine. Run with
 """
 
 import argparse
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -35,10 +36,7 @@ OURS = ("engine", "transform")
 
 
 class FittedNetwork:
-    """The default network, fitted on images of normal noise.
-
-    Its anchors are thus as random as those of network a. On images without negative
-    pixels they would be crowded, and layers of crowded anchors are computed in float64.
+    """An estimator with the layers of network a, whose anchors are random.
 
     Attributes
     ----------
@@ -47,8 +45,9 @@ class FittedNetwork:
 
     def __init__(self):
         self.features = CKNFeatures(n_patches=5000, random_state=0)
-        noise = np.random.RandomState(0).randn(300, *NETWORKS["a"].image_shape)
-        self.features.fit(noise.astype(np.float32))
+        self.features.fit(self.images(300))
+        layers = tuple(NETWORKS["a"].layers())
+        self.features._network = replace(self.features._network, layers=layers)
 
     def layers(self):
         """Return the layers."""
