@@ -196,7 +196,7 @@ def _fitted_regressor(path, index, choice, noise, targets):
     The targets of the path, and their noise variance, are those of the values of
     ``targets``.
     """
-    coef, intercept = path.spectrum.features.original_units(
+    coef, intercept = path.features.original_units(
         path.solve(index), path.intercept + targets.mean, targets.exponents
     )
     fitted = FittedHead.from_choice(choice, coef, intercept)
