@@ -16,20 +16,28 @@ from sklearn_ckn._heads.ridge_solutions import LeftOutTargets, RidgeSolutions
 #: leverages come close to 1, where their estimates are too imprecise.
 MIN_FEATURES, SAMPLES_PER_FEATURE = 4096, 2
 
-#: Random directions for estimates of leverages, where alphas are compared, and for the
-#: alpha that was chosen.
-N_DIRECTIONS, N_FINAL_DIRECTIONS = 128, 512
+#: Random directions for estimates of leverages: where alphas are compared, and for an
+#: alpha that may be chosen.
+N_DIRECTIONS, N_FINAL_DIRECTIONS = 64, 512
 
 #: A leverage is within so many of its standard errors, sqrt(2 / number of directions)
 #: times the leverage, for all but about one sample of a million.
 STANDARD_ERRORS = 5
 
-#: Largest relative errors of the polynomials that give the solutions, and the
-#: directions, of several alphas from one factor.
-SOLUTION_TOLERANCE, DIRECTION_TOLERANCE = 1e-3, 1e-2
+#: With an alpha that may be chosen, a row is solved exactly where the plausible errors
+#: of its leverage change its residual by more than this factor.
+LARGEST_CHANGE = 1.3
+
+#: Where alphas are compared, estimates of leverages end here: with larger ones, errors
+#: would be multiplied by the inverse of a number close to 0.
+LARGEST_ESTIMATE = 0.75
+
+#: Largest relative error of the polynomials that give the solutions of several alphas
+#: from one factor.
+TOLERANCE = 1e-2
 
 #: Rows are solved with the factor together, in about this number.
-ROWS_TOGETHER = 512
+ROWS_TOGETHER = 1024
 
 
 class UncertainGramError(Exception):
@@ -65,9 +73,9 @@ class CholeskyPath(RidgeSolutions):
     factor : CholeskyFactor or None
         Of the first alpha. Its memory belongs to the ``CholeskySolver``.
     is_open : callable or None
-        From rows and their leave-one-out predictions (k, m) with the least and with
-        the largest leverages that are plausible to whether they decide differently,
-        (k,). These rows get exact leverages, by the factor, of the first alpha.
+        Of a path of one alpha that may be chosen: from rows and their leave-one-out
+        predictions (k, m) with the least and with the largest plausible leverages to
+        whether they decide differently, (k,). These rows get exact leverages.
 
     See ``RidgeSolutions`` for the other attributes.
     """
@@ -96,9 +104,11 @@ class CholeskyPath(RidgeSolutions):
         for rows, block in self.features.row_blocks(chosen):
             fitted, squares = self._evaluate(block)
             if self.is_open is None:
-                yield self._left_out(rows, fitted, squares)
+                leverages = self._leverages(rows, squares)
+                leverages = np.minimum(leverages, LARGEST_ESTIMATE)
+                yield rows, self._left_out_by(rows, fitted, leverages), leverages
                 continue
-            is_open = self._is_open(rows, fitted, squares)
+            is_open = self._find_open(rows, fitted, squares)
             waiting.append((rows, fitted, squares, is_open, block[is_open]))
             n_open += is_open.sum()
             if n_open >= ROWS_TOGETHER:
@@ -114,20 +124,25 @@ class CholeskyPath(RidgeSolutions):
         sketch = products[:, n_alphas * m :].reshape(len(block), n_alphas, -1)
         return fitted, np.einsum("iaj,iaj->ia", sketch, sketch, dtype=np.float64)
 
-    def _left_out(self, rows, fitted, squares):
-        """Return rows, leave-one-out predictions (k, A, m) and leverages (k, A)."""
+    def _leverages(self, rows, squares):
         shares = self.left_out.weights[rows, np.newaxis] / len(self.targets)
-        leverages = shares * (1 + squares)
-        left_out = self.left_out.means[rows]
-        return rows, self._without(left_out, fitted, leverages), leverages
+        return shares * (1 + squares)
 
-    def _is_open(self, rows, fitted, squares):
+    def _left_out_by(self, rows, fitted, leverages):
+        return self._without(self.left_out.means[rows], fitted, leverages)
+
+    def _find_open(self, rows, fitted, squares):
+        """Return which rows of a path of one alpha need exact leverages, (k,)."""
         error = STANDARD_ERRORS * sqrt(2 / self.sketches.shape[2])
         low, high = (
-            self._left_out(rows, fitted, np.maximum(squares * factor, 0))[1][:, 0]
-            for factor in (1 - error, 1 + error)
+            self._leverages(rows, squares * factor) for factor in (1 - error, 1 + error)
         )
-        return self.is_open(rows, low, high)
+        differs = self.is_open(
+            rows,
+            self._left_out_by(rows, fitted, low)[:, 0],
+            self._left_out_by(rows, fitted, high)[:, 0],
+        )
+        return differs | (1 - low > LARGEST_CHANGE * (1 - high))[:, 0]
 
     def _resolve(self, waiting):
         """Yield leave-one-out predictions of blocks once open rows have been solved."""
@@ -139,7 +154,8 @@ class CholeskyPath(RidgeSolutions):
         for rows, fitted, squares, is_open, block in waiting:
             squares[is_open, 0] = exact[start : start + len(block)]
             start += len(block)
-            yield self._left_out(rows, fitted, squares)
+            leverages = self._leverages(rows, squares)
+            yield rows, self._left_out_by(rows, fitted, leverages), leverages
 
     def predict(self, chosen):
         """Return the predictions of every alpha; see ``RidgePath.predict``."""
@@ -212,56 +228,69 @@ class CholeskySolver:
         Returns
         -------
         path : CholeskyPath
-            It has a factor if there is one alpha, until the next call.
+            Of those of the alphas to which the rounding of the matrix is small. A path
+            of one alpha has a factor until the next call.
 
         Raises
         ------
         UncertainGramError
-            The rounding errors of the matrix may be larger than a tenth of an alpha.
+            It is small to none.
         """
-        self._check(alphas[-1])
+        alphas = self._certain(alphas)
         middle = sqrt(alphas[0]) * sqrt(alphas[-1])
         factor = self._factorise(middle)
-        shifts = alphas / middle - 1
-        # By the check, no eigenvalue of the matrix is below -alphas[-1] / 10.
-        limit = 1 / (1 - alphas[-1] / middle / 10)
+        # By ``_certain``, no eigenvalue of the matrix is below -alphas[-1] / 4.
+        limit = 1 / (1 - alphas[-1] / middle / 4)
 
         def multiply(right):
             return middle * factor.forward(factor.backward(right))
 
-        def solutions(start, power, tolerance):
-            parts = apply_powers(multiply, start, shifts, power, limit, tolerance)
-            solved = factor.backward(np.hstack(parts))
-            return solved.reshape(len(solved), len(alphas), -1).transpose(1, 0, 2)
-
-        features = self._features
-        coef = solutions(factor.forward(self._products), -1, SOLUTION_TOLERANCE)
+        features, m = self._features, self._targets.shape[1]
         signs = _random_signs(features.shape[1], n_directions)
-        sketches = solutions(signs, -0.5, DIRECTION_TOLERANCE)
+        solved = apply_powers(
+            multiply,
+            np.hstack([factor.forward(self._products), signs]),
+            alphas / middle - 1,
+            np.repeat([-1, -0.5], [m, n_directions]),
+            limit,
+            TOLERANCE,
+        )
+        solved = factor.backward(np.hstack(solved))
+        solved = solved.reshape(len(solved), len(alphas), -1).transpose(1, 0, 2)
         return CholeskyPath(
             features=features,
             targets=self._targets,
             alphas=alphas,
             intercept=self._intercept,
             left_out=self._left_out,
-            coef=coef,
-            sketches=sketches.astype(features.dtype),
+            coef=solved[:, :, :m],
+            sketches=solved[:, :, m:].astype(features.dtype),
             factor=factor if len(alphas) == 1 else None,
             is_open=is_open,
         )
 
-    def _check(self, alpha):
-        """Raise if rounding may have made an eigenvalue less than -alpha / 10.
+    def _certain(self, alphas):
+        """Return the alphas to which the rounding of the matrix is small.
 
-        ``Spectrum`` leaves out directions with eigenvalues of ten times that size; for
-        a large alpha, these hardly contribute to a solution. The trace of the matrix is
-        1 and the rounding errors of its entries, sums over thousands of rows, partly
-        cancel: all together they are below the rounding of the trace. Below ten times
-        of that, it is proved by a Cholesky factor.
+        The rounding errors of float32 products can make eigenvalues negative. Only
+        alphas above four times their size are solved. ``Spectrum`` goes below: it
+        leaves out directions with eigenvalues up to ten times the size, after which
+        still smaller alphas make little difference. The trace of the matrix is 1, and
+        the errors of its entries, sums over many rows, partly cancel: all together they
+        are below the rounding of the trace. Alphas below ten times of that are certain
+        if the matrix plus a quarter of them has a Cholesky factor.
         """
-        dtype = self._features.dtype
-        if alpha < 10 * np.finfo(dtype).eps / 2:
-            self._factorise(alpha / 10)
+        while len(alphas):
+            smallest = alphas[-1]
+            if smallest >= 5 * np.finfo(self._features.dtype).eps:
+                return alphas
+            try:
+                self._factorise(smallest / 4)
+            except UncertainGramError:
+                alphas = alphas[:-1]
+            else:
+                return alphas
+        raise UncertainGramError
 
     def _factorise(self, alpha):
         try:

@@ -42,8 +42,8 @@ def fit_power(shift, power, limit, tolerance):
     return coefficients
 
 
-def apply_powers(multiply, start, shifts, power, limit, tolerance):
-    """Return (I + t N)^power start for several t.
+def apply_powers(multiply, start, shifts, powers, limit, tolerance):
+    """Return (I + t N)^power start for several t and a power for each column.
 
     Parameters
     ----------
@@ -53,23 +53,29 @@ def apply_powers(multiply, start, shifts, power, limit, tolerance):
     start : ndarray of shape (d, m)
     shifts : ndarray of shape (A,)
         The values of t.
-    power, limit, tolerance
+    powers : ndarray of shape (m,)
+    limit, tolerance
         See ``fit_power``.
 
     Returns
     -------
     results : list of ndarray of shape (d, m)
     """
-    series = [fit_power(shift, power, limit, tolerance) for shift in shifts]
+    kinds, kind_of = np.unique(powers, return_inverse=True)
+    series = [[fit_power(t, kind, limit, tolerance) for kind in kinds] for t in shifts]
+    n_terms = max(len(each) for row in series for each in row)
+    # (A, number of terms, m)
+    series = np.array(
+        [[np.pad(each, (0, n_terms - len(each))) for each in row] for row in series]
+    )[:, kind_of].transpose(0, 2, 1)
     results = [each[0] * start for each in series]
     current, previous = start, None
-    for degree in range(1, max(map(len, series))):
+    for degree in range(1, n_terms):
         # T_1 = z and T_j = 2 z T_(j - 1) - T_(j - 2), where z = 2 x / limit - 1.
         following = multiply(current) * (2 / limit) - current
         if previous is not None:
             following = 2 * following - previous
         previous, current = current, following
         for result, each in zip(results, series, strict=True):
-            if degree < len(each):
-                result += each[degree] * current
+            result += each[degree] * current
     return results
