@@ -1,4 +1,4 @@
-"""Ridge for classes: alpha by leave-one-out or by splits, then the fit to all samples."""
+"""Ridge for classes: the choice of alpha, and the fit to all samples."""
 
 from functools import cached_property, partial
 
