@@ -212,6 +212,7 @@ class CholeskySolver:
         self._left_out = LeftOutTargets.of_units(targets, weights, units)
         self._gram = features.gram()
         self._memory = np.empty_like(self._gram)
+        self._smallest_certain = self._limit = 5 * np.finfo(features.dtype).eps
 
     def path(self, alphas, n_directions=N_DIRECTIONS, is_open=None):
         """Return the solutions for some alphas, which are close to each other.
@@ -280,15 +281,19 @@ class CholeskySolver:
         are below the rounding of the trace. Alphas below ten times of that are certain
         if the matrix plus a quarter of them has a Cholesky factor.
         """
+        if alphas[0] < self._smallest_certain < self._limit:
+            # After a proof, little is left below it: often not even the largest.
+            self._factorise(alphas[0] / 4)
         while len(alphas):
             smallest = alphas[-1]
-            if smallest >= 5 * np.finfo(self._features.dtype).eps:
+            if smallest >= self._smallest_certain:
                 return alphas
             try:
                 self._factorise(smallest / 4)
             except UncertainGramError:
                 alphas = alphas[:-1]
             else:
+                self._smallest_certain = smallest
                 return alphas
         raise UncertainGramError
 
