@@ -35,7 +35,7 @@ class RidgePathRegressor(
     One eigendecomposition gives the solutions and the leave-one-out predictions for
     all alphas, and the standard deviations of predictions. On the CPU, with 4,096
     features or more and twice as many samples, Cholesky factors take less time: a
-    search tries some of the candidates, see :ref:`wide-heads`.
+    search tries some of the candidates, see :ref:`the guide <wide-heads>`.
 
     Parameters
     ----------
