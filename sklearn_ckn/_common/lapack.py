@@ -108,3 +108,70 @@ def lower_syrk(columns, out):
         byref(c_int(d)),
     )
     return out
+
+
+def potrf(matrix):
+    """Compute the Cholesky factor of a positive definite matrix.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, n), float64
+        Fortran-ordered. Its lower triangle is overwritten by the factor L; the upper
+        one is neither read nor written.
+
+    Returns
+    -------
+    matrix : ndarray of shape (n, n)
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        The matrix is not positive definite, to rounding.
+    """
+    n, info = len(matrix), c_int()
+    _function(cython_lapack, "dpotrf")(
+        byref(c_char(b"L")),
+        byref(c_int(n)),
+        _data(matrix),
+        byref(c_int(n)),
+        byref(info),
+    )
+    if info.value:
+        raise np.linalg.LinAlgError(
+            "the matrix is not positive definite "
+            f"(LAPACK's dpotrf returns {info.value})"
+        )
+    return matrix
+
+
+def lower_trsm(lower, right, transposed):
+    """Solve L x = b or L^T x = b for several b.
+
+    Parameters
+    ----------
+    lower : ndarray of shape (n, n), float64
+        Fortran-ordered, with L in the lower triangle.
+    right : ndarray of shape (n, m), float64
+        Fortran-ordered. The solutions overwrite it.
+    transposed : bool
+        Whether to solve with L^T.
+
+    Returns
+    -------
+    right : ndarray of shape (n, m)
+    """
+    n, m = right.shape
+    _function(cython_blas, "dtrsm")(
+        byref(c_char(b"L")),
+        byref(c_char(b"L")),
+        byref(c_char(b"T" if transposed else b"N")),
+        byref(c_char(b"N")),
+        byref(c_int(n)),
+        byref(c_int(m)),
+        byref(ctypes.c_double(1)),
+        _data(lower),
+        byref(c_int(n)),
+        _data(right),
+        byref(c_int(n)),
+    )
+    return right

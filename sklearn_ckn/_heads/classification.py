@@ -2,29 +2,18 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.arrays import to_numpy
 from sklearn_ckn._common.threads import single_threaded_blas
-from sklearn_ckn._heads.alphas import GRIDS
-from sklearn_ckn._heads.folds import complements, held_out_folds, scoring_of
+from sklearn_ckn._heads.folds import complements, held_out_folds
 from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._heads.held_out_losses import held_out_losses, sample_rows
-from sklearn_ckn._heads.left_out import LeftOut, scored_rows
 from sklearn_ckn._heads.newton_path import NewtonSolver
-from sklearn_ckn._heads.path import (
-    AlphaChoice,
-    FittedHead,
-    choose_alpha,
-    is_correct,
-    one_vs_rest,
-    training_weights,
-)
-from sklearn_ckn._heads.ridge import RidgePath
+from sklearn_ckn._heads.path import FittedHead, is_correct, one_vs_rest
+from sklearn_ckn._heads.ridge_solver import RidgeSolver
 from sklearn_ckn._heads.standardize import StandardizedFeatures
-from sklearn_ckn._heads.summed import standardize_features
 from sklearn_ckn._input.labels import Labels
 
 # With fewer values of features than this, one thread computes: several threads would
@@ -303,97 +292,3 @@ class ClassifierSamples:
 
     def _solver(self):
         return RidgeSolver(self) if self.loss == "ridge" else NewtonSolver(self)
-
-
-class RidgeSolver:
-    """Chooses alpha by leave-one-out or by splits, then fits to all samples.
-
-    Parameters
-    ----------
-    samples : ClassifierSamples
-    """
-
-    def __init__(self, samples):
-        self._samples = samples
-        self._alphas = GRIDS["ridge"] if samples.alphas is None else samples.alphas
-        self._features = standardize_features(
-            samples.values, samples.targets, samples.weights, samples.splits
-        )
-
-    @cached_property
-    def _path(self):
-        """The solutions for all alphas, fitted to all samples."""
-        samples = self._samples
-        return RidgePath.from_features(
-            self._features, samples.targets, self._alphas, samples.units
-        )
-
-    def choose(self):
-        """Return the AlphaChoice."""
-        splits = self._samples.splits
-        choose = self._leave_one_out if splits is None else self._choose_by_splits
-        scores, best, factor, n_scored = choose()
-        return AlphaChoice(
-            alphas=self._alphas,
-            scores=to_numpy(scores),
-            best=best,
-            scoring=scoring_of(splits),
-            n_scored=n_scored,
-            factor=factor,
-        )
-
-    def solve(self, choice):
-        """Return coef (m, d) and intercept (m,) of the alpha that was chosen."""
-        features, samples, best = self._features, self._samples, choice.best
-        if samples.splits is None:
-            path, index = self._path, best
-        else:
-            path = RidgePath.from_features(features, samples.targets, choice.chosen)
-            index = 0
-        return features.original_units(path.solve(index), path.intercept)
-
-    def _leave_one_out(self):
-        """Return accuracies, the best alpha, its factor and the number of samples."""
-        samples, left_out = self._samples, LeftOut(self._path)
-        labels, weights = samples.labels, samples.weights
-
-        def accuracy(rows, predictions):
-            correct = is_correct(predictions, labels[rows, np.newaxis])
-            return weights[rows] @ correct.astype(np.float64)
-
-        rows = left_out.rows
-        total = weights[rows].sum()
-        accuracies = left_out.summarize(accuracy) / total
-        best, factor = choose_alpha(
-            accuracies,
-            left_out.of,
-            labels[rows],
-            weights[rows] / total,
-            samples.units[rows],
-        )
-        return accuracies, best, factor, left_out.n_rows
-
-    def _choose_by_splits(self):
-        """Return the same by the held-out rows of the splits."""
-        samples, scored, decisions = self._samples, [], []
-        for train, held_out in samples.splits:
-            training = training_weights(samples.weights, train)
-            path = RidgePath.from_features(
-                self._features.weighted(training), samples.targets, self._alphas
-            )
-            scored.append(scored_rows(held_out))
-            decisions.append(path.predict(scored[-1]))
-        xp = namespace(samples.weights)
-        decisions, held_out = map(xp.concatenate, (decisions, scored))
-        labels, weights = samples.labels[held_out], samples.weights[held_out]
-        weights = weights / weights.sum()
-        correct = is_correct(decisions, labels[:, np.newaxis])
-        accuracies = weights @ correct.astype(np.float64)
-        best, factor = choose_alpha(
-            accuracies,
-            lambda i: decisions[:, i],
-            labels,
-            weights,
-            samples.units[held_out],
-        )
-        return accuracies, best, factor, len(held_out)

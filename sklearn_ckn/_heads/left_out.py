@@ -35,7 +35,7 @@ class LeftOut:
 
     Parameters
     ----------
-    path : RidgePath
+    path : RidgeSolutions
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class LeftOut:
     def __init__(self, path):
         self._path = path
         n, m = path.targets.shape
-        xp = path.spectrum.features.xp
+        xp = path.features.xp
         chosen = scored_positions(n)
         self._chosen = None if chosen is None else xp.asarray(chosen)
         self.rows = slice(None) if chosen is None else self._chosen
@@ -85,6 +85,6 @@ class LeftOut:
         """Return the predictions of one of the alphas, (k, m), after ``summarize``."""
         if self._keeps:
             parts = [predictions[:, index] for predictions in self._kept]
-            return self._path.spectrum.features.xp.concatenate(parts)
+            return self._path.features.xp.concatenate(parts)
         leverages = self.leverages[:, index]
         return self._path.leave_one_out_of(index, leverages, self._chosen)

@@ -12,7 +12,7 @@ from sklearn_ckn._heads.losses import LOSSES
 from sklearn_ckn._heads.newton import Products, minimize_loss
 from sklearn_ckn._heads.path import (
     AlphaChoice,
-    choose_alpha,
+    HeldOutScores,
     is_correct,
     training_weights,
 )
@@ -184,16 +184,18 @@ class NewtonSolver:
     def choose(self):
         """Return the AlphaChoice."""
         samples, folds = self._samples, self._folds
-        best, factor = choose_alpha(
+        scores = HeldOutScores.of_arrays(
+            folds.alphas,
             folds.accuracies,
             lambda i: folds.decisions[i],
             samples.labels[folds.held_out],
             folds.weights,
             samples.units[folds.held_out],
         )
+        best, factor = scores.choose()
         return AlphaChoice(
             alphas=folds.alphas,
-            scores=folds.accuracies,
+            scores=scores.scores,
             best=best,
             scoring=scoring_of(samples.splits),
             n_scored=len(folds.held_out),

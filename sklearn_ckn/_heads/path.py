@@ -1,6 +1,7 @@
 """A path of alphas: scores, the choice of one, and the head fitted with it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,44 +85,96 @@ def is_correct(decisions, labels):
     return decisions.argmax(axis=-1) == labels
 
 
-def choose_alpha(accuracies, decisions_of, labels, weights, units):
-    """Choose an alpha by the accuracy on held-out samples, with NumPy.
+@dataclass(frozen=True)
+class HeldOutScores:
+    """The accuracies of some alphas on held-out samples.
 
-    The accuracy is the purpose of a classifier. The squared error would choose an alpha
-    about ten times too large where many classes overlap. With few samples, accuracies
-    are imprecise: those within one standard error of the highest count as tied. Of
-    these alphas, the one with the lowest log loss of the probabilities is chosen.
-
-    Parameters
+    Attributes
     ----------
-    accuracies : array of shape (A,)
+    alphas : ndarray of shape (A,)
+        In descending order.
+    scores : ndarray of shape (A,)
+        Accuracies.
     decisions_of : callable
         From the position of an alpha to decisions of held-out samples, (n, m).
-    labels : array of shape (n,)
-    weights : array of shape (n,)
+    labels : ndarray of shape (n,)
+    weights : ndarray of shape (n,)
         Of sum 1.
-    units : array of shape (n,)
+    units : ndarray of shape (n,)
         Samples with the same number, from 0, are not independent of each other.
-
-    Returns
-    -------
-    best : int
-    factor : float
-        Factor of the decisions for probabilities.
     """
-    accuracies, labels, weights, units = map(
-        to_numpy, (accuracies, labels, weights, units)
-    )
-    highest = accuracies.max()
-    shares = np.bincount(units, weights)
-    error = np.sqrt(max(highest * (1 - highest), 0) * np.sum(shares**2))
-    # The tolerance is for sums of the same weights in another order.
-    tied = np.flatnonzero(accuracies >= highest - error - 1e-10)
-    calibrations = [
-        fit_factor(to_numpy(decisions_of(i)), labels, weights) for i in tied
-    ]
-    place = int(np.argmin([log_loss for _, log_loss in calibrations]))
-    return int(tied[place]), calibrations[place][0]
+
+    alphas: np.ndarray
+    scores: np.ndarray
+    decisions_of: Callable
+    labels: np.ndarray
+    weights: np.ndarray
+    units: np.ndarray
+
+    @classmethod
+    def of_arrays(cls, alphas, accuracies, decisions_of, *samples):
+        """Take labels, weights and units as arrays of NumPy or CuPy."""
+        return cls(
+            to_numpy(alphas),
+            to_numpy(accuracies),
+            decisions_of,
+            *map(to_numpy, samples),
+        )
+
+    @classmethod
+    def merge(cls, parts):
+        """Join those of several alphas on the same samples, in descending order."""
+        owners = [(part, i) for part in parts for i in range(len(part.alphas))]
+
+        def decisions_of(index):
+            part, own = owners[index]
+            return part.decisions_of(own)
+
+        return replace(
+            parts[0],
+            alphas=np.concatenate([part.alphas for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            decisions_of=decisions_of,
+        )
+
+    def contenders(self):
+        """Return the positions of the alphas that may be chosen, ascending.
+
+        With few samples, accuracies are imprecise: those within one standard error of
+        the highest count as tied.
+        """
+        highest = self.scores.max()
+        shares = np.bincount(self.units, self.weights)
+        error = np.sqrt(max(highest * (1 - highest), 0) * np.sum(shares**2))
+        # The tolerance is for sums of the same weights in another order.
+        return np.flatnonzero(self.scores >= highest - error - 1e-10)
+
+    def calibrate(self, index):
+        """Return the factor of an alpha's decisions, and the log loss with it."""
+        decisions = to_numpy(self.decisions_of(index))
+        return fit_factor(decisions, self.labels, self.weights)
+
+    def losses(self, positions):
+        """Return the log losses of some alphas, an array."""
+        return np.array([self.calibrate(i)[1] for i in positions])
+
+    def choose(self):
+        """Choose an alpha by the accuracy, and among ties by the log loss.
+
+        The accuracy is the purpose of a classifier. The squared error would choose an
+        alpha about ten times too large where many classes overlap. Of the alphas that
+        are tied, the one with the lowest log loss of the probabilities is chosen.
+
+        Returns
+        -------
+        best : int
+        factor : float
+            Factor of the decisions for probabilities.
+        """
+        tied = self.contenders()
+        calibrations = [self.calibrate(i) for i in tied]
+        place = int(np.argmin([log_loss for _, log_loss in calibrations]))
+        return int(tied[place]), calibrations[place][0]
 
 
 def training_weights(weights, train):

@@ -24,8 +24,8 @@ class Posterior:
     With x standardized, G = X^T diag(w) X / n and the noise's variance s^2, a new
     target has the variance s^2 (1 + 1/n + x^T (G + alpha I)^(-1) x / n) (Rasmussen and
     Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.9, and 1/n for the
-    intercept). The inverse is I / alpha - F F^T. A sample of weight w, of mean 1, is
-    a target with the noise s^2 / w.
+    intercept). The inverse is I / alpha - F F^T, or F F^T. A sample of weight w, of
+    mean 1, is a target with the noise s^2 / w.
 
     Attributes
     ----------
@@ -42,6 +42,8 @@ class Posterior:
     exponent : int
         ``mean`` and ``scale`` are those of the features over two to this power.
     target_exponents : int or ndarray of shape (m,), int
+    is_complement : bool
+        Whether the inverse is I / alpha - F F^T, and not F F^T.
     """
 
     mean: np.ndarray
@@ -53,6 +55,7 @@ class Posterior:
     # Models of version 0.1.0 have no exponents.
     exponent: int = 0
     target_exponents: np.ndarray | int = 0
+    is_complement: bool = True
 
     @classmethod
     def from_path(cls, path, best, noise_variance):
@@ -60,7 +63,7 @@ class Posterior:
 
         Parameters
         ----------
-        path : RidgePath
+        path : RidgeSolutions
         best : int
             Which of the alphas.
         noise_variance : array of shape (m,)
@@ -70,20 +73,17 @@ class Posterior:
         posterior : Posterior
             Its arrays are NumPy's.
         """
-        alpha = path.alphas[best]
-        eigenvalues = path.spectrum.eigenvalues
-        # 1 / alpha - 1 / (e + alpha)
-        lost = eigenvalues / (eigenvalues + alpha) / alpha
-        factor = path.spectrum.directions() * namespace(lost).sqrt(lost)
-        features = path.spectrum.features
+        factor, is_complement = path.inverse_factor(best)
+        features = path.features
         return cls(
             to_numpy(features.mean),
             features.scale,
             to_numpy(factor),
-            float(alpha),
+            float(path.alphas[best]),
             len(path.targets),
             to_numpy(noise_variance),
             features.exponent,
+            is_complement=is_complement,
         )
 
     @property
@@ -109,8 +109,9 @@ class Posterior:
         spreads, root_alpha = xp.empty(len(values)), sqrt(self.alpha)
         for rows in product_blocks(*values.shape):
             block, exponents = self._standardize(values[rows].astype(np.float64), mean)
-            captured = xp.square(root_alpha * (block @ factor)).sum(axis=1)
-            spread = xp.square(block).sum(axis=1) - captured
+            spread = xp.square(root_alpha * (block @ factor)).sum(axis=1)
+            if self.is_complement:
+                spread = xp.square(block).sum(axis=1) - spread
             # Rounding can take a little more away than there was.
             root = xp.sqrt(xp.maximum(spread, 0) / self.n_samples) / root_alpha
             spreads[rows] = _bounded_ldexp(root, exponents)

@@ -4,15 +4,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_ckn._common.arrays import namespace, to_numpy
+from sklearn_ckn._common.arrays import to_numpy
 from sklearn_ckn._heads.alphas import GRIDS
 from sklearn_ckn._heads.folds import scoring_of
 from sklearn_ckn._heads.held_out import HoldOut
 from sklearn_ckn._heads.held_out_losses import held_out_losses, sample_rows
-from sklearn_ckn._heads.left_out import LeftOut, scored_rows
-from sklearn_ckn._heads.path import AlphaChoice, FittedHead, training_weights
+from sklearn_ckn._heads.left_out import scored_rows
+from sklearn_ckn._heads.path import AlphaChoice, FittedHead
 from sklearn_ckn._heads.posterior import Posterior
-from sklearn_ckn._heads.ridge import RidgePath
+from sklearn_ckn._heads.regression_solver import RegressionSolver
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 from sklearn_ckn._heads.summed import standardize_features
 from sklearn_ckn._heads.targets import CentredTargets
@@ -169,25 +169,17 @@ def fit_ridge_regressor(
     if splits is not None:
         splits = [tuple(map(xp.asarray, split)) for split in splits]
         splits = [(train, scored_rows(held_out)) for train, held_out in splits]
-        errors, variation, noise = _ridge_errors(
-            features, targets, weights, alphas, splits
-        )
-        choice = _choose_by_errors(errors, variation, alphas, splits)
-        path = RidgePath.from_features(features, targets, choice.chosen)
-        return _fitted_regressor(path, 0, choice, noise[choice.best], centred)
-    path = RidgePath.from_features(features, targets, alphas, units)
-    left_out = LeftOut(path)
-
-    def statistic(rows, predictions):
-        squares = (targets[rows, np.newaxis] - predictions) ** 2
-        return (weights[rows, np.newaxis, np.newaxis] * squares).sum(axis=0)
-
-    errors, rows = left_out.summarize(statistic), left_out.rows
-    variation = weights[rows] @ targets[rows] ** 2
-    choice = _choose_by_errors(errors, variation, alphas, None, left_out.n_rows)
-    leverages = left_out.leverages[:, choice.best]
-    noise = path.noise_variance(left_out.of(choice.best), leverages, rows)
-    return _fitted_regressor(path, choice.best, choice, noise, centred)
+    solver = RegressionSolver(features, targets, weights, units, splits)
+    errors, best, path = solver.choose(alphas)
+    choice = AlphaChoice(
+        alphas=to_numpy(errors.alphas),
+        scores=errors.scores,
+        best=best,
+        scoring=scoring_of(splits),
+        n_scored=errors.n_scored,
+    )
+    index = best if len(path.alphas) > 1 else 0
+    return _fitted_regressor(path, index, choice, errors.noise_of(best), centred)
 
 
 def _fitted_regressor(path, index, choice, noise, targets):
@@ -196,55 +188,9 @@ def _fitted_regressor(path, index, choice, noise, targets):
     The targets of the path, and their noise variance, are those of the values of
     ``targets``.
     """
-    coef, intercept = path.spectrum.features.original_units(
+    coef, intercept = path.features.original_units(
         path.solve(index), path.intercept + targets.mean, targets.exponents
     )
     fitted = FittedHead.from_choice(choice, coef, intercept)
     posterior = Posterior.from_path(path, index, noise)
     return fitted, replace(posterior, target_exponents=to_numpy(targets.exponents))
-
-
-def _choose_by_errors(errors, variation, alphas, splits, n_scored=None):
-    """Return the AlphaChoice by sums of squares (A, m) and (m,) of scored samples.
-
-    ``n_scored`` is their number; None stands for the held-out rows of the splits.
-    """
-    xp = namespace(errors)
-    # A constant target is predicted exactly, by its mean, with any alpha.
-    scores = 1 - (errors / xp.where(variation > 0, variation, np.inf)).mean(axis=1)
-    scores = to_numpy(scores)
-    return AlphaChoice(
-        alphas=alphas,
-        scores=scores,
-        best=int(scores.argmax()),
-        scoring=scoring_of(splits),
-        n_scored=n_scored or sum(len(held_out) for _, held_out in splits),
-    )
-
-
-def _ridge_errors(features, targets, weights, alphas, splits):
-    """Predict the held-out rows of splits.
-
-    Returns
-    -------
-    errors : array of shape (A, m)
-        Weighted sums of squares.
-    variation : array of shape (m,)
-        The same sums for predictions by the mean of all targets, which is 0.
-    noise : array of shape (A, m)
-        Variance of the targets around the regression function. The expected square of
-        an error is this variance times a factor from the weight of the sample and the
-        uncertainty of the solution; the squares are divided by it and averaged.
-    """
-    errors = variation = noise = 0
-    for train, held_out in splits:
-        training = training_weights(weights, train)
-        path = RidgePath.from_features(features.weighted(training), targets, alphas)
-        own, rows = targets[held_out], weights[held_out, np.newaxis]
-        variation = variation + (rows * own**2).sum(axis=0)
-        squares = (own[:, np.newaxis] - path.predict(held_out)) ** 2
-        squares *= rows[:, :, np.newaxis]
-        errors = errors + squares.sum(axis=0)
-        growth = 1 + rows / training.sum() * (1 + path.spreads(held_out))
-        noise = noise + (squares / growth[:, :, np.newaxis]).sum(axis=0)
-    return errors, variation, noise / sum(len(rows) for _, rows in splits)

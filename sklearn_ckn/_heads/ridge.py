@@ -5,40 +5,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._heads.ridge_solutions import LeftOutTargets, RidgeSolutions
 from sklearn_ckn._heads.spectrum import Spectrum
 
 
-@dataclass(frozen=True)
-class RidgePath:
-    """The solutions of (1/n) sum_i w_i |y_i - W x_i - b|^2 / 2 + alpha/2 ||W||^2.
+@dataclass(frozen=True, kw_only=True)
+class RidgePath(RidgeSolutions):
+    """The solutions for all alphas, from one eigendecomposition.
 
-    With the features centred, b is the weighted mean of the targets, and with the
-    eigendecomposition V diag(e) V^T of X^T diag(w) X / n, W^T is
-    V (e + alpha)^(-1) V^T X^T diag(w) y / n for every alpha.
+    With the features centred and the eigendecomposition V diag(e) V^T of
+    X^T diag(w) X / n, W^T is V (e + alpha)^(-1) V^T X^T diag(w) y / n for every alpha.
 
     Attributes
     ----------
     spectrum : Spectrum
         Of rank r.
-    targets : array of shape (n, m), float64
-    alphas : array of shape (A,)
-    intercept : array of shape (m,)
     projected : array of shape (r, m)
         V^T X^T diag(w) y / n.
-    left_out_targets : array of shape (n, m)
-        For each sample, the weighted mean of the targets that are left out with it: its
-        own, and those of the other samples with the same features.
-    left_out_weights : array of shape (n,)
-        The sum of the weights of these targets.
+
+    See ``RidgeSolutions`` for the other attributes.
     """
 
     spectrum: Spectrum
-    targets: np.ndarray
-    alphas: np.ndarray
-    intercept: np.ndarray
     projected: np.ndarray
-    left_out_targets: np.ndarray
-    left_out_weights: np.ndarray
 
     @classmethod
     def from_features(cls, features, targets, alphas, units=None):
@@ -51,11 +40,15 @@ class RidgePath:
         weights = features.weights
         intercept = weights @ targets / len(targets)
         projected = spectrum.target_products(targets, intercept) / len(targets)
-        alphas = features.xp.asarray(alphas)
-        left_out = (targets, weights)
-        if units is not None and int(units.max()) + 1 < len(units):
-            left_out = _unit_means(targets, weights, units)
-        return cls(spectrum, targets, alphas, intercept, projected, *left_out)
+        return cls(
+            features=features,
+            targets=targets,
+            alphas=features.xp.asarray(alphas),
+            intercept=intercept,
+            left_out=LeftOutTargets.of_units(targets, weights, units),
+            spectrum=spectrum,
+            projected=projected,
+        )
 
     def _inverse(self, alphas):
         """Return 1 / (e + alpha), (r, number of alphas)."""
@@ -96,17 +89,9 @@ class RidgePath:
             fitted = fitted.reshape(-1, len(self.alphas), m) + self.intercept
             block *= block
             leverages = 1.0 + block @ inverse.astype(dtype, copy=False)
-            leverages *= self.left_out_weights[rows, np.newaxis] / n
-            left_out = self.left_out_targets[rows]
+            leverages *= self.left_out.weights[rows, np.newaxis] / n
+            left_out = self.left_out.means[rows]
             yield rows, self._without(left_out, fitted, leverages), leverages
-
-    @staticmethod
-    def _without(targets, fitted, leverages):
-        """Return leave-one-out predictions, of the shape (samples, A, m) of fitted."""
-        targets = targets[:, np.newaxis]
-        # A sample with the leverage 1 cannot be predicted from the others.
-        rest = namespace(leverages).maximum(1 - leverages, np.finfo(np.float64).eps)
-        return targets - (targets - fitted) / rest[:, :, np.newaxis]
 
     def predict(self, chosen):
         """Return the predictions of every alpha for some rows of the features.
@@ -124,7 +109,7 @@ class RidgePath:
         solutions = self._inverse(self.alphas)[:, :, np.newaxis]
         solutions = solutions * self.projected[:, np.newaxis]
         coef = self.spectrum.expand(solutions.reshape(len(solutions), n_alphas * m))
-        coef = coef.astype(self.spectrum.features.dtype)
+        coef = coef.astype(self.features.dtype)
         parts = [block @ coef for block in self._standardized(chosen)]
         products = namespace(coef).concatenate(parts)
         return products.reshape(-1, n_alphas, m) + self.intercept
@@ -143,11 +128,6 @@ class RidgePath:
             spreads.append(captured @ inverse + rest / self.alphas)
         return namespace(directions).concatenate(spreads)
 
-    def _standardized(self, chosen):
-        """Yield blocks of some rows of the features, standardized."""
-        for _, block in self.spectrum.features.row_blocks(chosen):
-            yield block
-
     def solve(self, index):
         """Return the solution of one of the alphas on the standardized features.
 
@@ -160,51 +140,15 @@ class RidgePath:
     def _rotated(self, index):
         return self._inverse(self.alphas[index : index + 1]) * self.projected
 
-    def leave_one_out_of(self, index, leverages, chosen=None):
-        """Return the leave-one-out predictions of one of the alphas, (k, m).
+    def _products(self, index, chosen):
+        return self.spectrum.products(self._rotated(index), chosen)
 
-        Parameters
-        ----------
-        index : int
-        leverages : array of shape (k,)
-            Of this alpha, by ``leave_one_out``: computing them takes a large product.
-        chosen : ndarray of shape (k,) or None, default=None
-            See ``leave_one_out``.
+    def inverse_factor(self, index):
+        """Return F of the inverse I / alpha - F F^T, (d, r), and True.
+
+        See ``Posterior``.
         """
-        fitted = self.spectrum.products(self._rotated(index), chosen) + self.intercept
-        targets = self.left_out_targets
-        targets = targets if chosen is None else targets[chosen]
-        fitted, leverages = fitted[:, np.newaxis], leverages[:, np.newaxis]
-        return self._without(targets, fitted, leverages)[:, 0]
-
-    def noise_variance(self, predictions, leverages, chosen=slice(None)):
-        """Return the variance of the targets around the regression function, (m,).
-
-        Sample i has the residual e_i, the leverage h_i and the weight w_i, and weights
-        have the mean 1. Then w_i e_i^2 / (1 - h_i) has the noise variance as its
-        expected value. For samples with equal features, it is computed for their mean
-        target, and the variance around that mean is added.
-
-        Parameters
-        ----------
-        predictions : array of shape (k, m)
-            Leave-one-out predictions of one alpha.
-        leverages : array of shape (k,)
-        chosen : ndarray of shape (k,) or slice, default=slice(None)
-            Positions of the samples that were predicted.
-        """
-        weights = self.spectrum.features.weights[chosen]
-        targets, left_out = self.targets[chosen], self.left_out_targets[chosen]
-        rest = namespace(leverages).maximum(1 - leverages, 0)
-        squares = (weights * rest) @ (left_out - predictions) ** 2
-        squares = squares + weights @ (targets - left_out) ** 2
-        return squares / weights.sum()
-
-
-def _unit_means(targets, weights, units):
-    """Return the mean target (n, m) and the weight (n,) of each sample's unit."""
-    xp = namespace(targets)
-    total = xp.bincount(units, weights)
-    sums = [xp.bincount(units, weights * column) for column in targets.T]
-    means = xp.stack(sums, axis=1) / total[:, np.newaxis]
-    return means[units], total[units]
+        alpha, eigenvalues = self.alphas[index], self.spectrum.eigenvalues
+        # 1 / alpha - 1 / (e + alpha)
+        lost = eigenvalues / (eigenvalues + alpha) / alpha
+        return self.spectrum.directions() * namespace(lost).sqrt(lost), True

@@ -5,9 +5,10 @@ from functools import reduce
 from operator import add
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from sklearn_ckn._common.arrays import namespace, to_numpy
-from sklearn_ckn._common.cache_blocks import product_blocks
+from sklearn_ckn._common.cache_blocks import cache_rows, product_blocks
 from sklearn_ckn._heads.moments import Moments, Origin
 from sklearn_ckn._heads.rounding import smallest_spread
 from sklearn_ckn._heads.standardize import (
@@ -210,7 +211,7 @@ class SummedFeatures(StandardizedFeatures):
         n, d = self.shape
         offset, inverse = self._offset, 1 / self.column_scales
         total = self.sums.total("gram", self.weights)
-        for columns in product_blocks(d, d):
+        for columns in gen_batches(d, cache_rows(d, self.xp)):
             block = total[:, columns]
             block /= n
             block -= offset[:, np.newaxis] * offset[columns]
