@@ -108,6 +108,12 @@ def eigh(matrix, **options):
     return _check_finite(eigenvalues), eigenvectors
 
 
+def add_to_diagonal(matrix, values):
+    """Add values to the diagonal of a matrix in place."""
+    diagonal = namespace(matrix).arange(len(matrix))
+    matrix[diagonal, diagonal] += values
+
+
 def cholesky_solver(matrix):
     """Factorise a positive definite matrix and return a function that solves with it.
 

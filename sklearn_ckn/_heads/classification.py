@@ -22,7 +22,7 @@ from sklearn_ckn._heads.path import (
     one_vs_rest,
     training_weights,
 )
-from sklearn_ckn._heads.ridge import RidgePath
+from sklearn_ckn._heads.ridge import RidgePath, solve_ridge
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 from sklearn_ckn._heads.summed import standardize_features
 from sklearn_ckn._input.labels import Labels
@@ -70,7 +70,7 @@ class ClassifierProblem:
         if holds_out and units.max() > 0:
             held_out_folds(self.labels.positions, units)
 
-    def fit(self, features, xp):
+    def fit(self, features, xp, above=-np.inf):
         """Choose alpha and fit.
 
         Parameters
@@ -80,10 +80,13 @@ class ClassifierProblem:
             weight 0. Of the namespace ``xp``, or NumPy's.
         xp : module
             The namespace to compute with, ``numpy`` or ``cupy``.
+        above : float, default=-inf
+            The fit is left out if the score of the alpha is not above this one.
 
         Returns
         -------
-        fitted : FittedHead
+        fitted : FittedHead or None
+            None if the fit is left out.
 
         Raises
         ------
@@ -91,7 +94,7 @@ class ClassifierProblem:
             No sample can be held out, or a training part lacks a class; the weights
             of the head are beyond the range of float64.
         """
-        return self._samples(features, xp).fit()
+        return self._samples(features, xp).fit(above)
 
     def choose(self, features, xp):
         """Choose alpha without the final fit; see ``fit``.
@@ -290,11 +293,13 @@ class ClassifierSamples:
         with self._threads():
             return self._solver().choose()
 
-    def fit(self):
-        """Return the FittedHead."""
+    def fit(self, above=-np.inf):
+        """Return the FittedHead, or None if the score is not above a given one."""
         with self._threads():
             solver = self._solver()
             choice = solver.choose()
+            if not choice.score > above:
+                return None
             return FittedHead.from_choice(choice, *solver.solve(choice))
 
     def _threads(self):
@@ -344,13 +349,12 @@ class RidgeSolver:
 
     def solve(self, choice):
         """Return coef (m, d) and intercept (m,) of the alpha that was chosen."""
-        features, samples, best = self._features, self._samples, choice.best
+        features, samples = self._features, self._samples
         if samples.splits is None:
-            path, index = self._path, best
+            solution = self._path.solve(choice.best), self._path.intercept
         else:
-            path = RidgePath.from_features(features, samples.targets, choice.chosen)
-            index = 0
-        return features.original_units(path.solve(index), path.intercept)
+            solution = solve_ridge(features, samples.targets, float(choice.chosen[0]))
+        return features.original_units(*solution)
 
     def _leave_one_out(self):
         """Return accuracies, the best alpha, its factor and the number of samples."""

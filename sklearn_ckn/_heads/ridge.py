@@ -4,8 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.arrays import add_to_diagonal, cholesky_solver, namespace
 from sklearn_ckn._heads.spectrum import Spectrum
+
+# Smallest alpha, as a fraction of the trace of X^T diag(w) X / n, for which a solution
+# needs no eigenvalues: ten times the rounding errors of products in float32. Below it,
+# directions that hold only rounding errors must be left out, see ``Spectrum``.
+SMALLEST_SOLVED = 10 * float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,42 @@ class RidgePath:
         squares = (weights * rest) @ (left_out - predictions) ** 2
         squares = squares + weights @ (targets - left_out) ** 2
         return squares / weights.sum()
+
+
+def solve_ridge(features, targets, alpha):
+    """Return the solution of ``RidgePath`` for one alpha, by a Cholesky factor.
+
+    It takes a tenth of the time of the eigendecomposition that a path needs.
+
+    Parameters
+    ----------
+    features : StandardizedFeatures
+        Of shape (n, d).
+    targets : array of shape (n, m), float64
+    alpha : float
+
+    Returns
+    -------
+    coef : array of shape (m, d), float64
+        On the standardized features.
+    intercept : array of shape (m,)
+    """
+    n, d = features.shape
+    primal = d <= n
+    matrix = features.gram() if primal else features.outer_gram()
+    if alpha < SMALLEST_SOLVED * float(matrix.trace()):
+        del matrix
+        path = RidgePath.from_features(features, targets, np.array([alpha]))
+        return path.solve(0), path.intercept
+    intercept = features.weights @ targets / n
+    add_to_diagonal(matrix, alpha)
+    solve = cholesky_solver(matrix)
+    if primal:
+        coef = solve(features.target_products(targets, intercept))
+    else:
+        dual = solve(features.root_weights * (targets - intercept))
+        coef = features.transposed_product(features.root_weights * dual)
+    return coef.T / n, intercept
 
 
 def _unit_means(targets, weights, units):
