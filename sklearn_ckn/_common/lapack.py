@@ -78,6 +78,39 @@ def syevd(matrix):
     return eigenvalues, matrix
 
 
+def potrf(matrix):
+    """Compute a Cholesky factor like ``scipy.linalg.cho_factor(lower=True)``.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, n), float64
+        Fortran-ordered. Only the lower triangle is read, and the factor overwrites it.
+
+    Returns
+    -------
+    matrix : ndarray of shape (n, n)
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        The matrix is not positive definite.
+    """
+    n, info = len(matrix), c_int()
+    _function(cython_lapack, "dpotrf")(
+        byref(c_char(b"L")),
+        byref(c_int(n)),
+        _data(matrix),
+        byref(c_int(n)),
+        byref(info),
+    )
+    if info.value:
+        raise np.linalg.LinAlgError(
+            f"the matrix is not positive definite (LAPACK's dpotrf returns "
+            f"{info.value})"
+        )
+    return matrix
+
+
 def lower_syrk(columns, out):
     """Compute the lower triangle of X^T X.
 
