@@ -64,6 +64,9 @@ def print_tables(records, limit):
         for each in of_set:
             if each["accuracy"] is None:
                 print(f"{each['model']:26} | not within {each['limit']:.0f} s")
+        missing = FAMILY_OF.keys() - {each["model"] for each in of_set}
+        if missing:
+            print(f"not measured: {'; '.join(sorted(missing))}")
         _print_budgets(points, limit)
 
 
@@ -79,13 +82,13 @@ def _print_budgets(points, limit):
     """Print who is ahead within each budget, and whether a peer is ahead anywhere."""
     ours = [point for point in points if is_ours(point.name)]
     peers = [point for point in points if not is_ours(point.name)]
-    print("budget s | ours                            | best peer")
+    print(f"budget s | {'ours':33} | {'best peer':33} | difference")
     for seconds in BUDGETS:
         if seconds > limit:
             break
         pair = best_within(ours, seconds), best_within(peers, seconds)
         columns = [_cell(point) for point in pair]
-        print(f"{seconds:8} | {columns[0]:31} | {columns[1]:31} | {_verdict(*pair)}")
+        print(f"{seconds:8} | {columns[0]:33} | {columns[1]:33} | {_verdict(*pair)}")
     ahead = []
     for peer in front_of(peers):
         best = best_within(ours, peer.seconds)
@@ -94,7 +97,7 @@ def _print_budgets(points, limit):
     if ahead:
         print(f"peers above our front: {', '.join(ahead)}")
     else:
-        print("our front is on or above that of all peers")
+        print("our front is on or above that of all peers that were measured")
 
 
 def _cell(point):
@@ -161,6 +164,8 @@ def draw_figures(records, folder):
             ylabel="accuracy in %",
             title=f"{set_name}, {of_set[0]['n_train']} training images",
         )
+        axes.set_xticks(BUDGETS, BUDGETS)
+        axes.minorticks_off()
         axes.margins(y=0.12)
         axes.legend(fontsize="small")
         path = folder / f"time_to_accuracy_{set_name}.png"
