@@ -10,17 +10,17 @@ import io
 
 import numpy as np
 
-#: The last rows validate.
+#: As many of the last rows validate.
 N_VALIDATION = 5000
 
 
-def load_cifar(directory, n_train):
+def load_cifar(directory, n_train, n_validation=N_VALIDATION):
     """Return images and labels to train and to validate on.
 
     Parameters
     ----------
     directory : Path
-    n_train : int
+    n_train, n_validation : int
 
     Returns
     -------
@@ -33,7 +33,7 @@ def load_cifar(directory, n_train):
     else:
         with np.load(directory / "cifar10_train_jpeg.npz") as archive:
             X, y = _decode(**archive)
-    return X[:n_train], y[:n_train], X[-N_VALIDATION:], y[-N_VALIDATION:]
+    return X[:n_train], y[:n_train], X[-n_validation:], y[-n_validation:]
 
 
 def _decode(header, scans, offsets, labels):

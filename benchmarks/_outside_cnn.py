@@ -1,4 +1,4 @@
-"""A small convolutional network in PyTorch, a peer of ``outside.py``."""
+"""A small convolutional network in PyTorch, a peer of the other models."""
 
 import copy
 import math
@@ -52,16 +52,18 @@ def shift(images, generator):
 
 
 class ConvolutionalClassifier(ClassifierMixin, BaseEstimator):
-    """Small convolutional network, with the weights of its best epoch.
+    """Small convolutional network, with the weights of its best or its last epoch.
 
     Adam with a rate that falls along a cosine to 0, training images shifted at random.
     Of the training images 15 % are held out; the epoch of highest accuracy on these,
-    and of lowest loss among equals, is kept.
+    and of lowest loss among equals, is kept. With a given number of epochs, all images
+    train, and the last epoch is kept.
 
     Parameters
     ----------
     random_state : int
     n_threads : int
+    n_epochs : int or None, default=None
 
     Attributes
     ----------
@@ -69,22 +71,25 @@ class ConvolutionalClassifier(ClassifierMixin, BaseEstimator):
         The epoch that was kept.
     """
 
-    def __init__(self, random_state, n_threads):
+    def __init__(self, random_state, n_threads, n_epochs=None):
         self.random_state = random_state
         self.n_threads = n_threads
+        self.n_epochs = n_epochs
 
     def fit(self, X, y):
-        """Train, and keep the best epoch."""
+        """Train, and keep the best or the last epoch."""
         torch.set_num_threads(self.n_threads)
         torch.manual_seed(self.random_state)
         generator = torch.Generator().manual_seed(self.random_state)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        rows, held_out = train_test_split(
-            np.arange(len(y)),
-            test_size=VALIDATION_FRACTION,
-            stratify=y,
-            random_state=self.random_state,
-        )
+        rows, held_out = np.arange(len(y)), None
+        if self.n_epochs is None:
+            rows, held_out = train_test_split(
+                rows,
+                test_size=VALIDATION_FRACTION,
+                stratify=y,
+                random_state=self.random_state,
+            )
         values = X[rows].reshape(-1, 1 if X.ndim == 3 else X.shape[3]) / 255
         self._mean, self._scale = values.mean(axis=0), values.std(axis=0)
         images, labels = self._prepare(X), torch.from_numpy(labels)
@@ -92,18 +97,23 @@ class ConvolutionalClassifier(ClassifierMixin, BaseEstimator):
         self._network.to(memory_format=torch.channels_last)
         height, width = X.shape[1:3]
         n_epochs = math.ceil(MAX_PIXELS / (len(rows) * height * width))
-        n_epochs = min(MAX_EPOCHS, n_epochs)
+        n_epochs = self.n_epochs or min(MAX_EPOCHS, n_epochs)
         optimizer = torch.optim.Adam(self._network.parameters(), lr=LEARNING_RATE)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_epochs)
         best = (-1.0, 0.0)
         for epoch in range(n_epochs):
             self._train(images[rows], labels[rows], optimizer, generator)
             scheduler.step()
+            if held_out is None:
+                continue
             quality = self._quality(images[held_out], labels[held_out])
             if quality > best:
                 best, self.chosen_ = quality, f"epoch {epoch + 1} of {n_epochs}"
                 weights = copy.deepcopy(self._network.state_dict())
-        self._network.load_state_dict(weights)
+        if held_out is None:
+            self.chosen_ = f"epoch {n_epochs} of {n_epochs}"
+        else:
+            self._network.load_state_dict(weights)
         return self
 
     def _prepare(self, X):

@@ -71,10 +71,15 @@ def load(path, max_train):
                 f"{path}: images must be uint8 (n, height, width) or (n, height, "
                 f"width, channels), not {images.dtype} {images.shape}"
             )
+    return *draw(X, y.ravel(), max_train), X_test, y_test.ravel()
+
+
+def draw(X, y, max_train):
+    """Return at most as many images and their labels, always the same ones."""
     if len(X) > max_train:
         rows = np.random.RandomState(0).choice(len(X), max_train, replace=False)
         X, y = X[rows], y[rows]
-    return X, y.ravel(), X_test, y_test.ravel()
+    return X, y
 
 
 def evaluate(path, max_train, model_name, seed, n_threads):

@@ -7,12 +7,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from plain_map import PLAIN
 
 from sklearn_ckn import CKNClassifier, CKNRegressor, SupervisedCKNClassifier
-from sklearn_ckn._heads.classification import ClassifierProblem
+from sklearn_ckn._heads import one_alpha
+from sklearn_ckn._heads.classification import ClassifierProblem, RidgeSolver
 from sklearn_ckn._heads.held_out import HoldOut
+from sklearn_ckn._heads.newton_path import NewtonSolver
 from sklearn_ckn._heads.spectrum import Spectrum
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 from sklearn_ckn._input import labels as _labels
 from sklearn_ckn._input.labels import encode_labels
+from sklearn_ckn._training.controller import Training
+from sklearn_ckn._training.loop import TrainingLoop
 
 LOSSES = ["ridge", "linear_svm", "logistic"]
 SMALL = {"n_anchors": (4, 5), "n_patches": 200, "random_state": 0}
@@ -66,19 +70,66 @@ def test_alpha_alone_can_be_chosen(loss, monkeypatch):
     # One decomposition of ridge on the part that trains, none of the others.
     assert len(calls) == (loss == "ridge")
     fitted = problem.fit(features, np)
-    assert len(calls) == 3 * (loss == "ridge")
+    # For the alpha that was chosen, a Cholesky factor is enough.
+    assert len(calls) == 2 * (loss == "ridge")
     assert choice.score == choice.scores[choice.best] == fitted.score
     for name, value in vars(choice).items():
         assert_array_equal(value, getattr(fitted, name))
 
 
-def test_decompositions_of_a_supervised_fit(monkeypatch):
-    calls = count_calls(monkeypatch, Spectrum, "from_features")
-    options = {"n_epochs": 0, "validation_fraction": 0.4}
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_score_that_is_not_above_needs_no_fit(loss, monkeypatch):
+    features = IMAGES.reshape(60, -1)[:, :20]
+    problem = make_problem(loss)
+    choice = problem.choose(features, np)
+    solver = RidgeSolver if loss == "ridge" else NewtonSolver
+    calls = count_calls(monkeypatch, solver, "solve")
+    assert problem.fit(features, np, above=choice.score) is None
+    assert len(calls) == 0
+    assert problem.fit(features, np, above=choice.score - 1e-6).score == choice.score
+
+
+@pytest.mark.parametrize(("n_epochs", "start_score"), [(0, 0), (3, -1), (3, 1)])
+def test_decompositions_of_a_supervised_fit(n_epochs, start_score, monkeypatch):
+    def set_score(self, features):
+        self._start_score = start_score
+
+    def improved(self, *arguments):
+        return *refit(self, *arguments)[:2], next(scores)
+
+    refit, scores = TrainingLoop._refit, iter([0.1, 0.2, 0.3, 0.4])
+    estimator = SupervisedCKNClassifier(
+        **SMALL, **PLAIN, n_epochs=n_epochs, validation_fraction=0.4
+    )
+    monkeypatch.setattr(TrainingLoop, "_refit", improved)
+    if n_epochs:
+        monkeypatch.setattr(Training, "score_start", set_score)
+        # The last epoch is the best one, whatever the objective.
+        monkeypatch.setattr(Training, "_is_better", lambda self, epoch: True)
+    decomposed = count_calls(monkeypatch, Spectrum, "from_features")
+    factorised = count_calls(monkeypatch, one_alpha, "cholesky_solver")
+    estimator.fit(IMAGES, NAMES)
+    is_kept = n_epochs > 0 and start_score < 0
+    assert estimator.best_epoch_ == n_epochs * is_kept
+    # Paths of alphas: for the head of the start, and to score that of the start or the
+    # final one.
+    assert len(decomposed) == 2
+    # Single alphas: for the objective of the start and of each epoch, and for the final
+    # head, unless the start is kept.
+    assert len(factorised) == 1 + n_epochs + is_kept
+
+
+def test_decompositions_of_a_warm_start(monkeypatch):
+    options = {"n_epochs": 0, "validation_fraction": 0.4, "warm_start": True}
     estimator = SupervisedCKNClassifier(**SMALL, **options, **PLAIN)
     estimator.fit(IMAGES, NAMES)
-    # The head of the start, that of the objective, and the start's score.
-    assert len(calls) == 3
+    decomposed = count_calls(monkeypatch, Spectrum, "from_features")
+    factorised = count_calls(monkeypatch, one_alpha, "cholesky_solver")
+    estimator.fit(IMAGES, NAMES)
+    # The path that scores the head of the start also chooses its alpha.
+    assert len(decomposed) == 1
+    # The objective and the head of the start.
+    assert len(factorised) == 2
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -18,7 +18,7 @@ from sklearn_ckn._common import arrays as _arrays
 from sklearn_ckn._common import interrupts as _interrupts
 from sklearn_ckn._common import lapack as _lapack
 from sklearn_ckn._common.interrupts import interruptible
-from sklearn_ckn._common.lapack import lower_syrk, syevd
+from sklearn_ckn._common.lapack import lower_syrk, potrf, syevd
 from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._engine.cpu import CPUEngine
 
@@ -129,13 +129,16 @@ def test_a_long_call_is_left_at_once(endless):
 
 
 @pytest.mark.parametrize("shape", [(60, 20), (20, 60)])
-def test_a_head_is_left_during_its_decomposition(shape, endless, monkeypatch):
+@pytest.mark.parametrize(("function", "cv"), [("syevd", None), ("potrf", 3)])
+def test_a_head_is_left_during_its_decomposition(
+    function, cv, shape, endless, monkeypatch
+):
     rng = np.random.RandomState(0)
     X, y = rng.randn(*shape), rng.randint(2, size=shape[0])
-    classifier = LinearPathClassifier().fit(X, y)
+    classifier = LinearPathClassifier(cv=cv).fit(X, y)
     before = vars(classifier).copy()
     monkeypatch.setattr(_interrupts, "LONG_WORK", 0)
-    monkeypatch.setattr(_arrays, "syevd", endless)
+    monkeypatch.setattr(_arrays, function, endless)
     interrupt_once_begun(endless, lambda: classifier.fit(X + 1, y))
     assert not endless.may_end.is_set()
     assert vars(classifier) == before
@@ -237,6 +240,20 @@ def test_decomposition_that_fails(monkeypatch):
     monkeypatch.setattr(_lapack, "_function", lambda module, name: report_failure)
     with pytest.raises(np.linalg.LinAlgError, match=r"do not converge.* 3\)"):
         syevd(np.eye(4, order="F"))
+
+
+@pytest.mark.parametrize("n", [1, 30, 200])
+def test_cholesky_factor_without_the_lock(n):
+    # Of L L^T for integers of which every sum is exact: the factor is L, up to rounding
+    # that grows with the condition of L, which is small with such a diagonal.
+    rng = np.random.RandomState(0)
+    lower = np.tril(rng.randint(-1, 2, size=(n, n)), -1) + 2.0 * n * np.eye(n)
+    matrix = np.asfortranarray(np.tril(lower @ lower.T))
+    assert potrf(matrix) is matrix
+    assert_allclose(np.tril(matrix), lower, atol=1e-13 * n)
+    matrix[-1, -1] = -1
+    with pytest.raises(np.linalg.LinAlgError, match=f"not positive definite.* {n}\\)"):
+        potrf(np.asfortranarray(np.diag(matrix.diagonal())))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

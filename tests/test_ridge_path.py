@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from conftest import relative_error
+from counting import count_calls
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
@@ -11,8 +13,10 @@ from sklearn_ckn._common.lapack import LARGEST_SYEVD
 from sklearn_ckn._heads.calibration import fit_factor
 from sklearn_ckn._heads.classification import ClassifierSamples
 from sklearn_ckn._heads.left_out import LeftOut
+from sklearn_ckn._heads.one_alpha import SMALLEST_SOLVED, solve_ridge
 from sklearn_ckn._heads.regression import fit_ridge_regressor
 from sklearn_ckn._heads.ridge import RidgePath
+from sklearn_ckn._heads.spectrum import Spectrum
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 ALPHAS = np.logspace(0, -6, 7)
@@ -109,6 +113,24 @@ def test_predictions_of_one_alpha_are_those_of_the_path(n, d):
         assert_allclose(total, predictions.sum(axis=0), rtol=1e-12)
         for index in (0, 3, 6):
             assert_allclose(left_out.of(index), predictions[:, index], atol=1e-8)
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+def test_one_alpha_needs_no_eigenvalues(n, d, dtype, monkeypatch):
+    features, _, weights = make_problem(n, d, dtype)
+    targets = np.random.RandomState(1).randn(n, 2)
+    standardized = StandardizedFeatures.from_values(features, weights)
+    path = RidgePath.from_features(standardized, targets, ALPHAS)
+    calls = count_calls(monkeypatch, Spectrum, "from_features")
+    for index, alpha in enumerate(ALPHAS):
+        coef, intercept = solve_ridge(standardized, targets, alpha)
+        # Of the standardized features, the trace is 1.
+        assert len(calls) == (alpha < SMALLEST_SOLVED)
+        assert_array_equal(intercept, path.intercept)
+        # Two solutions by the same matrix, whose condition is up to 1 / alpha: its
+        # rounding is a few times 60 * 2e-16.
+        assert relative_error(coef, path.solve(index)) < 1e-13 / alpha
 
 
 @pytest.mark.parametrize(("n", "d"), SHAPES)

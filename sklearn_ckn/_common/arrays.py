@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 
 from sklearn_ckn._common.interrupts import interruptible
-from sklearn_ckn._common.lapack import lower_syrk, syevd
+from sklearn_ckn._common.lapack import lower_syrk, potrf, syevd
 
 
 def namespace(*arrays):
@@ -108,6 +108,12 @@ def eigh(matrix, **options):
     return _check_finite(eigenvalues), eigenvectors
 
 
+def add_to_diagonal(matrix, values):
+    """Add values to the diagonal of a matrix in place."""
+    diagonal = namespace(matrix).arange(len(matrix))
+    matrix[diagonal, diagonal] += values
+
+
 def cholesky_solver(matrix):
     """Factorise a positive definite matrix and return a function that solves with it.
 
@@ -128,9 +134,8 @@ def cholesky_solver(matrix):
     """
     xp = namespace(matrix)
     if xp is np:
-        factor = scipy.linalg.cho_factor(
-            matrix, lower=True, overwrite_a=True, check_finite=False
-        )
+        work = len(matrix) ** 3 / 6
+        factor = interruptible(potrf, work)(np.asfortranarray(matrix)), True
         return lambda right: scipy.linalg.cho_solve(factor, right, check_finite=False)
     with _raising_errors():
         lower = xp.linalg.cholesky(matrix)

@@ -6,12 +6,7 @@ others. Of the best, those that may be chosen are scored once more, more precise
 
 import numpy as np
 
-from sklearn_ckn._heads.cholesky_path import (
-    CholeskySolver,
-    UncertainGramError,
-    suits_cholesky,
-)
-from sklearn_ckn._heads.ridge import RidgePath
+from sklearn_ckn._heads.cholesky_path import UncertainGramError
 
 #: The alphas of a group are within this number of decades, and the first group has its
 #: middle at 10^CENTRE: where features of networks are classified best.
@@ -116,13 +111,3 @@ def refine(scores, score):
     close = order[losses[order] <= (1 + MARGIN) * losses.min()]
     refined = {int(i): score(scores.alphas[i : i + 1]) for i in contenders[close]}
     return refined, min(refined, key=lambda i: refined[i].losses([0])[0])
-
-
-def solve_alpha(features, targets, alpha):
-    """Return the path of one alpha, (1,), by the faster of two ways."""
-    if suits_cholesky(features):
-        try:
-            return CholeskySolver(features, targets).path(alpha, n_directions=0)
-        except UncertainGramError:
-            pass
-    return RidgePath.from_features(features, targets, alpha)

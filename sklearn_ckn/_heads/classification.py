@@ -59,7 +59,7 @@ class ClassifierProblem:
         if holds_out and units.max() > 0:
             held_out_folds(self.labels.positions, units)
 
-    def fit(self, features, xp):
+    def fit(self, features, xp, above=-np.inf):
         """Choose alpha and fit.
 
         Parameters
@@ -69,10 +69,13 @@ class ClassifierProblem:
             weight 0. Of the namespace ``xp``, or NumPy's.
         xp : module
             The namespace to compute with, ``numpy`` or ``cupy``.
+        above : float, default=-inf
+            The fit is left out if the score of the alpha is not above this one.
 
         Returns
         -------
-        fitted : FittedHead
+        fitted : FittedHead or None
+            None if the fit is left out.
 
         Raises
         ------
@@ -80,7 +83,7 @@ class ClassifierProblem:
             No sample can be held out, or a training part lacks a class; the weights
             of the head are beyond the range of float64.
         """
-        return self._samples(features, xp).fit()
+        return self._samples(features, xp).fit(above)
 
     def choose(self, features, xp):
         """Choose alpha without the final fit; see ``fit``.
@@ -279,11 +282,13 @@ class ClassifierSamples:
         with self._threads():
             return self._solver().choose()
 
-    def fit(self):
-        """Return the FittedHead."""
+    def fit(self, above=-np.inf):
+        """Return the FittedHead, or None if the score is not above a given one."""
         with self._threads():
             solver = self._solver()
             choice = solver.choose()
+            if not choice.score > above:
+                return None
             return FittedHead.from_choice(choice, *solver.solve(choice))
 
     def _threads(self):

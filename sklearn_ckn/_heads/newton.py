@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_ckn._common.arrays import cholesky_solver, namespace
+from sklearn_ckn._common.arrays import add_to_diagonal, cholesky_solver, namespace
 from sklearn_ckn._common.user_warnings import warn_user
 
 MAX_ITER = 100
@@ -85,16 +85,10 @@ class Products:
         penalty = 4.0 ** np.round(np.log(max(penalty, rounding)) / np.log(4))
         if penalty != self._penalty:
             matrix = self._gram.copy(order="F")
-            _add_to_diagonal(matrix, penalty)
+            add_to_diagonal(matrix, penalty)
             self._solve = cholesky_solver(matrix)
             self._penalty = penalty
         return self._solve
-
-
-def _add_to_diagonal(matrix, values):
-    """Add values to the diagonal of a matrix in place."""
-    diagonal = namespace(matrix).arange(len(matrix))
-    matrix[diagonal, diagonal] += values
 
 
 class Preconditioner:
@@ -143,7 +137,7 @@ class Preconditioner:
         penalty = 1e-3 * curvature.sum()
         rows = self._rows(chosen)
         matrix = rows @ rows.T / self._alpha + 1 / penalty
-        _add_to_diagonal(matrix, 1 / curvature)
+        add_to_diagonal(matrix, 1 / curvature)
         return chosen, penalty, cholesky_solver(matrix)
 
     def _apply_few(self, residual, chosen, penalty, solve):

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._heads.losses import LOSSES, SquaredError
 from sklearn_ckn._heads.newton import Products, minimize_loss
-from sklearn_ckn._heads.ridge import RidgePath
+from sklearn_ckn._heads.one_alpha import solve_ridge
 from sklearn_ckn._heads.standardize import StandardizedFeatures
 
 #: The losses of all heads, for the gradients of a training.
@@ -51,8 +51,8 @@ def refit_head(values, targets, weights, *, head, alpha, scale, theta=None):
     products = Products(features)
     shares = features.weights[:, np.newaxis] / len(values)
     if head == "ridge":
-        path = RidgePath.from_features(features, targets, np.array([alpha]))
-        theta = namespace(weights).vstack([path.solve(0).T, path.intercept])
+        coef, intercept = solve_ridge(features, targets, alpha)
+        theta = namespace(weights).vstack([coef.T, intercept])
         decisions = products.decisions(theta)
     else:
         if theta is None:

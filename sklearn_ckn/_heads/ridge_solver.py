@@ -5,7 +5,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
-from sklearn_ckn._heads.alpha_search import refine, search_alphas, solve_alpha
+from sklearn_ckn._heads.alpha_search import refine, search_alphas
 from sklearn_ckn._heads.alphas import GRIDS
 from sklearn_ckn._heads.cholesky_path import (
     N_FINAL_DIRECTIONS,
@@ -15,6 +15,7 @@ from sklearn_ckn._heads.cholesky_path import (
 )
 from sklearn_ckn._heads.folds import scoring_of
 from sklearn_ckn._heads.left_out import LeftOut, scored_rows
+from sklearn_ckn._heads.one_alpha import solve_ridge
 from sklearn_ckn._heads.path import (
     AlphaChoice,
     HeldOutScores,
@@ -75,10 +76,11 @@ class RidgeSolver:
         """Return coef (m, d) and intercept (m,) of the alpha that was chosen."""
         features, samples = self._features, self._samples
         path, index = self._final_paths.get(float(choice.chosen[0])), 0
-        if path is None and samples.splits is None:
+        if path is None and samples.splits is not None:
+            solution = solve_ridge(features, samples.targets, float(choice.chosen[0]))
+            return features.original_units(*solution)
+        if path is None:
             path, index = self._path, choice.best
-        elif path is None:
-            path = solve_alpha(features, samples.targets, choice.chosen)
         return features.original_units(path.solve(index), path.intercept)
 
     @cached_property

@@ -69,7 +69,7 @@ class Training:
         self._problem = problem
         self._engine = engine
         self._loop = TrainingLoop(data, options, engine, rng)
-        self._start_score = None
+        self._start_score = -np.inf
         self._n_waited = 0
         self.start = self.best = self.failure = self._last = None
 
@@ -80,6 +80,9 @@ class Training:
         """
         self.start = self._loop.start(network, features, number, scale)
         self.best = self._last = self.start
+
+    def score_start(self, features):
+        """Measure how accurate the head of the start is on the held-out images."""
         if len(self._data.held_out):
             self._start_score = self._on(features, self._problem.choose).score
 
@@ -162,20 +165,25 @@ class Training:
         """
         if self.best is self.start:
             return None
-        fitted = self._fit_learned([self._loop.encode(self.best.network)])
-        if self._start_score is not None and fitted.score <= self._start_score:
+        fitted = self._fit_learned(
+            [self._loop.encode(self.best.network)], self._start_score
+        )
+        if fitted is None:
             self.best = self.start
             return None
         return self._as_estimator(fitted)
 
-    def fit_learned_head(self, features):
-        """Return a head fitted to features of a network that was trained on labels.
+    def fit_start_head(self, features):
+        """Return a head for a network at the start that was trained on labels before.
 
-        One of the candidates for alpha is chosen by the held-out images. Without
-        held-out images, or without candidates, it is the alpha of the training,
-        converted to the scale of these features.
+        It replaces ``score_start``. One of the candidates for alpha is chosen by the
+        held-out images. Without held-out images, or without candidates, it is the alpha
+        of the training, converted to the scale of these features.
         """
-        return self._as_estimator(self._fit_learned(features))
+        fitted = self._fit_learned(features)
+        if len(self._data.held_out):
+            self._start_score = fitted.score
+        return self._as_estimator(fitted)
 
     def head_of(self, epoch):
         """Return a head with the coefficients and the score of an epoch."""
@@ -193,13 +201,16 @@ class Training:
             )
         )
 
-    def _fit_learned(self, features):
-        """Return the FittedHead for ``fit_learned_head``."""
+    def _fit_learned(self, features, above=-np.inf):
+        """Return the FittedHead for a network that was trained on labels.
+
+        None if its score is not above a given one.
+        """
         problem = self._problem
         if isinstance(self._head.alpha, Real) or not len(self._data.held_out):
             alphas, scale = np.array([self._options.alpha]), self.start.head.scale
             problem = replace(problem, alphas=alphas, unit=scale)
-        return self._on(features, problem.fit)
+        return self._on(features, partial(problem.fit, above=above))
 
     def _on(self, features, method):
         """Call a method of a ClassifierProblem with features, given in a list."""

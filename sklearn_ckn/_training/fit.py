@@ -87,11 +87,12 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     if earlier is None:
         model.history_ = {}
         training.begin(network, features, 0, None)
+        training.score_start(features)
         _record(model, training.start)
     else:
         training.begin(network, features, earlier.epoch, earlier.feature_scale)
         # This network was trained on the labels, so its head is chosen accordingly.
-        start_head = training.fit_learned_head(features)
+        start_head = training.fit_start_head(features)
     model._feature_scale = training.start.head.scale
     # Wide features take more memory than the whole training.
     del features
