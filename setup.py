@@ -16,6 +16,7 @@ SOURCES = {
     "_openmp": [],
     "_patches": [],
     "_scaling": [],
+    "_team": ["_ext/team.c"],
 }
 HEADERS = sorted(path for end in ("h", "pxd", "pxi") for path in glob(f"_ext/*.{end}"))
 

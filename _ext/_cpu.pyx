@@ -7,7 +7,6 @@ outside of its array.
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from cython.parallel cimport prange, threadid
 from libc.stdlib cimport calloc, free
 
 import numpy as np
@@ -21,6 +20,8 @@ from layers cimport (
     ckn_instruction_set,
     ckn_layer,
 )
+
+include "share.pxi"
 
 # Points whose similarities to a panel of anchors are computed in one go.
 cdef enum:
@@ -105,23 +106,28 @@ cdef int check_work(
     return 0
 
 
+cdef struct packing:
+    const ckn_functions* functions
+    const void* filters
+    void* panels
+    Py_ssize_t n_filters
+    Py_ssize_t depth
+    Py_ssize_t tile
+
+
 cdef void pack_panels(
-    const ckn_functions* functions,
-    const void* filters,         # IN (n_filters, depth)
-    void* panels,                # OUT (n_panels, packed depth, panel_width)
-    Py_ssize_t n_filters,
-    Py_ssize_t depth,
-    Py_ssize_t tile,
-    int n_threads,
-) noexcept:
+    void* argument, Py_ssize_t first, Py_ssize_t last, int thread
+) noexcept nogil:
+    cdef packing* work = <packing*> argument
+    cdef Py_ssize_t n = work.n_filters
     cdef Py_ssize_t panel
-    for panel in prange(
-        n_panels(n_filters, functions.panel_width), nogil=True, num_threads=n_threads
-    ):
-        if tile > 1:
-            functions.pack_winograd(filters, n_filters, depth // 9, tile, panel, panels)
+    for panel in range(first, last):
+        if work.tile > 1:
+            work.functions.pack_winograd(
+                work.filters, n, work.depth // 9, work.tile, panel, work.panels
+            )
         else:
-            functions.pack(filters, n_filters, depth, panel, panels)
+            work.functions.pack(work.filters, n, work.depth, panel, work.panels)
 
 
 def pack(
@@ -160,10 +166,11 @@ def pack(
         np.float64 if floating is double else np.float32,
     )
     cdef floating[:, :, ::1] panels = packed
-    pack_panels(
-        functions, &filters[0, 0], &panels[0, 0, 0], filters.shape[0], depth, tile,
-        n_threads,
+    cdef packing work = packing(
+        functions, &filters[0, 0], &panels[0, 0, 0], filters.shape[0], depth, tile
     )
+    with nogil:
+        share(&pack_panels, &work, panels.shape[0], 1, n_threads)
     return packed
 
 
@@ -176,6 +183,40 @@ def nearest_scratch(instruction_set, dtype):
         instruction_set, np.dtype(dtype) == np.float64
     )
     return functions.nearest_scratch(POINTS_PER_CHUNK)
+
+
+cdef struct assignment:
+    const ckn_functions* functions
+    const char* points
+    const void* panels
+    Py_ssize_t* nearest
+    char* similarity
+    unsigned char* scratch
+    Py_ssize_t scratch_bytes
+    Py_ssize_t first
+    Py_ssize_t n_points
+    Py_ssize_t length
+    Py_ssize_t n_anchors
+    size_t itemsize
+
+
+cdef void assign_chunks(
+    void* argument, Py_ssize_t first, Py_ssize_t last, int thread
+) noexcept nogil:
+    cdef assignment* work = <assignment*> argument
+    cdef Py_ssize_t chunk, start
+    for chunk in range(work.first + first, work.first + last):
+        start = chunk * POINTS_PER_CHUNK
+        work.functions.nearest(
+            work.points + start * work.length * work.itemsize,
+            min(<Py_ssize_t> POINTS_PER_CHUNK, work.n_points - start),
+            work.length,
+            work.panels,
+            work.n_anchors,
+            work.nearest + start,
+            work.similarity + start * work.itemsize,
+            work.scratch + thread * work.scratch_bytes,
+        )
 
 
 def nearest_anchors(
@@ -214,22 +255,25 @@ def nearest_anchors(
         functions.nearest_scratch(POINTS_PER_CHUNK),
     )
     cdef Py_ssize_t n_chunks = (n_points + POINTS_PER_CHUNK - 1) // POINTS_PER_CHUNK
-    cdef Py_ssize_t first, last, chunk, start
+    cdef Py_ssize_t n_together
     cdef int n_threads = scratch.shape[0]
-    for first in range(0, n_chunks, chunks_per_check):
-        last = min(first + chunks_per_check, n_chunks)
-        for chunk in prange(
-            first, last, nogil=True, schedule="dynamic", num_threads=n_threads
-        ):
-            start = chunk * POINTS_PER_CHUNK
-            functions.nearest(
-                &points[start, 0],
-                min(<Py_ssize_t> POINTS_PER_CHUNK, n_points - start),
-                points.shape[1],
-                &panels[0, 0, 0],
-                n_anchors,
-                &nearest[start],
-                &similarity[start],
-                &scratch[threadid(), 0],
-            )
+    cdef assignment work = assignment(
+        functions,
+        <const char*> &points[0, 0],
+        &panels[0, 0, 0],
+        &nearest[0],
+        <char*> &similarity[0],
+        &scratch[0, 0],
+        scratch.shape[1],
+        0,
+        n_points,
+        points.shape[1],
+        n_anchors,
+        sizeof(floating),
+    )
+    while work.first < n_chunks:
+        n_together = min(chunks_per_check, n_chunks - work.first)
+        with nogil:
+            share(&assign_chunks, &work, n_together, 1, n_threads)
         PyErr_CheckSignals()
+        work.first += n_together

@@ -2,35 +2,51 @@
 """Patches gathered as rows, and rows summed by groups."""
 
 from cython cimport floating
-from cython.parallel cimport prange
 from libc.string cimport memcpy, memset
 
+include "share.pxi"
 
-cdef void copy_patch(
-    const floating* image,   # IN (height, width, n_channels)
-    floating* patch,         # OUT (patch_height, patch_width, n_channels)
-    Py_ssize_t height,
-    Py_ssize_t width,
-    Py_ssize_t n_channels,
-    Py_ssize_t patch_height,
-    Py_ssize_t patch_width,
-    Py_ssize_t top,
-    Py_ssize_t left,
-) noexcept nogil:
-    """Copy the patch whose first pixel is (top, left); zeros outside the image."""
-    cdef Py_ssize_t row_length = patch_width * n_channels
+
+cdef struct gathering:
+    const char* images
+    char* patches
+    const Py_ssize_t* indices
+    const Py_ssize_t* tops
+    const Py_ssize_t* lefts
+    Py_ssize_t height
+    Py_ssize_t width
+    Py_ssize_t pixel_bytes
+    Py_ssize_t patch_height
+    Py_ssize_t patch_width
+
+
+cdef void copy_patch(const gathering* work, Py_ssize_t i) noexcept nogil:
+    """Copy patch number i; zeros outside its image."""
+    cdef Py_ssize_t row_bytes = work.patch_width * work.pixel_bytes
+    cdef Py_ssize_t top = work.tops[i], left = work.lefts[i]
     cdef Py_ssize_t first = max(0, -left)
-    cdef Py_ssize_t last = min(patch_width, width - left)
+    cdef Py_ssize_t last = min(work.patch_width, work.width - left)
+    cdef Py_ssize_t image_row = work.indices[i] * work.height + top
+    cdef char* patch = work.patches + i * work.patch_height * row_bytes
     cdef Py_ssize_t row
-    memset(patch, 0, patch_height * row_length * sizeof(floating))
+    memset(patch, 0, work.patch_height * row_bytes)
     if last <= first:
         return
-    for row in range(max(0, -top), min(patch_height, height - top)):
+    for row in range(max(0, -top), min(work.patch_height, work.height - top)):
         memcpy(
-            patch + row * row_length + first * n_channels,
-            image + ((top + row) * width + left + first) * n_channels,
-            (last - first) * n_channels * sizeof(floating),
+            patch + row * row_bytes + first * work.pixel_bytes,
+            work.images
+            + ((image_row + row) * work.width + left + first) * work.pixel_bytes,
+            (last - first) * work.pixel_bytes,
         )
+
+
+cdef void copy_patches(
+    void* argument, Py_ssize_t first, Py_ssize_t last, int thread
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(first, last):
+        copy_patch(<gathering*> argument, i)
 
 
 cdef int check_range(name, const Py_ssize_t[::1] values, Py_ssize_t end) except -1:
@@ -55,7 +71,7 @@ def gather_patches(
 ):
     """Copy patches as rows; what lies outside an image is zero."""
     cdef Py_ssize_t n_patches = patches.shape[0]
-    cdef Py_ssize_t i, patch_height, patch_width
+    cdef Py_ssize_t patch_height, patch_width
     patch_height, patch_width = patch_shape
     if not (indices.shape[0] == tops.shape[0] == lefts.shape[0] == n_patches):
         raise ValueError("indices, tops, lefts and patches must be of one length")
@@ -67,20 +83,53 @@ def gather_patches(
             f"{patch_width} pixels of {images.shape[3]} values"
         )
     check_range("indices", indices, images.shape[0])
-    for i in prange(
-        n_patches, nogil=True, schedule="static", num_threads=n_threads
-    ):
-        copy_patch(
-            &images[indices[i], 0, 0, 0],
-            &patches[i, 0],
-            images.shape[1],
-            images.shape[2],
-            images.shape[3],
-            patch_height,
-            patch_width,
-            tops[i],
-            lefts[i],
-        )
+    cdef gathering work = gathering(
+        <const char*> &images[0, 0, 0, 0],
+        <char*> &patches[0, 0],
+        &indices[0],
+        &tops[0],
+        &lefts[0],
+        images.shape[1],
+        images.shape[2],
+        images.shape[3] * sizeof(floating),
+        patch_height,
+        patch_width,
+    )
+    with nogil:
+        share(&copy_patches, &work, n_patches, n_patches, n_threads)
+
+
+cdef struct summing:
+    const void* points
+    const Py_ssize_t* order
+    const Py_ssize_t* starts
+    double* sums
+    Py_ssize_t length
+    bint is_double
+
+
+cdef void sum_group(
+    const floating* points, const summing* work, Py_ssize_t group
+) noexcept nogil:
+    cdef Py_ssize_t length = work.length
+    cdef double* total = work.sums + group * length
+    cdef Py_ssize_t i, j
+    memset(total, 0, length * sizeof(double))
+    for i in range(work.starts[group], work.starts[group + 1]):
+        for j in range(length):
+            total[j] += points[work.order[i] * length + j]
+
+
+cdef void sum_several(
+    void* argument, Py_ssize_t first, Py_ssize_t last, int thread
+) noexcept nogil:
+    cdef summing* work = <summing*> argument
+    cdef Py_ssize_t group
+    for group in range(first, last):
+        if work.is_double:
+            sum_group(<const double*> work.points, work, group)
+        else:
+            sum_group(<const float*> work.points, work, group)
 
 
 def sum_groups(
@@ -93,15 +142,14 @@ def sum_groups(
     """Add the points of every group, each group on one thread in a fixed order."""
     cdef Py_ssize_t n_groups = sums.shape[0]
     cdef Py_ssize_t length = points.shape[1]
-    cdef Py_ssize_t group, i, j
     if sums.shape[1] != length or starts.shape[0] != n_groups + 1:
         raise ValueError(
             f"sums must be of shape (n_groups, {length}), starts of one more than groups"
         )
     check_range("order", order, points.shape[0])
     check_range("starts", starts, order.shape[0] + 1)
-    for group in prange(n_groups, nogil=True, schedule="dynamic", num_threads=n_threads):
-        memset(&sums[group, 0], 0, length * sizeof(double))
-        for i in range(starts[group], starts[group + 1]):
-            for j in range(length):
-                sums[group, j] += points[order[i], j]
+    cdef summing work = summing(
+        &points[0, 0], &order[0], &starts[0], &sums[0, 0], length, floating is double
+    )
+    with nogil:
+        share(&sum_several, &work, n_groups, 1, n_threads)

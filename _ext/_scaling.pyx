@@ -2,8 +2,9 @@
 """Images multiplied by powers of two that bring their largest values to about 1."""
 
 from cython cimport floating
-from cython.parallel cimport prange
 from libc.math cimport frexp, ldexp
+
+include "share.pxi"
 
 # Values whose maxima are taken side by side, so that the compiler uses vectors.
 cdef enum:
@@ -49,6 +50,38 @@ cdef floating scale_image(
     return <floating> ldexp(1, exponent)
 
 
+cdef struct scaling:
+    const void* images
+    void* scaled
+    void* inverse
+    Py_ssize_t n_values
+    int largest_exponent
+    bint is_double
+
+
+cdef void scale_several(
+    void* argument, Py_ssize_t first, Py_ssize_t last, int thread
+) noexcept nogil:
+    cdef scaling* work = <scaling*> argument
+    cdef Py_ssize_t n = work.n_values
+    cdef Py_ssize_t i
+    for i in range(first, last):
+        if work.is_double:
+            (<double*> work.inverse)[i] = scale_image(
+                <const double*> work.images + i * n,
+                <double*> work.scaled + i * n,
+                n,
+                work.largest_exponent,
+            )
+        else:
+            (<float*> work.inverse)[i] = scale_image(
+                <const float*> work.images + i * n,
+                <float*> work.scaled + i * n,
+                n,
+                work.largest_exponent,
+            )
+
+
 def scale_images(
     const floating[:, ::1] images not None,   # IN (n, values)
     floating[:, ::1] scaled not None,         # OUT (n, values)
@@ -58,14 +91,19 @@ def scale_images(
 ):
     """Multiply each image by the power of two that brings it to about 1."""
     cdef Py_ssize_t n_images = images.shape[0], n_values = images.shape[1]
-    cdef Py_ssize_t i
     if (
         scaled.shape[0] != n_images
         or inverse.shape[0] != n_images
         or scaled.shape[1] != n_values
     ):
         raise ValueError("images, scaled and inverse must be of matching shapes")
-    for i in prange(n_images, nogil=True, schedule="static", num_threads=n_threads):
-        inverse[i] = scale_image(
-            &images[i, 0], &scaled[i, 0], n_values, largest_exponent
-        )
+    cdef scaling work = scaling(
+        &images[0, 0],
+        &scaled[0, 0],
+        &inverse[0],
+        n_values,
+        largest_exponent,
+        floating is double,
+    )
+    with nogil:
+        share(&scale_several, &work, n_images, n_images, n_threads)

@@ -7,6 +7,7 @@
 #define CKN_NARROW_VECTOR CKN(narrow_vector)
 #define CKN_POSITIONS CKN(positions)
 #define CKN_STRIP CKN(strip)
+#define CKN_LINES CKN(lines)
 #define CKN_ENCODER CKN(encoder)
 #define CKN_GRADIENT_SPACE CKN(gradient_space)
 
@@ -37,5 +38,6 @@
 #undef CKN_NARROW_VECTOR
 #undef CKN_POSITIONS
 #undef CKN_STRIP
+#undef CKN_LINES
 #undef CKN_ENCODER
 #undef CKN_GRADIENT_SPACE

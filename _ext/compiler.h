@@ -12,6 +12,8 @@
  * pointer may be formed. */
 #define CKN_PREFETCH(array, i)                                                         \
     __builtin_prefetch((const void *)((uintptr_t)(array) + (i) * sizeof *(array)))
+/* Load what is at an address, a uintptr_t, into the L2 cache only. */
+#define CKN_PREFETCH_L2(address) __builtin_prefetch((const void *)(address), 0, 2)
 /* The optimiser must not look through the pointer and keep what it points to in
  * registers, of which the tile needs all. */
 #define CKN_KEEP_IN_MEMORY(pointer) __asm__ volatile("" : "+r"(pointer) : : "memory")
@@ -20,6 +22,7 @@
 #define CKN_NO_INLINE
 #define CKN_RESTRICT
 #define CKN_PREFETCH(array, i)
+#define CKN_PREFETCH_L2(address)
 #define CKN_KEEP_IN_MEMORY(pointer)
 #endif
 #if defined(__clang__)

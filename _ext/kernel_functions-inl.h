@@ -35,14 +35,19 @@
 #endif
 
 CKN_INLINE CKN_VECTOR CKN(power_of_two)(CKN_VECTOR x) {
-    static const CKN_REAL coefficients[] = {CKN_POWER_COEFFICIENTS};
-    x = CKN(vector_max)(x, CKN(splat)(CKN_SMALLEST_EXPONENT));
-    CKN_VECTOR shifted = x + CKN_ROUNDER;
-    CKN_VECTOR fraction = x - (shifted - CKN_ROUNDER);
-    CKN_VECTOR power = CKN(splat)(coefficients[CKN_POWER_DEGREE]);
+    static const struct CKN(power_constants) {
+        CKN_REAL smallest, rounder, coefficients[CKN_POWER_DEGREE + 1];
+    } constants = {CKN_SMALLEST_EXPONENT, CKN_ROUNDER, {CKN_POWER_COEFFICIENTS}};
+    const struct CKN(power_constants) *c = &constants;
+    /* In registers, they would take the places of sums of a register tile. */
+    CKN_KEEP_IN_MEMORY(c);
+    x = CKN(vector_max)(x, CKN(splat)(c->smallest));
+    CKN_VECTOR shifted = x + c->rounder;
+    CKN_VECTOR fraction = x - (shifted - c->rounder);
+    CKN_VECTOR power = CKN(splat)(c->coefficients[CKN_POWER_DEGREE]);
     CKN_UNROLL
     for (int i = CKN_POWER_DEGREE - 1; i >= 0; i--)
-        power = power * fraction + coefficients[i];
+        power = power * fraction + c->coefficients[i];
     return CKN(vector_from_bits)(CKN(vector_bits)(power) +
                                  (CKN(vector_bits)(shifted) << CKN_MANTISSA_BITS));
 }

@@ -66,6 +66,80 @@ cdef Py_ssize_t patch_length(const ckn_correlation* correlation) noexcept nogil:
     return correlation.patch_height * correlation.patch_width * correlation.n_channels
 
 
+cdef struct encoding:
+    const ckn_functions* functions
+    const ckn_layer* layers
+    Py_ssize_t n_layers
+    const char* images
+    char* output
+    char* pooled
+    unsigned char* scratch
+    Py_ssize_t image_bytes
+    Py_ssize_t map_bytes
+    Py_ssize_t scratch_bytes
+
+
+cdef void encode_block(
+    void* argument, Py_ssize_t first, Py_ssize_t last, int thread
+) noexcept nogil:
+    cdef encoding* work = <encoding*> argument
+    work.functions.encode(
+        work.layers,
+        work.n_layers,
+        work.images + first * work.image_bytes,
+        last - first,
+        work.output + first * work.map_bytes,
+        NULL if work.pooled == NULL else work.pooled + first * work.map_bytes,
+        work.scratch + thread * work.scratch_bytes,
+    )
+
+
+cdef struct differentiation:
+    const ckn_functions* functions
+    const ckn_layer* layer
+    const char* images
+    const char* pooled
+    const char* output_gradients
+    char* anchor_gradients
+    char* projection_gradients
+    double* beta_gradients
+    char* image_gradients
+    unsigned char* scratch
+    Py_ssize_t n_images
+    Py_ssize_t n_groups
+    Py_ssize_t n_block
+    Py_ssize_t image_bytes
+    Py_ssize_t map_bytes
+    Py_ssize_t anchors_bytes
+    Py_ssize_t projection_bytes
+    Py_ssize_t scratch_bytes
+
+
+cdef void differentiate_groups(
+    void* argument, Py_ssize_t first, Py_ssize_t last, int thread
+) noexcept nogil:
+    cdef differentiation* work = <differentiation*> argument
+    cdef Py_ssize_t group, start, stop
+    for group in range(first, last):
+        start = group * work.n_images // work.n_groups
+        stop = (group + 1) * work.n_images // work.n_groups
+        while start < stop:
+            work.beta_gradients[group] += work.functions.gradients(
+                work.layer,
+                work.images + start * work.image_bytes,
+                work.pooled + start * work.map_bytes,
+                work.output_gradients + start * work.map_bytes,
+                min(work.n_block, stop - start),
+                work.anchor_gradients + group * work.anchors_bytes,
+                work.projection_gradients + group * work.projection_bytes,
+                NULL
+                if work.image_gradients == NULL
+                else work.image_gradients + start * work.image_bytes,
+                work.scratch + thread * work.scratch_bytes,
+            )
+            start += work.n_block
+
+
 cdef class PackedLayers:
     """Layers as the kernels take them.
 
@@ -258,9 +332,12 @@ cdef class PackedLayers:
         floating[:, :, :, ::1] pooled,           # OUT like output, of one layer, or None
         unsigned char[:, ::1] scratch not None,  # (n_threads, encode_scratch)
         Py_ssize_t n_block,
-        Py_ssize_t blocks_per_check,             # blocks between looks at signals
+        Py_ssize_t images_per_check,             # images between looks at signals
     ):
-        """Encode blocks of images; each is the work of one thread from start to end."""
+        """Encode blocks of images; each is the work of one thread from start to end.
+
+        A block has n_block images, and fewer towards the end.
+        """
         cdef Py_ssize_t n_images = images.shape[0]
         self._check_images(sizeof(floating), images.shape)
         self._check_maps("output", output.shape, n_images)
@@ -268,32 +345,38 @@ cdef class PackedLayers:
             self._check_one_layer()
             self._check_maps("pooled", pooled.shape, n_images)
         check_work(
-            min(n_block, blocks_per_check),
+            min(n_block, images_per_check),
             scratch.shape[0],
             scratch.shape[1],
             self.encode_scratch(n_block),
         )
-        cdef Py_ssize_t n_blocks = (n_images + n_block - 1) // n_block
-        cdef Py_ssize_t first, last, block, start
-        cdef int thread, n_threads = scratch.shape[0]
-        cdef bint keep = pooled is not None
-        for first in range(0, n_blocks, blocks_per_check):
-            last = min(first + blocks_per_check, n_blocks)
-            for block in prange(
-                first, last, nogil=True, schedule="dynamic", num_threads=n_threads
-            ):
-                start = block * n_block
-                thread = threadid()
-                self.functions.encode(
-                    self.layers,
-                    self.n_layers,
-                    &images[start, 0, 0, 0],
-                    min(n_block, n_images - start),
-                    &output[start, 0, 0, 0],
-                    <void*> &pooled[start, 0, 0, 0] if keep else NULL,
-                    &scratch[thread, 0],
-                )
+        cdef Py_ssize_t n_together, first = 0
+        cdef int n_threads = scratch.shape[0]
+        cdef Py_ssize_t itemsize = sizeof(floating)
+        cdef encoding work = encoding(
+            self.functions,
+            self.layers,
+            self.n_layers,
+            <const char*> &images[0, 0, 0, 0],
+            <char*> &output[0, 0, 0, 0],
+            NULL,
+            &scratch[0, 0],
+            itemsize * images.shape[1] * images.shape[2] * images.shape[3],
+            itemsize * output.shape[1] * output.shape[2] * output.shape[3],
+            scratch.shape[1],
+        )
+        if pooled is not None:
+            work.pooled = <char*> &pooled[0, 0, 0, 0]
+        while first < n_images:
+            n_together = min(images_per_check, n_images - first)
+            with nogil:
+                share(&encode_block, &work, n_together, n_block, n_threads)
             PyErr_CheckSignals()
+            first += n_together
+            work.images += n_together * work.image_bytes
+            work.output += n_together * work.map_bytes
+            if work.pooled != NULL:
+                work.pooled += n_together * work.map_bytes
 
     def gradients(
         self,
@@ -325,26 +408,36 @@ cdef class PackedLayers:
         check_work(
             n_block, scratch.shape[0], scratch.shape[1], self.gradient_scratch(n_block)
         )
-        cdef Py_ssize_t group, start, stop
-        cdef int thread, n_threads = scratch.shape[0]
-        cdef bint to_images = image_gradients is not None
-        for group in prange(
-            n_groups, nogil=True, schedule="dynamic", num_threads=n_threads
-        ):
-            thread = threadid()
-            start = group * n_images // n_groups
-            stop = (group + 1) * n_images // n_groups
-            while start < stop:
-                beta_gradients[group] += self.functions.gradients(
-                    self.layers,
-                    &images[start, 0, 0, 0],
-                    &pooled[start, 0, 0, 0],
-                    &output_gradients[start, 0, 0, 0],
-                    min(n_block, stop - start),
-                    &anchor_gradients[group, 0, 0, 0],
-                    &projection_gradients[group, 0, 0, 0],
-                    <void*> &image_gradients[start, 0, 0, 0] if to_images else NULL,
-                    &scratch[thread, 0],
-                )
-                start = start + n_block
+        cdef int n_threads = scratch.shape[0]
+        cdef Py_ssize_t itemsize = sizeof(floating)
+        cdef differentiation work = differentiation(
+            self.functions,
+            self.layers,
+            <const char*> &images[0, 0, 0, 0],
+            <const char*> &pooled[0, 0, 0, 0],
+            <const char*> &output_gradients[0, 0, 0, 0],
+            <char*> &anchor_gradients[0, 0, 0, 0],
+            <char*> &projection_gradients[0, 0, 0, 0],
+            &beta_gradients[0],
+            NULL,
+            &scratch[0, 0],
+            n_images,
+            n_groups,
+            n_block,
+            itemsize * images.shape[1] * images.shape[2] * images.shape[3],
+            itemsize * pooled.shape[1] * pooled.shape[2] * pooled.shape[3],
+            itemsize
+            * anchor_gradients.shape[1]
+            * anchor_gradients.shape[2]
+            * anchor_gradients.shape[3],
+            itemsize
+            * projection_gradients.shape[1]
+            * projection_gradients.shape[2]
+            * projection_gradients.shape[3],
+            scratch.shape[1],
+        )
+        if image_gradients is not None:
+            work.image_gradients = <char*> &image_gradients[0, 0, 0, 0]
+        with nogil:
+            share(&differentiate_groups, &work, n_groups, 1, n_threads)
         PyErr_CheckSignals()

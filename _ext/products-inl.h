@@ -32,13 +32,35 @@ static void CKN(pack)(const void *all, ptrdiff_t n_filters, ptrdiff_t depth,
         }
 }
 
-/* sums <- products of n_runs runs of the rows with the panel; *panel is moved behind
- * the lines that were used */
+/* The line of a panel that is next in use, and the address that is loaded into the L2
+ * cache with it, which moves by `step` bytes a line. Panels that are used one after
+ * another follow each other in memory: while all register tiles use a panel, they load
+ * the following one, each an equal part. Loaded when it is needed, a large panel would
+ * keep the first register tile waiting for the L3 cache. */
+typedef struct {
+    const CKN_REAL *line;
+    uintptr_t following;
+    uintptr_t step;
+} CKN_LINES;
+
+/* Start at a panel of this many lines, for the register tile of number `tile` among
+ * n_tiles. */
+CKN_INLINE CKN_LINES CKN(start_panel)(const CKN_REAL *panel, ptrdiff_t depth,
+                                      ptrdiff_t tile, ptrdiff_t n_tiles) {
+    const uintptr_t step = CKN_PANEL * sizeof(CKN_REAL) / n_tiles;
+    const CKN_LINES lines = {
+        panel, (uintptr_t)(panel + depth * CKN_PANEL) + tile * depth * step, step};
+    return lines;
+}
+
+/* sums <- products of n_runs runs of the rows with the panel, from *lines on, which is
+ * moved behind the lines that were used. A panel that is not long stays in the L1
+ * cache and needs no prefetching. */
 CKN_INLINE void CKN(multiply_segment)(
     const CKN_REAL *const *rows, ptrdiff_t offset, ptrdiff_t n_runs, ptrdiff_t stride,
-    ptrdiff_t length, const CKN_REAL **panel,
+    ptrdiff_t length, int is_long, CKN_LINES *lines,
     CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS]) {
-    const CKN_REAL *line = *panel;
+    CKN_LINES now = *lines;
     CKN_UNROLL
     for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
         CKN_UNROLL
@@ -53,12 +75,16 @@ CKN_INLINE void CKN(multiply_segment)(
         CKN_NO_UNROLL
         for (ptrdiff_t k = 0; k < length; k++) {
             CKN_VECTOR filters[CKN_REGISTER_VECTORS];
-            CKN_UNROLL
-            for (int j = 0; j < CKN_PANEL; j += 64 / (int)sizeof(CKN_REAL))
-                CKN_PREFETCH(line, CKN_PREFETCH_LINES * CKN_PANEL + j);
+            if (is_long) {
+                CKN_UNROLL
+                for (int j = 0; j < CKN_PANEL; j += 64 / (int)sizeof(CKN_REAL))
+                    CKN_PREFETCH(now.line, CKN_PREFETCH_LINES * CKN_PANEL + j);
+                CKN_PREFETCH_L2(now.following);
+                now.following += now.step;
+            }
             CKN_UNROLL
             for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
-                filters[j] = CKN(load_vector)(line + j * CKN_LANES);
+                filters[j] = CKN(load_vector)(now.line + j * CKN_LANES);
             CKN_UNROLL
             for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
                 CKN_VECTOR value = CKN(splat)(row[i][k]);
@@ -66,46 +92,59 @@ CKN_INLINE void CKN(multiply_segment)(
                 for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
                     sums[i][j] += value * filters[j];
             }
-            line += CKN_PANEL;
+            now.line += CKN_PANEL;
         }
         offset += stride;
     }
-    *panel = line;
+    *lines = now;
 }
 
-/* sums <- products of CKN_REGISTER_ROWS whole rows with a panel; the rows begin
- * `offset` values after their addresses */
+/* sums <- products of the CKN_REGISTER_ROWS whole rows of a register tile, which starts
+ * at row `first` of n, with a panel; the rows begin `offset` values after their
+ * addresses */
 CKN_INLINE void CKN(multiply_register_tile)(
     const CKN_REAL *const *rows, ptrdiff_t offset, const ckn_runs *runs,
-    const CKN_REAL *panel, CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS]) {
+    const CKN_REAL *panel, ptrdiff_t first, ptrdiff_t n,
+    CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS]) {
     const ptrdiff_t length = runs->length, n_runs = runs->n_runs;
+    CKN_LINES lines =
+        CKN(start_panel)(panel, n_runs * length, first / CKN_REGISTER_ROWS,
+                         (n - 1) / CKN_REGISTER_ROWS + 1);
     if (length * n_runs <= CKN_SEGMENT) {
-        CKN(multiply_segment)(rows, offset, n_runs, runs->stride, length, &panel, sums);
+        CKN(multiply_segment)(rows, offset, n_runs, runs->stride, length, 0, &lines,
+                              sums);
         return;
     }
     CKN_VECTOR memory[CKN_REGISTER_ROWS * CKN_REGISTER_VECTORS];
     CKN_VECTOR *totals = memory;
     CKN_KEEP_IN_MEMORY(totals);
-    for (int i = 0; i < CKN_REGISTER_ROWS * CKN_REGISTER_VECTORS; i++)
-        totals[i] = CKN(splat)(0);
     /* A segment is several short runs, or a part of a long one; there is at least
      * one. */
     const ptrdiff_t runs_per_segment = length < CKN_SEGMENT ? CKN_SEGMENT / length : 1;
     ptrdiff_t run = 0;
+    int is_first = 1;
     do {
-        ptrdiff_t n = n_runs - run < runs_per_segment ? n_runs - run : runs_per_segment;
+        ptrdiff_t n_together =
+            n_runs - run < runs_per_segment ? n_runs - run : runs_per_segment;
         ptrdiff_t k = 0;
         do {
             CKN(multiply_segment)(
-                rows, offset + run * runs->stride + k, n, runs->stride,
-                length - k < CKN_SEGMENT ? length - k : CKN_SEGMENT, &panel, sums);
+                rows, offset + run * runs->stride + k, n_together, runs->stride,
+                length - k < CKN_SEGMENT ? length - k : CKN_SEGMENT, 1, &lines, sums);
+            if (!is_first) {
+                CKN_UNROLL
+                for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
+                    CKN_UNROLL
+                    for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
+                        sums[i][j] += totals[i * CKN_REGISTER_VECTORS + j];
+                }
+            }
+            is_first = 0;
             CKN_UNROLL
             for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
                 CKN_UNROLL
-                for (int j = 0; j < CKN_REGISTER_VECTORS; j++) {
-                    sums[i][j] += totals[i * CKN_REGISTER_VECTORS + j];
+                for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
                     totals[i * CKN_REGISTER_VECTORS + j] = sums[i][j];
-                }
             }
         } while ((k += CKN_SEGMENT) < length);
     } while ((run += runs_per_segment) < n_runs);
@@ -133,7 +172,7 @@ CKN_INLINE void CKN(respond_rows_inline)(const CKN_REAL *const *rows, ptrdiff_t 
         const CKN_REAL *tile[CKN_REGISTER_ROWS];
         CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS];
         int n = CKN(register_rows)(rows, first, n_rows, tile);
-        CKN(multiply_register_tile)(tile, offset, runs, panel, sums);
+        CKN(multiply_register_tile)(tile, offset, runs, panel, first, n_rows, sums);
         CKN_UNROLL
         for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
             ptrdiff_t row = first + (i < n ? i : n - 1);
@@ -198,7 +237,7 @@ CKN_INLINE void CKN(store_columns)(CKN_REAL *row, ptrdiff_t first, ptrdiff_t n,
             const CKN_REAL *tile[CKN_REGISTER_ROWS];                                   \
             CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS];                  \
             int n = CKN(register_rows)(rows, row, n_rows, tile);                       \
-            CKN(multiply_register_tile)(tile, 0, runs, panel, sums);                   \
+            CKN(multiply_register_tile)(tile, 0, runs, panel, row, n_rows, sums);      \
             CKN_UNROLL                                                                 \
             for (int i = 0; i < CKN_REGISTER_ROWS; i++) {                              \
                 NUMBER *out = destinations[row + (i < n ? i : n - 1)];                 \

@@ -158,7 +158,7 @@ def maps_arguments(n=3):
         "pooled": np.zeros((n, 5, 4, 5), "f4"),
         "scratch": np.zeros((1, scratch), np.uint8),
         "n_block": N_BLOCK,
-        "blocks_per_check": 1,
+        "images_per_check": 1,
     }
 
 

@@ -346,6 +346,33 @@ needs_fork = pytest.mark.skipif(
 )
 
 
+def n_tasks():
+    return len(os.listdir("/proc/self/task"))
+
+
+@needs_fork
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts by /proc")
+def test_threads_are_kept_and_a_forked_process_starts_its_own():
+    images = np.random.RandomState(0).rand(40, 8, 8)
+    features = CKNFeatures(8, n_patches=50, random_state=0).fit(images)
+    expected = features.transform(images)
+    before = n_tasks()
+    for _ in range(10):
+        features.transform(images)
+    assert n_tasks() == before
+
+    def starts_threads():
+        is_alone = n_tasks() == 1
+        result = features.transform(images)
+        return (
+            is_alone
+            and n_tasks() == min(n_threads(), len(images))
+            and np.array_equal(result, expected)
+        )
+
+    assert in_forked_process(starts_threads)
+
+
 @needs_fork
 def test_forks_beside_a_thread_inside_the_contexts():
     images = np.random.RandomState(0).rand(4, 8, 8)

@@ -8,6 +8,7 @@ from itertools import product
 import joblib
 from threadpoolctl import ThreadpoolController
 
+from sklearn_ckn._ext import _team
 from sklearn_ckn._ext._callers import (
     Callers,
     Context,
@@ -23,7 +24,7 @@ _count_cpus = cache(joblib.cpu_count)
 
 
 def n_threads():
-    """Return the number of OpenMP threads that a call may use now.
+    """Return the number of threads that a call may use now.
 
     It follows ``OMP_NUM_THREADS``, threadpoolctl, the CPU affinity and the limits of
     containers.
@@ -49,26 +50,18 @@ class SharedThreads:
     """Gives the number of threads to use: ``with shared_threads() as n_workers``.
 
     Python threads that are inside the context at the same time share the threads, so
-    that no more threads run than there are processors. A process forked from one that
-    has used several threads of OpenMP gets a single thread: the threads do not exist
-    in the forked process, and the run-time library of GCC would wait for them.
+    that no more threads run than there are processors. A forked process starts threads
+    of its own.
     """
 
     def __init__(self):
         self._callers = Callers()
-        self._used_several = False
-        self._is_forked = False
         _after_fork_in_child(self._callers.forget_other_threads)
-        _after_fork_in_child(self._remember_fork)
-
-    def _remember_fork(self):
-        self._is_forked = self._used_several
+        _after_fork_in_child(_team.begin)
 
     def __call__(self):
         """Return a context, to be entered once, that gives the number of threads."""
-        available = 1 if self._is_forked else n_threads()
-        self._used_several |= available > 1
-        return Context(self._callers, available)
+        return Context(self._callers, n_threads())
 
     @property
     def _n_callers(self):

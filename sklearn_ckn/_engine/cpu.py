@@ -80,7 +80,7 @@ def choose_instruction_set():
 
 
 class CPUEngine(Engine):
-    """Engine on the CPU: NumPy arrays, with OpenMP threads that share the images.
+    """Engine on the CPU: NumPy arrays, with threads that share the images.
 
     The result for an image depends on that image only, to the bit. It does not depend
     on the other images of the call, on the number of threads or on the division of a
@@ -189,7 +189,7 @@ class CPUEngine(Engine):
                 pooled,
                 _scratch.take(n_workers, packed.encode_scratch(n_block)),
                 n_block,
-                max(n_workers, WORK_PER_CHECK // (n_block * work)),
+                max(n_workers * n_block, WORK_PER_CHECK // work),
             )
 
     def encode_backward(self, tape, prepared, gradient, *, to_images=False):
