@@ -12,8 +12,8 @@ from sklearn_ckn import CKNClassifier, SupervisedCKNClassifier
 
 OURS, SUPERVISED = "CKN", "CKN, supervised"
 
-#: Anchors of two layers; the second pair is the default.
-SIZES = ((32, 128), (64, 256), (128, 512), (256, 1024))
+#: Anchors of two layers; the third pair is the default.
+SIZES = ((16, 64), (32, 128), (64, 256), (128, 512), (256, 1024))
 
 #: Numbers of epochs, each of which is a training with a schedule of its own.
 SUPERVISED_EPOCHS = (3, 10, 30)

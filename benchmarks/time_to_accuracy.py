@@ -6,7 +6,7 @@ that it chooses, from images as uint8 arrays on: the choice of regularization of
 support vector machine in folds of the training images is part of it. Imports and the
 reading of files are not. Models:
 
-- CKN: ``CKNClassifier`` with its defaults, of four sizes
+- CKN: ``CKNClassifier`` with its defaults, of five sizes
 - CKN, supervised: ``SupervisedCKNClassifier`` with its defaults, 3, 10 and 30 epochs
 - RBF SVC, HOG + SVC, scattering + linear: as in ``outside.py``
 - CNN: that of ``outside.py``, trained on all images for 1, 3, 10 and 30 epochs; each
