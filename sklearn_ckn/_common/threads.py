@@ -8,7 +8,6 @@ from itertools import product
 import joblib
 from threadpoolctl import ThreadpoolController
 
-from sklearn_ckn._ext import _team
 from sklearn_ckn._ext._callers import (
     Callers,
     Context,
@@ -16,6 +15,7 @@ from sklearn_ckn._ext._callers import (
     SingleThreadCallers,
 )
 from sklearn_ckn._ext._openmp import max_threads
+from sklearn_ckn._ext._team import begin as begin_team
 
 # Number of values, of images or anchors, from which on several threads are faster.
 MIN_SHARED_VALUES = 2**18
@@ -57,7 +57,7 @@ class SharedThreads:
     def __init__(self):
         self._callers = Callers()
         _after_fork_in_child(self._callers.forget_other_threads)
-        _after_fork_in_child(_team.begin)
+        _after_fork_in_child(begin_team)
 
     def __call__(self):
         """Return a context, to be entered once, that gives the number of threads."""
