@@ -27,7 +27,8 @@ static CKN_NO_INLINE void CKN(nearest_in_panel)(const CKN_REAL *const *points,
         const CKN_REAL *tile[CKN_REGISTER_ROWS];
         CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS];
         int n = CKN(register_rows)(points, point, n_points, tile);
-        CKN(multiply_register_tile)(tile, 0, &runs, panel, point, n_points, sums);
+        CKN(multiply_register_tile)(tile, 0, &runs, panel, point, n_points,
+                                    CKN_REGISTER_VECTORS, sums);
         CKN_UNROLL
         for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
             if (i >= n)

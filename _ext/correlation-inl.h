@@ -184,7 +184,7 @@ static CKN_NO_INLINE void CKN(respond_weak)(const ckn_correlation *c,
                 lengths[i] = norm[positions[i]];
             }
         CKN(respond_rows)(strip->weak_addresses + first, n, 0, &runs, filters, scales,
-                          shifts, lengths, kernel, responses, CKN_PANEL);
+                          shifts, lengths, kernel, CKN_PANEL, responses, CKN_PANEL);
         for (ptrdiff_t i = 0; i < n; i++)
             memcpy(out + positions[i] * CKN_PANEL, responses + i * CKN_PANEL,
                    CKN_PANEL * sizeof(CKN_REAL));
@@ -192,12 +192,12 @@ static CKN_NO_INLINE void CKN(respond_weak)(const ckn_correlation *c,
 }
 
 /* out (n_rows * response_width, CKN_PANEL) <- the responses of a strip to panel number
- * `panel`; scale, shift and norm start at the first position of the block, or are NULL
+ * `panel`, of which those after the first n_filters may be left out; scale, shift and norm start at the first position of the block, or are NULL
  * with CKN_PRODUCT */
 static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
                                ptrdiff_t panel, const CKN_REAL *scale,
                                const CKN_REAL *shift, const CKN_REAL *norm, int kernel,
-                               CKN_REAL *out) {
+                               ptrdiff_t n_filters, CKN_REAL *out) {
     const ptrdiff_t m = c->tile, width = c->response_width;
     const ptrdiff_t start = strip->first_row * width;
     scale = CKN(offset_or_null)(scale, start);
@@ -208,7 +208,7 @@ static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
         const CKN_REAL *filters =
             (const CKN_REAL *)c->panels + panel * CKN_PANEL * runs.n_runs * runs.length;
         CKN(respond_rows)(strip->addresses, strip->n_addresses, 0, &runs, filters,
-                          scale, shift, norm, kernel, out, CKN_PANEL);
+                          scale, shift, norm, kernel, n_filters, out, CKN_PANEL);
         return;
     }
     const ptrdiff_t elements = (m + 2) * (m + 2);
@@ -218,7 +218,7 @@ static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
     for (ptrdiff_t e = 0; e < elements; e++)
         CKN(respond_rows)(strip->addresses, strip->n_addresses, e * strip->plane, &runs,
                           filters + e * c->n_channels * CKN_PANEL, NULL, NULL, NULL,
-                          CKN_PRODUCT, strip->sums + e * CKN_PANEL,
+                          CKN_PRODUCT, CKN_PANEL, strip->sums + e * CKN_PANEL,
                           elements * CKN_PANEL);
     const CKN_REAL *sums = strip->sums;
     for (ptrdiff_t row = 0; row < strip->n_rows;) {

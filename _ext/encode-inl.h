@@ -74,15 +74,16 @@ static void CKN(pool_responses)(const ckn_layer *layer, const CKN_REAL *maps,
     for (ptrdiff_t i = 0; i < CKN(n_strips)(patches, n_images); i++) {
         CKN(prepare_strip)(patches, maps, p->norm, n_images, i, &strip);
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(patches->n_filters); panel++) {
+            const ptrdiff_t n_filters = patches->n_filters - panel * CKN_PANEL;
             CKN(respond_strip)(patches, &strip, panel, p->scale, p->shift, p->norm,
-                               layer->kernel, encoder->responses);
+                               layer->kernel, n_filters, encoder->responses);
             for (ptrdiff_t row = 0; row < strip.n_rows; row++) {
                 ptrdiff_t image = (strip.first_row + row) / height;
                 CKN(pool_row)(layer, encoder->responses + row * width * CKN_PANEL,
                               (strip.first_row + row) % height,
                               CKN(pooled_at)(layer, encoder->pooled,
                                              image * per_image + panel * CKN_PANEL),
-                              stride);
+                              stride, n_filters);
             }
         }
     }

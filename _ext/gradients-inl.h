@@ -158,7 +158,7 @@ static double CKN(compute_product_gradients)(const ckn_layer *layer, ptrdiff_t n
         const ptrdiff_t n_rows = space->strip.n_rows;
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(c->n_filters); panel++) {
             CKN(respond_strip)(c, &space->strip, panel, NULL, NULL, NULL, CKN_PRODUCT,
-                               space->products);
+                               CKN_PANEL, space->products);
             for (ptrdiff_t row = 0; row < n_rows; row++) {
                 const ptrdiff_t all = space->strip.first_row + row;
                 const ptrdiff_t image = all / height, y = all % height;
@@ -209,7 +209,7 @@ static void CKN(compute_image_gradients)(const ckn_layer *layer, ptrdiff_t n_ima
         const ptrdiff_t start = space->input_strip.first_row * width;
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(n_channels); panel++) {
             CKN(respond_strip)(s, &space->input_strip, panel, NULL, NULL, NULL,
-                               CKN_PRODUCT, space->products);
+                               CKN_PRODUCT, CKN_PANEL, space->products);
             for (ptrdiff_t x = 0; x < space->input_strip.n_rows * width; x++)
                 for (ptrdiff_t j = 0; j < CKN_PANEL; j += CKN_LANES)
                     CKN(store_columns)(

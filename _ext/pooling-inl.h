@@ -24,9 +24,9 @@ CKN_INLINE ptrdiff_t CKN(last_pooled)(const ckn_layer *layer, ptrdiff_t position
  * responses. A row of responses is pooled along the width, in registers, and added to
  * the pooled rows to which it contributes. */
 #define CKN_DEFINE_POOL_ROW(NAME, NUMBER, SUM, SUM_LANES, read)                        \
-    static CKN_NO_INLINE void CKN(pool_row_##NAME)(                                    \
+    CKN_INLINE void CKN(pool_row_##NAME##_inline)(                                     \
         const ckn_layer *layer, const CKN_REAL *responses, ptrdiff_t y,                \
-        NUMBER *pooled, ptrdiff_t stride) {                                            \
+        NUMBER *pooled, ptrdiff_t stride, int n_sums) {                                \
         const ptrdiff_t s = layer->subsampling, radius = layer->radius;                \
         const ptrdiff_t width = layer->patches.response_width;                         \
         const ptrdiff_t first = CKN(first_pooled)(layer, y);                           \
@@ -37,12 +37,12 @@ CKN_INLINE ptrdiff_t CKN(last_pooled)(const ckn_layer *layer, ptrdiff_t position
             ptrdiff_t end = i * s + radius < width ? i * s + radius + 1 : width;       \
             SUM sums[CKN_PANEL / (SUM_LANES)];                                         \
             CKN_UNROLL                                                                 \
-            for (int j = 0; j < CKN_PANEL / (SUM_LANES); j++)                          \
+            for (int j = 0; j < n_sums; j++)                                           \
                 sums[j] = (SUM){0};                                                    \
             for (ptrdiff_t x = begin; x < end; x++) {                                  \
                 NUMBER tap = (NUMBER)layer->taps[x + shift];                           \
                 CKN_UNROLL                                                             \
-                for (int j = 0; j < CKN_PANEL / (SUM_LANES); j++)                      \
+                for (int j = 0; j < n_sums; j++)                                       \
                     sums[j] +=                                                         \
                         tap * read(responses + x * CKN_PANEL + j * (SUM_LANES));       \
             }                                                                          \
@@ -50,16 +50,30 @@ CKN_INLINE ptrdiff_t CKN(last_pooled)(const ckn_layer *layer, ptrdiff_t position
                 NUMBER tap = (NUMBER)layer->taps[y - row * s + radius];                \
                 NUMBER *out = pooled + (row * layer->pooled_width + i) * stride;       \
                 CKN_UNROLL                                                             \
-                for (int j = 0; j < CKN_PANEL / (SUM_LANES); j++)                      \
+                for (int j = 0; j < n_sums; j++)                                       \
                     *(SUM *)(out + j * (SUM_LANES)) += tap * sums[j];                  \
             }                                                                          \
         }                                                                              \
+    }                                                                                  \
+                                                                                       \
+    static CKN_NO_INLINE void CKN(pool_row_##NAME)(                                    \
+        const ckn_layer *layer, const CKN_REAL *responses, ptrdiff_t y,                \
+        NUMBER *pooled, ptrdiff_t stride, ptrdiff_t n_filters) {                       \
+        CKN_WITH_VECTORS(n_filters, CKN_POOL_##NAME)                                   \
     }
+
+#define CKN_POOL_wide(n)                                                               \
+    CKN(pool_row_wide_inline)(layer, responses, y, pooled, stride,                     \
+                              (n) * CKN_LANES / CKN_WIDE_LANES)
+#define CKN_POOL_narrow(n)                                                             \
+    CKN(pool_row_narrow_inline)(layer, responses, y, pooled, stride, n)
 
 CKN_DEFINE_POOL_ROW(wide, double, CKN_WIDE_VECTOR, CKN_WIDE_LANES, CKN(load_wide))
 CKN_DEFINE_POOL_ROW(narrow, CKN_REAL, CKN_VECTOR, CKN_LANES, CKN(load_vector))
 
 #undef CKN_DEFINE_POOL_ROW
+#undef CKN_POOL_wide
+#undef CKN_POOL_narrow
 
 /* Bytes of a pooled response. */
 CKN_INLINE size_t CKN(pooled_size)(const ckn_layer *layer) {
@@ -72,13 +86,15 @@ CKN_INLINE void *CKN(pooled_at)(const ckn_layer *layer, void *pooled, ptrdiff_t 
 }
 
 /* Add the contributions of row y of responses (width, CKN_PANEL) to pooled
- * (pooled_height, pooled_width, stride). */
+ * (pooled_height, pooled_width, stride). Those of filters after the first n_filters may
+ * be left out. */
 CKN_INLINE void CKN(pool_row)(const ckn_layer *layer, const CKN_REAL *responses,
-                              ptrdiff_t y, void *pooled, ptrdiff_t stride) {
+                              ptrdiff_t y, void *pooled, ptrdiff_t stride,
+                              ptrdiff_t n_filters) {
     if (layer->wide)
-        CKN(pool_row_wide)(layer, responses, y, pooled, stride);
+        CKN(pool_row_wide)(layer, responses, y, pooled, stride, n_filters);
     else
-        CKN(pool_row_narrow)(layer, responses, y, pooled, stride);
+        CKN(pool_row_narrow)(layer, responses, y, pooled, stride, n_filters);
 }
 
 /* rows (pooled_width, CKN_PANEL) <- the transpose of pooling along the height, applied

@@ -7,7 +7,8 @@
  * * CKN_REGISTER_VECTORS sums stay in registers while the values of the rows are read
  * one after another; each value is multiplied with CKN_REGISTER_VECTORS vectors of the
  * panel. Its shape is chosen such that the sums, one line of the panel and one value
- * fill the registers: a multiply-add then needs half a load or less.
+ * fill the registers: a multiply-add then needs half a load or less. A panel that has
+ * few filters is computed by a half or a quarter of its vectors.
  *
  * A row is a patch, given by the address of its first run in the map; no patch is
  * copied. At most CKN_SEGMENT products are added up before their sum is added to a
@@ -58,13 +59,13 @@ CKN_INLINE CKN_LINES CKN(start_panel)(const CKN_REAL *panel, ptrdiff_t depth,
  * cache and needs no prefetching. */
 CKN_INLINE void CKN(multiply_segment)(
     const CKN_REAL *const *rows, ptrdiff_t offset, ptrdiff_t n_runs, ptrdiff_t stride,
-    ptrdiff_t length, int is_long, CKN_LINES *lines,
+    ptrdiff_t length, int is_long, int n_vectors, CKN_LINES *lines,
     CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS]) {
     CKN_LINES now = *lines;
     CKN_UNROLL
     for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
         CKN_UNROLL
-        for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
+        for (int j = 0; j < n_vectors; j++)
             sums[i][j] = CKN(splat)(0);
     }
     for (ptrdiff_t run = 0; run < n_runs; run++) {
@@ -77,19 +78,20 @@ CKN_INLINE void CKN(multiply_segment)(
             CKN_VECTOR filters[CKN_REGISTER_VECTORS];
             if (is_long) {
                 CKN_UNROLL
-                for (int j = 0; j < CKN_PANEL; j += 64 / (int)sizeof(CKN_REAL))
+                for (int j = 0; j < n_vectors * CKN_LANES;
+                     j += 64 / (int)sizeof(CKN_REAL))
                     CKN_PREFETCH(now.line, CKN_PREFETCH_LINES * CKN_PANEL + j);
                 CKN_PREFETCH_L2(now.following);
                 now.following += now.step;
             }
             CKN_UNROLL
-            for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
+            for (int j = 0; j < n_vectors; j++)
                 filters[j] = CKN(load_vector)(now.line + j * CKN_LANES);
             CKN_UNROLL
             for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
                 CKN_VECTOR value = CKN(splat)(row[i][k]);
                 CKN_UNROLL
-                for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
+                for (int j = 0; j < n_vectors; j++)
                     sums[i][j] += value * filters[j];
             }
             now.line += CKN_PANEL;
@@ -104,15 +106,15 @@ CKN_INLINE void CKN(multiply_segment)(
  * addresses */
 CKN_INLINE void CKN(multiply_register_tile)(
     const CKN_REAL *const *rows, ptrdiff_t offset, const ckn_runs *runs,
-    const CKN_REAL *panel, ptrdiff_t first, ptrdiff_t n,
+    const CKN_REAL *panel, ptrdiff_t first, ptrdiff_t n, int n_vectors,
     CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS]) {
     const ptrdiff_t length = runs->length, n_runs = runs->n_runs;
     CKN_LINES lines =
         CKN(start_panel)(panel, n_runs * length, first / CKN_REGISTER_ROWS,
                          (n - 1) / CKN_REGISTER_ROWS + 1);
     if (length * n_runs <= CKN_SEGMENT) {
-        CKN(multiply_segment)(rows, offset, n_runs, runs->stride, length, 0, &lines,
-                              sums);
+        CKN(multiply_segment)(rows, offset, n_runs, runs->stride, length, 0, n_vectors,
+                              &lines, sums);
         return;
     }
     CKN_VECTOR memory[CKN_REGISTER_ROWS * CKN_REGISTER_VECTORS];
@@ -128,14 +130,15 @@ CKN_INLINE void CKN(multiply_register_tile)(
             n_runs - run < runs_per_segment ? n_runs - run : runs_per_segment;
         ptrdiff_t k = 0;
         do {
-            CKN(multiply_segment)(
-                rows, offset + run * runs->stride + k, n_together, runs->stride,
-                length - k < CKN_SEGMENT ? length - k : CKN_SEGMENT, 1, &lines, sums);
+            CKN(multiply_segment)(rows, offset + run * runs->stride + k, n_together,
+                                  runs->stride,
+                                  length - k < CKN_SEGMENT ? length - k : CKN_SEGMENT,
+                                  1, n_vectors, &lines, sums);
             if (!is_first) {
                 CKN_UNROLL
                 for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
                     CKN_UNROLL
-                    for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
+                    for (int j = 0; j < n_vectors; j++)
                         sums[i][j] += totals[i * CKN_REGISTER_VECTORS + j];
                 }
             }
@@ -143,7 +146,7 @@ CKN_INLINE void CKN(multiply_register_tile)(
             CKN_UNROLL
             for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
                 CKN_UNROLL
-                for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
+                for (int j = 0; j < n_vectors; j++)
                     totals[i * CKN_REGISTER_VECTORS + j] = sums[i][j];
             }
         } while ((k += CKN_SEGMENT) < length);
@@ -166,13 +169,14 @@ CKN_INLINE void CKN(respond_rows_inline)(const CKN_REAL *const *rows, ptrdiff_t 
                                          ptrdiff_t offset, const ckn_runs *runs,
                                          const CKN_REAL *panel, const CKN_REAL *scale,
                                          const CKN_REAL *shift, const CKN_REAL *norm,
-                                         int kernel, CKN_REAL *out,
+                                         int kernel, int n_vectors, CKN_REAL *out,
                                          ptrdiff_t out_stride) {
     for (ptrdiff_t first = 0; first < n_rows; first += CKN_REGISTER_ROWS) {
         const CKN_REAL *tile[CKN_REGISTER_ROWS];
         CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS];
         int n = CKN(register_rows)(rows, first, n_rows, tile);
-        CKN(multiply_register_tile)(tile, offset, runs, panel, first, n_rows, sums);
+        CKN(multiply_register_tile)(tile, offset, runs, panel, first, n_rows, n_vectors,
+                                    sums);
         CKN_UNROLL
         for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
             ptrdiff_t row = first + (i < n ? i : n - 1);
@@ -180,31 +184,50 @@ CKN_INLINE void CKN(respond_rows_inline)(const CKN_REAL *const *rows, ptrdiff_t 
             if (kernel != CKN_PRODUCT)
                 a = scale[row], b = shift[row], c = norm[row];
             CKN_UNROLL
-            for (int j = 0; j < CKN_REGISTER_VECTORS; j++)
+            for (int j = 0; j < n_vectors; j++)
                 CKN(store_vector)(out + row * out_stride + j * CKN_LANES,
                                   CKN(kernel_response)(sums[i][j], a, b, c, kernel));
         }
     }
 }
 
+/* CALL(n) with a constant number n of vectors that hold the first n_filters filters of
+ * a panel: all vectors, a half or a quarter of them. */
+#define CKN_HALF_VECTORS ((CKN_REGISTER_VECTORS + 1) / 2)
+#define CKN_QUARTER_VECTORS ((CKN_REGISTER_VECTORS + 3) / 4)
+#define CKN_WITH_VECTORS(n_filters, CALL)                                              \
+    if ((n_filters) > CKN_HALF_VECTORS * CKN_LANES)                                    \
+        CALL(CKN_REGISTER_VECTORS);                                                    \
+    else if ((n_filters) > CKN_QUARTER_VECTORS * CKN_LANES)                            \
+        CALL(CKN_HALF_VECTORS);                                                        \
+    else                                                                               \
+        CALL(CKN_QUARTER_VECTORS);
+
 /* out (n_rows, CKN_PANEL), with rows out_stride apart <- the responses of the rows'
  * patches to a panel of anchors, or their products; scale, shift and norm are
- * (n_rows,) */
+ * (n_rows,). What belongs to filters after the first n_filters may be left out. */
 static CKN_NO_INLINE void CKN(respond_rows)(const CKN_REAL *const *rows,
                                             ptrdiff_t n_rows, ptrdiff_t offset,
                                             const ckn_runs *runs, const CKN_REAL *panel,
                                             const CKN_REAL *scale,
                                             const CKN_REAL *shift, const CKN_REAL *norm,
-                                            int kernel, CKN_REAL *out,
-                                            ptrdiff_t out_stride) {
-#define CKN_RESPOND(constant)                                                          \
+                                            int kernel, ptrdiff_t n_filters,
+                                            CKN_REAL *out, ptrdiff_t out_stride) {
+#define CKN_RESPOND(kernel, n_vectors)                                                 \
     CKN(respond_rows_inline)(rows, n_rows, offset, runs, panel, scale, shift, norm,    \
-                             constant, out, out_stride)
+                             kernel, n_vectors, out, out_stride)
+/* The other kernels are rare, and the code is large. */
+#define CKN_RESPOND_ALL(kernel) CKN_RESPOND(kernel, CKN_REGISTER_VECTORS)
+#define CKN_RESPOND_EXP(n_vectors) CKN_RESPOND(CKN_EXP, n_vectors)
     if (kernel == CKN_PRODUCT)
-        CKN_RESPOND(CKN_PRODUCT);
+        CKN_RESPOND_ALL(CKN_PRODUCT);
+    else if (kernel == CKN_EXP)
+        CKN_WITH_VECTORS(n_filters, CKN_RESPOND_EXP)
     else
-        CKN_WITH_KERNEL(kernel, CKN_RESPOND)
+        CKN_WITH_KERNEL(kernel, CKN_RESPOND_ALL)
 #undef CKN_RESPOND
+#undef CKN_RESPOND_ALL
+#undef CKN_RESPOND_EXP
 }
 
 /* Store a vector into columns `first` and following ones of a row of n columns; lanes
@@ -237,7 +260,8 @@ CKN_INLINE void CKN(store_columns)(CKN_REAL *row, ptrdiff_t first, ptrdiff_t n,
             const CKN_REAL *tile[CKN_REGISTER_ROWS];                                   \
             CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS];                  \
             int n = CKN(register_rows)(rows, row, n_rows, tile);                       \
-            CKN(multiply_register_tile)(tile, 0, runs, panel, row, n_rows, sums);      \
+            CKN(multiply_register_tile)(tile, 0, runs, panel, row, n_rows,             \
+                                        CKN_REGISTER_VECTORS, sums);                   \
             CKN_UNROLL                                                                 \
             for (int i = 0; i < CKN_REGISTER_ROWS; i++) {                              \
                 NUMBER *out = destinations[row + (i < n ? i : n - 1)];                 \
