@@ -187,13 +187,18 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def main():
-    """Run what is missing and print the tables."""
-    arguments = parse_arguments()
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(arguments.threads)))
+def limit_threads(n_threads):
+    """Limit the threads of processes that start from now on."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(n_threads)))
     # Threads that wait in a loop would take the processor from the one they wait for
     # where other programs run too: PyTorch then takes ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def main():
+    """Run what is missing and print the tables."""
+    arguments = parse_arguments()
+    limit_threads(arguments.threads)
     jobs = list_jobs(arguments)
     if not arguments.tables:
         run(jobs, arguments.results, arguments.data)

@@ -28,7 +28,6 @@ JPEG files Pillow.
 
 import argparse
 import json
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -39,7 +38,7 @@ from _accuracy_models import POINTS
 from _cifar import load_cifar
 from _timing import in_process, processor_name
 from mnist import load as load_mnist
-from outside import THREAD_VARIABLES, draw, key_of, load, read_results
+from outside import draw, key_of, limit_threads, load, read_results
 
 N_TEST = 10_000
 SEED = 0
@@ -142,9 +141,7 @@ def parse_arguments():
 def main():
     """Run what is missing, print the tables and draw the figures."""
     arguments = parse_arguments()
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(arguments.threads)))
-    # See ``outside.py``.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    limit_threads(arguments.threads)
     jobs = [
         {
             "set": set_name,

@@ -46,6 +46,10 @@ def _after_fork_in_child(function):
         os.register_at_fork(after_in_child=function)
 
 
+# The threads of the kernels belong to the process before.
+_after_fork_in_child(begin_team)
+
+
 class SharedThreads:
     """Gives the number of threads to use: ``with shared_threads() as n_workers``.
 
@@ -57,7 +61,6 @@ class SharedThreads:
     def __init__(self):
         self._callers = Callers()
         _after_fork_in_child(self._callers.forget_other_threads)
-        _after_fork_in_child(begin_team)
 
     def __call__(self):
         """Return a context, to be entered once, that gives the number of threads."""

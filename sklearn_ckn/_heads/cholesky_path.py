@@ -201,16 +201,18 @@ class CholeskySolver:
     targets : ndarray of shape (n, m)
     units : ndarray of shape (n,) or None
         See ``RidgePath.from_features``.
+    gram : ndarray of shape (d, d) or None, default=None
+        That of the features if it is known.
     """
 
-    def __init__(self, features, targets, units=None):
+    def __init__(self, features, targets, units=None, gram=None):
         self._features, self._targets = features, targets
         weights = features.weights
         self._intercept = weights @ targets / len(targets)
         products = features.target_products(targets, self._intercept)
         self._products = products / len(targets)
         self._left_out = LeftOutTargets.of_units(targets, weights, units)
-        self._gram = features.gram()
+        self._gram = features.gram() if gram is None else gram
         self._memory = np.empty_like(self._gram)
         self._smallest_certain = self._limit = 5 * np.finfo(features.dtype).eps
 
@@ -221,7 +223,7 @@ class CholeskySolver:
         ----------
         alphas : ndarray of shape (A,)
             In descending order.
-        n_directions : int, default=128
+        n_directions : int, default=64
             k of ``CholeskyPath``.
         is_open : callable or None, default=None
             See ``CholeskyPath``.

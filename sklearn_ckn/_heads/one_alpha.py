@@ -36,10 +36,9 @@ def solve_ridge(features, targets, alpha):
     """
     n, d = features.shape
     primal = d <= n
-    matrix = features.gram() if primal else features.outer_gram()
+    matrix = features.smaller_gram()
     if alpha < SMALLEST_SOLVED * float(matrix.trace()):
-        del matrix
-        path = _careful_path(features, targets, np.array([alpha]))
+        path = _careful_path(features, targets, np.array([alpha]), matrix)
         return path.solve(0), path.intercept
     intercept = features.weights @ targets / n
     add_to_diagonal(matrix, alpha)
@@ -52,11 +51,15 @@ def solve_ridge(features, targets, alpha):
     return coef.T / n, intercept
 
 
-def _careful_path(features, targets, alphas):
-    """Return the path of an alpha (1,) that may be close to the rounding errors."""
+def _careful_path(features, targets, alphas, matrix):
+    """Return the path of an alpha (1,) that may be close to the rounding errors.
+
+    ``matrix`` is the ``smaller_gram`` of the features, and may be overwritten.
+    """
     if suits_cholesky(features):
         try:
-            return CholeskySolver(features, targets).path(alphas, n_directions=0)
+            solver = CholeskySolver(features, targets, gram=matrix)
+            return solver.path(alphas, n_directions=0)
         except UncertainGramError:
             pass
-    return RidgePath.from_features(features, targets, alphas)
+    return RidgePath.from_features(features, targets, alphas, matrix=matrix)

@@ -85,6 +85,29 @@ def is_correct(decisions, labels):
     return decisions.argmax(axis=-1) == labels
 
 
+def join_alphas(parts, name):
+    """Join the scores of several alphas on the same samples, in descending order.
+
+    Parameters
+    ----------
+    parts : list of dataclass
+        With ``alphas`` and ``scores``.
+    name : str
+        Attribute that is a function of the position of an alpha.
+    """
+    owners = [(part, i) for part in parts for i in range(len(part.alphas))]
+
+    def of_alpha(index):
+        part, own = owners[index]
+        return getattr(part, name)(own)
+
+    alphas, scores = (
+        np.concatenate([getattr(part, values) for part in parts])
+        for values in ("alphas", "scores")
+    )
+    return replace(parts[0], alphas=alphas, scores=scores, **{name: of_alpha})
+
+
 @dataclass(frozen=True)
 class HeldOutScores:
     """The accuracies of some alphas on held-out samples.
@@ -121,21 +144,10 @@ class HeldOutScores:
             *map(to_numpy, samples),
         )
 
-    @classmethod
-    def merge(cls, parts):
-        """Join those of several alphas on the same samples, in descending order."""
-        owners = [(part, i) for part in parts for i in range(len(part.alphas))]
-
-        def decisions_of(index):
-            part, own = owners[index]
-            return part.decisions_of(own)
-
-        return replace(
-            parts[0],
-            alphas=np.concatenate([part.alphas for part in parts]),
-            scores=np.concatenate([part.scores for part in parts]),
-            decisions_of=decisions_of,
-        )
+    @staticmethod
+    def merge(parts):
+        """Join those of several alphas; see ``join_alphas``."""
+        return join_alphas(parts, "decisions_of")
 
     def contenders(self):
         """Return the positions of the alphas that may be chosen, ascending.

@@ -15,7 +15,7 @@ from sklearn_ckn._heads.cholesky_path import (
     suits_cholesky,
 )
 from sklearn_ckn._heads.left_out import LeftOut
-from sklearn_ckn._heads.path import training_weights
+from sklearn_ckn._heads.path import join_alphas, training_weights
 from sklearn_ckn._heads.ridge import RidgePath
 
 
@@ -58,20 +58,10 @@ class HeldOutErrors:
         shares = errors / xp.where(variation > 0, variation, np.inf)
         return cls(alphas, to_numpy(1 - shares.mean(axis=1)), noise_of, n_scored)
 
-    @classmethod
-    def merge(cls, parts):
-        """Join those of several alphas on the same samples, in descending order."""
-        owners = [(part, i) for part in parts for i in range(len(part.alphas))]
-
-        def noise_of(index):
-            part, own = owners[index]
-            return part.noise_of(own)
-
-        alphas, scores = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("alphas", "scores")
-        )
-        return cls(alphas, scores, noise_of, parts[0].n_scored)
+    @staticmethod
+    def merge(parts):
+        """Join those of several alphas; see ``join_alphas``."""
+        return join_alphas(parts, "noise_of")
 
     def contenders(self):
         """Return the positions of the alphas that may be the best, ascending.

@@ -30,13 +30,14 @@ class RidgePath(RidgeSolutions):
     projected: np.ndarray
 
     @classmethod
-    def from_features(cls, features, targets, alphas, units=None):
+    def from_features(cls, features, targets, alphas, units=None, matrix=None):
         """Decompose standardized features and project the targets.
 
         Samples with the same number in ``units`` (n,) have the same features and are
         left out together. None means that no two samples have the same features.
+        See ``Spectrum.from_features`` for ``matrix``.
         """
-        spectrum = Spectrum.from_features(features)
+        spectrum = Spectrum.from_features(features, matrix)
         weights = features.weights
         intercept = weights @ targets / len(targets)
         projected = spectrum.target_products(targets, intercept) / len(targets)

@@ -39,8 +39,10 @@ class Spectrum:
     primal: bool
 
     @classmethod
-    def from_features(cls, features):
+    def from_features(cls, features, matrix=None):
         """Decompose the smaller of the two matrices.
+
+        It is computed, or the ``smaller_gram`` that is given is overwritten.
 
         Products computed in float32 may have negative eigenvalues, whose size shows the
         size of the rounding errors. Directions with eigenvalues up to ten times that
@@ -50,7 +52,7 @@ class Spectrum:
         n, d = features.shape
         primal = d <= n
         # LAPACK overwrites a matrix in Fortran order, without a copy.
-        matrix = features.gram() if primal else features.outer_gram().T
+        matrix = features.smaller_gram() if matrix is None else matrix
         # "evd" is faster. SciPy before 1.13 gives it too small a workspace for a 1 x 1
         # matrix.
         driver = "evd" if 1 < len(matrix) <= LARGEST_SYEVD else "evr"

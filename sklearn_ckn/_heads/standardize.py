@@ -284,6 +284,11 @@ class StandardizedFeatures:
         total *= self.root_weights.T
         return total
 
+    def smaller_gram(self):
+        """Return ``gram``, or where n < d ``outer_gram``, in Fortran order."""
+        n, d = self.shape
+        return self.gram() if d <= n else self.outer_gram().T
+
     def transposed_product(self, right):
         """Return X^T right, (d, m), for a ``right`` of shape (n, m), in float64.
 
