@@ -226,9 +226,10 @@ static void CKN(compute_image_gradients)(const ckn_layer *layer, ptrdiff_t n_ima
                 ptrdiff_t at = (image * c->response_height + y) * c->response_width + x;
                 double weight =
                     space->radial[at] * (double)space->positions.inverse_norm[at];
-                for (ptrdiff_t row = y; row < y + c->patch_height; row++)
-                    for (ptrdiff_t i = x; i < x + c->patch_width; i++)
-                        space->pixel_weights[row * c->padded_width + i] += weight;
+                for (ptrdiff_t i = 0; i < c->patch_height; i++)
+                    for (ptrdiff_t j = 0; j < c->patch_width; j++)
+                        space->pixel_weights[(y + i * c->dilation) * c->padded_width +
+                                             x + j * c->dilation] += weight;
             }
         for (ptrdiff_t y = 0; y < c->height; y++)
             for (ptrdiff_t x = 0; x < width; x++) {

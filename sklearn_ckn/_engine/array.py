@@ -225,10 +225,13 @@ class ArrayEngine(Engine):
         xp = self.xp
         padded = pad_maps(xp.asarray(images), settings)
         patch_height, patch_width = settings.patch_shape(images.shape[1:])
+        down, along = (
+            settings.dilation * xp.arange(side) for side in (patch_height, patch_width)
+        )
         patches = padded[
             xp.asarray(indices)[:, None, None],
-            xp.asarray(rows)[:, None, None] + xp.arange(patch_height)[:, None],
-            xp.asarray(columns)[:, None, None] + xp.arange(patch_width),
+            xp.asarray(rows)[:, None, None] + down[:, None],
+            xp.asarray(columns)[:, None, None] + along,
         ]
         return patches.reshape(len(indices), -1)
 

@@ -93,8 +93,7 @@ class CudaSteps:
             *_arrays(scalars),
             np.int64(n_positions),
             *_integers(height, width, n_channels, rows, columns),
-            *_integers(*settings.patch_shape(maps.shape[1:])),
-            *_integers(settings.pad_axis(height)[0], settings.pad_axis(width)[0]),
+            *_patch_arguments(settings, maps.shape[1:]),
             maps.dtype.type(SMALLEST_NORM),
         )
         return patches, scalars
@@ -166,8 +165,7 @@ class CudaSteps:
             gradient,
             np.int64(maps.size),
             *_integers(height, width, n_channels, rows, columns),
-            *_integers(*settings.patch_shape(maps.shape[1:])),
-            *_integers(settings.pad_axis(height)[0], settings.pad_axis(width)[0]),
+            *_patch_arguments(settings, maps.shape[1:]),
         )
         return gradient
 
@@ -200,6 +198,12 @@ def _arrays(scalars):
 def _integers(*values):
     """Return arguments of the C type ``int``."""
     return [np.int32(value) for value in values]
+
+
+def _patch_arguments(settings, map_shape):
+    """Return the arguments of ``unfold`` and ``fold`` that describe the patches."""
+    before = [settings.pad_axis(size)[0] for size in map_shape[:2]]
+    return _integers(*settings.patch_shape(map_shape), settings.dilation, *before)
 
 
 def _kernel_arguments(settings, taps, dtype):

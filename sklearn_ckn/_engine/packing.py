@@ -156,7 +156,7 @@ class RoundingGains:
         return cls(projection, projection * derivative * deviation)
 
 
-def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
+def correlation_sizes(shape, patch_shape, dilation, padding, n_filters, max_tile):
     """Return the sizes of a correlation and the tile with which it is computed.
 
     Parameters
@@ -165,6 +165,8 @@ def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
         (H, W, C) of the map.
     patch_shape : tuple of int
         (kh, kw) of the filters.
+    dilation : int
+        Pixels of the map from one pixel of a filter to the next.
     padding : sequence of tuple of int
         Number of zeros before and after each of the two axes.
     n_filters : int
@@ -180,10 +182,15 @@ def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
     (top, bottom), (left, right) = padding
     height, width, n_channels = shape
     patch_height, patch_width = patch_shape
-    response_height = height + top + bottom - patch_height + 1
-    response_width = width + left + right - patch_width + 1
+    span_height, span_width = (dilation * (side - 1) + 1 for side in patch_shape)
+    response_height = height + top + bottom - span_height + 1
+    response_width = width + left + right - span_width + 1
     tile = 1
-    if patch_shape == (3, 3) and n_channels >= MIN_WINOGRAD_CHANNELS:
+    if (
+        patch_shape == (3, 3)
+        and dilation == 1
+        and n_channels >= MIN_WINOGRAD_CHANNELS
+    ):
         tile = best_tile(response_height, response_width, max_tile)
     # The last tiles may extend past the last positions: the map is padded for them.
     reach = [-(-size // tile) * tile for size in (response_height, response_width)]
@@ -193,10 +200,11 @@ def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
         "n_channels": n_channels,
         "patch_height": patch_height,
         "patch_width": patch_width,
+        "dilation": dilation,
         "pad_top": top,
         "pad_left": left,
-        "padded_height": max(height + top + bottom, reach[0] + patch_height - 1),
-        "padded_width": max(width + left + right, reach[1] + patch_width - 1),
+        "padded_height": max(height + top + bottom, reach[0] + span_height - 1),
+        "padded_width": max(width + left + right, reach[1] + span_width - 1),
         "response_height": response_height,
         "response_width": response_width,
         "n_filters": n_filters,
@@ -248,6 +256,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     n_anchors, n_channels = len(layer.anchors), image_shape[2]
     patch_shape = settings.patch_shape(image_shape)
     padding = [settings.pad_axis(size) for size in image_shape[:2]]
+    spans = [settings.patch_span(size) for size in image_shape[:2]]
     # The products with the mean of the anchors are computed separately, in double
     # precision. The products with the centred anchors are smaller than those with the
     # anchors themselves, and so are their rounding errors.
@@ -261,7 +270,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         max_tile = max(tiles, default=1)
         wide = gains.projection > MAX_PROJECTION_GAIN
     forward_sizes = correlation_sizes(
-        image_shape, patch_shape, padding, n_anchors, max_tile
+        image_shape, patch_shape, settings.dilation, padding, n_anchors, max_tile
     )
     width = _cpu.panel_width(instruction_set, dtype)
     # The largest tile is accurate enough here: this correlation is not followed by the
@@ -273,9 +282,10 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
             -(-n_anchors // width) * width,
         ),
         patch_shape,
+        settings.dilation,
         [
-            (side - 1 - before, side - 1 - after)
-            for side, (before, after) in zip(patch_shape, padding, strict=True)
+            (span - 1 - before, span - 1 - after)
+            for span, (before, after) in zip(spans, padding, strict=True)
         ],
         n_channels,
         max(MAX_RESPONSE_GAIN),
