@@ -56,6 +56,7 @@ def _is_row(X):
 
 _SHARED_PARAMETERS = (
     "patch_size",
+    "dilation",
     "subsampling",
     "kernel",
     "beta",
@@ -83,6 +84,7 @@ def ckn_kernel(
     *,
     n_layers: int = 2,
     patch_size: PerLayer[int] = 3,
+    dilation: PerLayer[int] = 1,
     subsampling: PerLayer[Subsampling] = "auto",
     kernel: PerLayer[Kernel] = "exp",
     beta: PerLayer[float] = 2.8,
@@ -125,6 +127,8 @@ def ckn_kernel(
     patch_size : int or tuple of int, default=3
         Side k of the patches in pixels of the layer's input; per layer. Along an axis
         of length 1 patches have side 1.
+    dilation : int or tuple of int, default=1
+        Patches take every ``dilation``-th pixel; 1 for patches without gaps; per layer.
     subsampling : int, "auto" or tuple of these, default="auto"
         Stride s of the Gaussian pooling in positions; per layer. ``"auto"`` in a
         tuple is ceil(max(height, width) / 3) of that layer's map; on its own it
@@ -204,6 +208,7 @@ def ckn_kernel(
     parameters = {
         "n_layers": n_layers,
         "patch_size": patch_size,
+        "dilation": dilation,
         "subsampling": subsampling,
         "kernel": kernel,
         "beta": beta,

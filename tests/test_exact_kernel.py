@@ -28,20 +28,20 @@ def make_images(n=4, shape=(6, 5, 2), seed=0):
 def loops_kernel(x, y, layers):
     """Compute the kernel of two (H, W, C) images, one scalar after the other.
 
-    Each layer is a dict of patch_size, subsampling, kernel, beta and padding.
+    Each layer is a dict of patch_size, dilation, subsampling, kernel, beta and padding.
     """
     images = (x, y)
     sizes, befores, positions = [x.shape[:2]], [], []
     for layer in layers:
-        k = layer["patch_size"]
+        span = layer["dilation"] * (layer["patch_size"] - 1) + 1
         if layer["padding"] == "same":
-            pads = [((k - 1) // 2, k // 2)] * 2
+            pads = [((span - 1) // 2, span // 2)] * 2
         else:
-            missing = [max(k - size, 0) for size in sizes[-1]]
+            missing = [max(span - size, 0) for size in sizes[-1]]
             pads = [(m // 2, m - m // 2) for m in missing]
         befores.append([before for before, _ in pads])
         positions.append(
-            [n + sum(pad) - k + 1 for n, pad in zip(sizes[-1], pads, strict=True)]
+            [n + sum(pad) - span + 1 for n, pad in zip(sizes[-1], pads, strict=True)]
         )
         sizes.append([ceil(n / layer["subsampling"]) for n in positions[-1]])
 
@@ -86,13 +86,14 @@ def loops_kernel(x, y, layers):
     @cache
     def patches(depth, a, p, b, q):
         k, before = layers[depth]["patch_size"], befores[depth]
+        gap = layers[depth]["dilation"]
         return sum(
             pixels(
                 depth,
                 a,
-                (p[0] - before[0] + i, p[1] - before[1] + j),
+                (p[0] - before[0] + gap * i, p[1] - before[1] + gap * j),
                 b,
-                (q[0] - before[0] + i, q[1] - before[1] + j),
+                (q[0] - before[0] + gap * i, q[1] - before[1] + gap * j),
             )
             for i, j in product(range(k), repeat=2)
         )
@@ -109,6 +110,7 @@ def loops_kernel(x, y, layers):
 
 THREE_LAYERS = {
     "patch_size": (2, 3, 1),
+    "dilation": (2, 1, 3),
     "subsampling": (2, 1, 2),
     "kernel": ("exp", "arccos1", "poly"),
     "beta": (1.5, 2.0, 3.0),
@@ -122,6 +124,10 @@ LOOPS = {
     "valid": ((4, 5, 1), 1, {"padding": "valid", "subsampling": 2}),
     "even and valid": ((3, 4, 3), 1, {"padding": "valid", "patch_size": 2}),
     "large patch": ((2, 3, 1), 1, {"padding": "valid", "patch_size": 4}),
+    "gaps": ((4, 5, 1), 1, {"dilation": 2, "subsampling": 2}),
+    "gaps in even patches": ((3, 5, 2), 1, {"dilation": 2, "patch_size": 2}),
+    "gaps and valid": ((5, 4, 1), 2, {"dilation": (2, 1), "padding": "valid"}),
+    "gaps in a signal": ((1, 9, 1), 2, {"dilation": (3, 2), "subsampling": (2, 1)}),
     "signal": ((1, 9, 2), 2, {"subsampling": (3, 2)}),
     "signal along the height": ((7, 1, 2), 2, {"subsampling": (3, 1)}),
     "one pixel": ((1, 1, 3), 2, {"subsampling": 1, "padding": ("same", "valid")}),
@@ -137,6 +143,7 @@ def test_equals_plain_loops(name, kernel):
     shape, n_layers, parameters = LOOPS[name]
     defaults = {
         "patch_size": 3,
+        "dilation": 1,
         "subsampling": 1,
         "kernel": kernel,
         "beta": 2.8,
@@ -428,6 +435,8 @@ def test_too_little_memory(n, shape, mebibytes, message):
         ({"subsampling": (2,)}, "subsampling has 1 values and n_layers is 2"),
         ({"subsampling": "all"}, "subsampling"),
         ({"patch_size": (3, 0)}, r"patch_size\[1\] must be an integer"),
+        ({"dilation": 0}, "dilation"),
+        ({"dilation": (1, 2.5)}, r"dilation\[1\] must be an integer"),
         ({"kernel": "rbf"}, "kernel"),
         ({"kernel": ("exp", "rbf")}, r"kernel\[1\] must be one of"),
         ({"beta": -1.0}, "beta"),

@@ -73,6 +73,7 @@ layer_settings = st.builds(
     beta=st.floats(0.3, 4),
     padding=st.sampled_from(["same", "valid"]),
     nystrom_reg=st.sampled_from([1e-2, 1e-1]),
+    dilation=st.sampled_from([1, 1, 2, 3]),
 )
 networks = st.lists(layer_settings, min_size=1, max_size=3)
 # A second layer of 3 x 3 patches of so many channels goes through Winograd's algorithm,

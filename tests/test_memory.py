@@ -115,6 +115,7 @@ def test_what_no_layer_depends_on(change, images, tmp_path, clusterings):
     [
         {"n_anchors": (9, 12)},
         {"patch_size": (2, 3)},
+        {"dilation": (2, 1)},
         {"padding": ("valid", "same")},
         {"n_patches": 1000},
         {"kmeans_max_iter": 2},

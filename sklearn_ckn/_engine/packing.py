@@ -186,11 +186,7 @@ def correlation_sizes(shape, patch_shape, dilation, padding, n_filters, max_tile
     response_height = height + top + bottom - span_height + 1
     response_width = width + left + right - span_width + 1
     tile = 1
-    if (
-        patch_shape == (3, 3)
-        and dilation == 1
-        and n_channels >= MIN_WINOGRAD_CHANNELS
-    ):
+    if patch_shape == (3, 3) and dilation == 1 and n_channels >= MIN_WINOGRAD_CHANNELS:
         tile = best_tile(response_height, response_width, max_tile)
     # The last tiles may extend past the last positions: the map is padded for them.
     reach = [-(-size // tile) * tile for size in (response_height, response_width)]

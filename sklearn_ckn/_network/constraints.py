@@ -11,6 +11,7 @@ from sklearn_ckn._network.kernels import KERNELS
 NETWORK_CONSTRAINTS = {
     "n_anchors": [Interval(Integral, 1, None, closed="left"), "array-like"],
     "patch_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+    "dilation": [Interval(Integral, 1, None, closed="left"), "array-like"],
     "subsampling": [
         Interval(Integral, 1, None, closed="left"),
         StrOptions({"auto"}),

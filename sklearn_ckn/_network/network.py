@@ -136,7 +136,7 @@ class Network:
                 step *= subsampling
             size = self.shapes[position][axis]
             start -= settings.pad_axis(size)[0] * step
-            length += (settings.patch_side(size) - 1) * step
+            length += (settings.patch_span(size) - 1) * step
         return start, step, length
 
 

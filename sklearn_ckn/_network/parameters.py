@@ -20,7 +20,8 @@ SMALLEST_BETA, LARGEST_BETA = 1e-100, 1e12
 
 
 # Largest number of values of a patch. With longer patches, some thousand anchors or
-# sampled patches would fill the memory.
+# sampled patches would fill the memory. The part of a map over which a patch extends
+# has no more values either: so many zeros may surround a map.
 LARGEST_PATCH = 2**22
 
 
@@ -46,6 +47,7 @@ _AN_INTEGER = "an integer of at least 1 and below 2**31"
 _RULES = {
     "n_anchors": (_integer, _AN_INTEGER, int),
     "patch_size": (_integer, _AN_INTEGER, int),
+    "dilation": (_integer, _AN_INTEGER, int),
     "subsampling": (
         lambda value: _integer(value) or _one_of("auto")(value),
         f'{_AN_INTEGER} or "auto"',
@@ -148,6 +150,12 @@ def resolve_layers(parameters, image_shape):
                 f"patch_size={layer['patch_size']} makes patches of more than "
                 f"{LARGEST_PATCH} values in layer {len(settings) - 1}: use smaller "
                 "patches."
+            )
+        if settings[-1].span_length(map_shape) > LARGEST_PATCH:
+            raise ValueError(
+                f"dilation={layer['dilation']} makes patches extend over more than "
+                f"{LARGEST_PATCH} values in layer {len(settings) - 1}: use a smaller "
+                "dilation."
             )
         shape = settings[-1].output_shape(shape)
     return settings

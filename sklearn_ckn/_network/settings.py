@@ -89,3 +89,7 @@ class LayerSettings:
     def patch_length(self, image_shape):
         """Return the number of values of a patch of (H, W, C) images."""
         return prod(self.patch_shape(image_shape)) * image_shape[2]
+
+    def span_length(self, image_shape):
+        """Return the number of values of (H, W, C) images that a patch extends over."""
+        return prod(map(self.patch_span, image_shape[:2])) * image_shape[2]
