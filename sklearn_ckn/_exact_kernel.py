@@ -129,10 +129,11 @@ def ckn_kernel(
         of length 1 patches have side 1.
     dilation : int or tuple of int, default=1
         Patches take every ``dilation``-th pixel; 1 for patches without gaps; per layer.
-    subsampling : int, "auto" or tuple of these, default="auto"
+    subsampling : int, "auto", "global" or tuple of these, default="auto"
         Stride s of the Gaussian pooling in positions; per layer. ``"auto"`` in a
-        tuple is ceil(max(height, width) / 3) of that layer's map; on its own it
-        stands for 2 in every layer but the last and ``"auto"`` in the last.
+        tuple is ceil(max(height, width) / 3) of that layer's map, and ``"global"`` is
+        the mean over all positions. On its own, either stands for 2 in every layer but
+        the last, and for itself in the last.
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
         kappa(u) is exp(beta (u - 1)), u^2, or the arc-cosine kernel of order 1,
         which belongs to the ReLU; per layer.

@@ -1,7 +1,7 @@
 """CKNFeatures: convolutional kernel features, with anchors from k-means."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -73,11 +73,13 @@ class CKNFeatures(
         Patches take every ``dilation``-th pixel of the layer's input, k x k of them,
         and extend over (k - 1) ``dilation`` + 1 pixels (Yu and Koltun, ICLR 2016). 1
         stands for patches without gaps; per layer.
-    subsampling : int, "auto" or tuple of these, default="auto"
+    subsampling : int, "auto", "global" or tuple of these, default="auto"
         Stride s of the pooling in positions, by a Gaussian with standard deviation
         s / sqrt(2); per layer. ``"auto"`` for a layer is ceil(max(height, width) / 3)
-        of its map of positions, which gives an output of about 3 x 3. One ``"auto"``
-        for all layers is 2 for each layer but the last, and ``"auto"`` for the last.
+        of its map of positions, which gives an output of about 3 x 3. ``"global"`` is
+        the mean over all positions, with equal weights, so that where a pattern lies in
+        the image makes no difference. One ``"auto"`` or ``"global"`` for all layers is
+        2 for each layer but the last, and this value for the last.
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
         kappa(u) is exp(beta (u - 1)), u^2, or the arc-cosine kernel of order 1, which
         corresponds to the ReLU; per layer.
@@ -142,7 +144,7 @@ class CKNFeatures(
         ``n_anchors``, with a warning, if there are fewer distinct patches.
     betas_ : list of float
         ``beta`` of each layer.
-    subsampling_ : list of int
+    subsampling_ : list of int and "global"
         Stride of each layer; ``"auto"`` is replaced by its value.
     image_shape_ : tuple of int
         (H, W, C).
@@ -370,7 +372,7 @@ class CKNFeatures(
         return [settings.beta for settings in self._network.settings]
 
     @fitted_property
-    def subsampling_(self) -> list[int]:
+    def subsampling_(self) -> list[int | Literal["global"]]:
         """Stride of each layer; ``"auto"`` is replaced by its value."""
         return [settings.subsampling for settings in self._network.settings]
 

@@ -56,8 +56,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         Side of the patches in pixels of the layer's input; 1 along an axis of length 1.
     dilation : int or tuple of int, default=1
         Patches take every ``dilation``-th pixel; 1 for patches without gaps.
-    subsampling : int, "auto" or tuple of these, default="auto"
-        Stride of the pooling in positions.
+    subsampling : int, "auto", "global" or tuple of these, default="auto"
+        Stride of the pooling in positions; ``"global"`` is the mean over all of them.
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
         Dot-product kernel between unit patches.
     beta : float or tuple of float, default=2.8

@@ -12,7 +12,7 @@ from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._ext import _cpu
 from sklearn_ckn._network.kernels import KERNELS, kernel_values
-from sklearn_ckn._network.pooling import pooling_taps
+from sklearn_ckn._network.pooling import pooling_of_maps
 
 # Winograd's algorithm is used from this number of channels on: its transforms then cost
 # little compared with the products that it saves.
@@ -65,9 +65,9 @@ class PackedLayer:
     wide : bool
         Whether pooling and projection are computed in float64.
     taps : ndarray of shape (2 * radius + 1,), float64
-        Weights of the pooling, see ``pooling_taps``.
+        Weights of the pooling, see ``pooling_of_maps``.
     subsampling : int
-        Stride of the pooling.
+        Stride of the pooling, see there.
     pooled_shape : tuple of int
         Height and width (H', W') of the pooled maps.
     kernel : int
@@ -154,6 +154,15 @@ class RoundingGains:
         deviation = max(0.0, 1 - float((mean**2).sum())) ** 0.5
         derivative = settings.beta if settings.kernel == "exp" else 2
         return cls(projection, projection * derivative * deviation)
+
+
+def needs_float64(settings, gains):
+    """Return whether a layer in float32 is pooled and projected in float64.
+
+    It is so where the projection enlarges rounding errors, and where responses at
+    thousands of positions may be added, whose sum is much larger than each of them.
+    """
+    return settings.subsampling == "global" or gains.projection > MAX_PROJECTION_GAIN
 
 
 def correlation_sizes(shape, patch_shape, dilation, padding, n_filters, max_tile):
@@ -264,7 +273,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         gains = RoundingGains.of(layer, exact_mean)
         tiles = [t for t, gain in MAX_RESPONSE_GAIN.items() if gains.responses <= gain]
         max_tile = max(tiles, default=1)
-        wide = gains.projection > MAX_PROJECTION_GAIN
+        wide = needs_float64(settings, gains)
     forward_sizes = correlation_sizes(
         image_shape, patch_shape, settings.dilation, padding, n_anchors, max_tile
     )
@@ -308,6 +317,9 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     def pack_anchors(tile):
         return _cpu.pack(centred, tile, instruction_set, n_threads)
 
+    stride, taps = pooling_of_maps(
+        settings.subsampling, settings.response_shape(image_shape)
+    )
     projection = pack_projection(np.float64 if wide else dtype)
     real_projection = None
     if gradients is not None:
@@ -323,10 +335,8 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         projection=projection,
         real_projection=real_projection,
         wide=wide,
-        taps=pooling_taps(
-            settings.subsampling, max(settings.response_shape(image_shape))
-        ),
-        subsampling=settings.subsampling,
+        taps=taps,
+        subsampling=stride,
         pooled_shape=settings.output_shape(image_shape)[:2],
         kernel=KERNELS.index(settings.kernel),
         beta=settings.beta,

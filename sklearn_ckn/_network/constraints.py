@@ -14,7 +14,7 @@ NETWORK_CONSTRAINTS = {
     "dilation": [Interval(Integral, 1, None, closed="left"), "array-like"],
     "subsampling": [
         Interval(Integral, 1, None, closed="left"),
-        StrOptions({"auto"}),
+        StrOptions({"auto", "global"}),
         "array-like",
     ],
     "kernel": [StrOptions(set(KERNELS)), "array-like"],

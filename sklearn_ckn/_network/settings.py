@@ -14,8 +14,9 @@ class LayerSettings:
         None for a layer of the exact kernel, which has no anchors.
     patch_size : int
         Side k of the patches, in pixels; see ``patch_side``.
-    subsampling : int
-        Stride s of the pooling, in positions of patches.
+    subsampling : int or "global"
+        Stride s of the Gaussian pooling, in positions of patches, or the mean over all
+        positions.
     kernel : {"exp", "poly", "arccos1"}
     beta : float
         Parameter of the kernel ``"exp"``.
@@ -30,7 +31,7 @@ class LayerSettings:
 
     n_anchors: int | None
     patch_size: int
-    subsampling: int
+    subsampling: int | str
     kernel: str
     beta: float
     padding: str
@@ -77,12 +78,16 @@ class LayerSettings:
         """Return (height, width) of the map of responses of (H, W, C) images."""
         return self.response_size(image_shape[0]), self.response_size(image_shape[1])
 
+    def pooled_size(self, n_positions):
+        """Return the size of the output along an axis of ``n_positions`` positions."""
+        if self.subsampling == "global":
+            return 1
+        return ceil(n_positions / self.subsampling)
+
     def output_shape(self, image_shape):
         """Return the shape (H', W', n_anchors) of the output for (H, W, C) images."""
-        height, width = self.response_shape(image_shape)
         return (
-            ceil(height / self.subsampling),
-            ceil(width / self.subsampling),
+            *map(self.pooled_size, self.response_shape(image_shape)),
             self.n_anchors,
         )
 
