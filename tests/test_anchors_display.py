@@ -153,6 +153,7 @@ def test_memory_does_not_change_what_is_found():
         ((2, 12), 1, (2, 1), "valid"),
         # Without gaps in what the last layer sees: 5 and 3 pixels, 1 and 2 apart.
         ((5, 3), (1, 3), (1, 1), "same"),
+        ((3, 1), 1, ("global", 1), "same"),
     ],
 )
 @pytest.mark.parametrize("axis", [0, 1])

@@ -21,7 +21,7 @@ layer_settings = st.builds(
     LayerSettings,
     n_anchors=st.integers(1, 40),
     patch_size=st.integers(1, 20),
-    subsampling=st.integers(1, 6),
+    subsampling=st.one_of(st.integers(1, 6), st.just("global")),
     kernel=st.sampled_from(KERNELS),
     beta=st.floats(0.1, 8),
     padding=st.sampled_from(["same", "valid"]),

@@ -3,7 +3,7 @@
 import tracemalloc
 from functools import cache, partial
 from itertools import product
-from math import acos, ceil, exp, pi, sqrt
+from math import acos, ceil, exp, pi, prod, sqrt
 
 import numpy as np
 import pytest
@@ -43,7 +43,8 @@ def loops_kernel(x, y, layers):
         positions.append(
             [n + sum(pad) - span + 1 for n, pad in zip(sizes[-1], pads, strict=True)]
         )
-        sizes.append([ceil(n / layer["subsampling"]) for n in positions[-1]])
+        s = layer["subsampling"]
+        sizes.append([1 if s == "global" else ceil(n / s) for n in positions[-1]])
 
     def kappa(cosine, layer):
         if layer["kernel"] == "exp":
@@ -56,7 +57,9 @@ def loops_kernel(x, y, layers):
     def grid(size):
         return product(range(size[0]), range(size[1]))
 
-    def weight(out, place, s):
+    def weight(out, place, s, size):
+        if s == "global":
+            return 1 / prod(size)
         if s == 1:
             return float(out == place)
         total = sum(exp(-((d / s) ** 2)) for d in range(-s, s + 1))
@@ -73,13 +76,13 @@ def loops_kernel(x, y, layers):
                 return 0.0
         if depth == 0:
             return sum(s * t for s, t in zip(images[a][u], images[b][v], strict=True))
-        s = layers[depth - 1]["subsampling"]
+        pooling = layers[depth - 1]["subsampling"], positions[depth - 1]
         total = 0.0
         for p in grid(positions[depth - 1]):
-            if weight(u, p, s):
+            if weight(u, p, *pooling):
                 for q in grid(positions[depth - 1]):
-                    if weight(v, q, s):
-                        weights = weight(u, p, s) * weight(v, q, s)
+                    if weight(v, q, *pooling):
+                        weights = weight(u, p, *pooling) * weight(v, q, *pooling)
                         total += weights * response(depth - 1, a, p, b, q)
         return total
 
@@ -128,6 +131,9 @@ LOOPS = {
     "gaps in even patches": ((3, 5, 2), 1, {"dilation": 2, "patch_size": 2}),
     "gaps and valid": ((5, 4, 1), 2, {"dilation": (2, 1), "padding": "valid"}),
     "gaps in a signal": ((1, 9, 1), 2, {"dilation": (3, 2), "subsampling": (2, 1)}),
+    "mean": ((3, 4, 1), 1, {"subsampling": "global"}),
+    "mean last": ((1, 8, 2), 2, {"subsampling": (2, "global")}),
+    "mean first": ((4, 3, 1), 2, {"subsampling": ("global", 1)}),
     "signal": ((1, 9, 2), 2, {"subsampling": (3, 2)}),
     "signal along the height": ((7, 1, 2), 2, {"subsampling": (3, 1)}),
     "one pixel": ((1, 1, 3), 2, {"subsampling": 1, "padding": ("same", "valid")}),

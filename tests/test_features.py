@@ -59,6 +59,8 @@ def test_an_integer_is_one_layer():
         ((4, 4, 4), (28, 28), {}, [2, 2, 3]),
         ((4, 4), (28, 28), {"subsampling": ("auto", 1)}, [10, 1]),
         ((4, 4), (28, 28), {"subsampling": 3}, [3, 3]),
+        ((4, 4), (28, 28), {"subsampling": "global"}, [2, "global"]),
+        ((4, 2), (28, 28), {"subsampling": ("global", "auto")}, ["global", 1]),
         ((4, 4), (28, 28), {"padding": "valid", "patch_size": 5}, [2, 3]),
         (4, (1, 1), {}, [1]),
     ],

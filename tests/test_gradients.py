@@ -68,7 +68,7 @@ layer_settings = st.builds(
     LayerSettings,
     n_anchors=st.integers(1, 5),
     patch_size=st.integers(1, 4),
-    subsampling=st.integers(1, 3),
+    subsampling=st.sampled_from([1, 2, 3, "global"]),
     kernel=st.sampled_from(KERNELS),
     beta=st.floats(0.3, 4),
     padding=st.sampled_from(["same", "valid"]),

@@ -45,7 +45,7 @@ def random_layer(rng, shape):
     settings = LayerSettings(
         n_anchors=int(rng.integers(1, 41)),
         patch_size=3 if rng.random() < 0.6 else int(rng.integers(1, 8)),
-        subsampling=int(rng.integers(1, 5)),
+        subsampling="global" if rng.random() < 0.1 else int(rng.integers(1, 5)),
         kernel=str(rng.choice(["exp", "exp", "poly", "arccos1"])),
         beta=power(rng, -1, 1.3),
         padding=str(rng.choice(["same", "valid"])),

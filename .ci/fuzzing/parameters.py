@@ -20,6 +20,8 @@ def _dilation(rng):
 def _subsampling(rng):
     if rng.random() < 0.02:
         return int(power(rng, 2, 9))
+    if rng.random() < 0.1:
+        return "global"
     return int(rng.integers(1, 5)) if rng.random() < 0.8 else "auto"
 
 
