@@ -71,8 +71,8 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         Set the attributes about the choice, and the parameters of the network.
         """
         question = MapQuestion(**{name: getattr(self, name) for name in CHOSEN})
-        if parameters.get("branches") is not None:
-            choice = MapChoice(question.plainest_of_branches, None)
+        if parameters.get("branches") is not None or parameters.get("differences"):
+            choice = MapChoice(question.plainest, None)
         else:
             # Checked with values that a network can have.
             plainest = question.candidates(images.shape)[0]

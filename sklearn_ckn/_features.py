@@ -478,7 +478,11 @@ class CKNFeatures(
 
     @classmethod
     def _translate_state(cls, state):
-        return super()._translate_state(with_network(state))
+        state = with_network(super()._translate_state(state))
+        if "_network" in state and "branches_" not in state:
+            # Version 0.1.0 had none.
+            state = {**state, "branches_": None}
+        return state
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -78,6 +78,10 @@ class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredicto
         Maximum number of k-means iterations.
     kmeans_tol : float, default=1e-4
         Relative tolerance of k-means for the decrease of the inertia.
+    differences : bool, default=False
+        Whether to take the differences of neighbouring pixels of signals first, see
+        :class:`CKNFeatures`. Nothing is compared for ``"auto"`` then, as with
+        ``branches``.
     whitening : float, "auto" or None, default="auto"
         Power of the whitening of the images, from 0 to 0.5, or None for no whitening.
         ``"auto"`` chooses None, 0 or 0.25 by held-out images: see Notes.
@@ -199,6 +203,7 @@ class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredicto
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
+        differences: bool = False,
         whitening: OrAuto[float | None] = "auto",
         flip_average: OrAuto[bool] = "auto",
         normalize: OrAuto[float] = "auto",
@@ -222,6 +227,7 @@ class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredicto
         self.n_patches = n_patches
         self.kmeans_max_iter = kmeans_max_iter
         self.kmeans_tol = kmeans_tol
+        self.differences = differences
         self.whitening = whitening
         self.flip_average = flip_average
         self.normalize = normalize

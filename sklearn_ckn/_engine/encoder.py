@@ -186,7 +186,7 @@ class Encoder:
         return whitening.apply(images, self.dtype, self.engine)
 
     def _unscaling(self, inverse):
-        """Return the factors that undo the scaling of images, and scale the features."""
+        """Return the factors that undo the scaling of images and scale features."""
         factors = inverse ** (1 - self.network.normalize)
         if self.network.scale == 1:
             return factors

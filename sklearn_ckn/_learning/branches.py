@@ -1,4 +1,4 @@
-"""Branches: networks side by side, their parameters and the scales of their features."""
+"""Branches, which are networks side by side: parameters, and scales of features."""
 
 from collections.abc import Mapping
 

@@ -127,8 +127,8 @@ class MapQuestion:
         ]
 
     @property
-    def plainest_of_branches(self):
-        """The candidate of networks side by side, for which nothing is compared."""
+    def plainest(self):
+        """The candidate that is taken where nothing is compared."""
         plainest = MapCandidate(None, False, 0.0)
         given = {
             name: value

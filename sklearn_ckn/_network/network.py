@@ -53,6 +53,15 @@ class Network:
         # The fields only, without the cached properties.
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    @property
+    def key(self):
+        """All that features depend on besides the images and the engine."""
+        return [
+            getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "image_shape"
+        ]
+
     @cached_property
     def shapes(self):
         """List of the shapes (H, W, C) of the images and of each layer's output."""

@@ -33,6 +33,11 @@ class NetworkUnion:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
+    def key(self):
+        """All that features depend on besides the images and the engine."""
+        return [network.key for network in self.networks]
+
+    @property
     def image_shape(self):
         """(H, W, C) of the images."""
         return self.networks[0].image_shape
