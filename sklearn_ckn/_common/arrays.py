@@ -18,6 +18,10 @@ from sklearn_ckn._common.lapack import lower_syrk, potrf, syevd
 # for 512, where cuSOLVER launches hundreds of small kernels one after the other.
 LARGEST_ON_CPU = 512
 
+# Sum of the cubes of the sizes of all matrices but the largest, which take about a
+# millisecond together, from which on several threads are faster.
+MIN_SHARED_CUBES = 120**3
+
 
 def namespace(*arrays):
     """Return ``cupy`` if one of the arrays is on a GPU, else ``numpy``."""
@@ -116,8 +120,8 @@ def eigh(matrix, **options):
 def eigh_each(matrices):
     """Compute eigenvalues and eigenvectors of small symmetric matrices in float64.
 
-    The matrices are decomposed at the same time, each by one thread. Those of a GPU are
-    copied to the CPU and back.
+    The matrices are decomposed at the same time, each by one thread, if that is faster.
+    Those of a GPU are copied to the CPU and back.
 
     Parameters
     ----------
@@ -140,7 +144,11 @@ def eigh_each(matrices):
     copies = [np.array(to_numpy(matrix), order="F") for matrix in matrices]
     if not all(np.isfinite(matrix).all() for matrix in copies):
         raise np.linalg.LinAlgError("a matrix to decompose holds NaN or infinity")
-    pairs = each_in_threads(syevd, copies)
+    sizes = sorted(map(len, copies))
+    if sum(size**3 for size in sizes[:-1]) < MIN_SHARED_CUBES:
+        pairs = map(syevd, copies)
+    else:
+        pairs = each_in_threads(syevd, copies)
     return [tuple(to_namespace(each, xp) for each in pair) for pair in pairs]
 
 
