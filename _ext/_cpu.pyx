@@ -69,7 +69,9 @@ cdef Py_ssize_t packed_depth(Py_ssize_t depth, Py_ssize_t tile) noexcept nogil:
 cdef int check_tile(Py_ssize_t tile, bint is_3_by_3) except -1:
     """Raise unless filters can be packed for tiles of this side."""
     if not (tile == 1 or is_3_by_3 and (tile == 2 or tile == 4)):
-        raise ValueError(f"tile must be 1, or 2 or 4 with 3 x 3 filters, not {tile}")
+        raise ValueError(
+            f"tile must be 1, or 2 or 4 with 3 x 3 filters without gaps, not {tile}"
+        )
     return 0
 
 
@@ -174,6 +176,7 @@ def pack(
     return packed
 
 
+include "correlation_sizes.pxi"
 include "packed_layers.pxi"
 
 

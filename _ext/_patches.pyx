@@ -18,10 +18,30 @@ cdef struct gathering:
     Py_ssize_t pixel_bytes
     Py_ssize_t patch_height
     Py_ssize_t patch_width
+    Py_ssize_t dilation
+
+
+cdef void copy_dilated_patch(const gathering* work, Py_ssize_t i) noexcept nogil:
+    """Copy patch number i pixel by pixel; zeros outside its image."""
+    cdef Py_ssize_t n_pixels = work.patch_height * work.patch_width
+    cdef Py_ssize_t first_row = work.indices[i] * work.height
+    cdef char* patch = work.patches + i * n_pixels * work.pixel_bytes
+    cdef Py_ssize_t pixel, row, column
+    memset(patch, 0, n_pixels * work.pixel_bytes)
+    for pixel in range(n_pixels):
+        row = work.tops[i] + pixel // work.patch_width * work.dilation
+        column = work.lefts[i] + pixel % work.patch_width * work.dilation
+        if 0 <= row < work.height and 0 <= column < work.width:
+            memcpy(
+                patch + pixel * work.pixel_bytes,
+                work.images
+                + ((first_row + row) * work.width + column) * work.pixel_bytes,
+                work.pixel_bytes,
+            )
 
 
 cdef void copy_patch(const gathering* work, Py_ssize_t i) noexcept nogil:
-    """Copy patch number i; zeros outside its image."""
+    """Copy patch number i, without gaps, row by row; zeros outside its image."""
     cdef Py_ssize_t row_bytes = work.patch_width * work.pixel_bytes
     cdef Py_ssize_t top = work.tops[i], left = work.lefts[i]
     cdef Py_ssize_t first = max(0, -left)
@@ -44,9 +64,13 @@ cdef void copy_patch(const gathering* work, Py_ssize_t i) noexcept nogil:
 cdef void copy_patches(
     void* argument, Py_ssize_t first, Py_ssize_t last, int thread
 ) noexcept nogil:
+    cdef const gathering* work = <gathering*> argument
     cdef Py_ssize_t i
     for i in range(first, last):
-        copy_patch(<gathering*> argument, i)
+        if work.dilation > 1:
+            copy_dilated_patch(work, i)
+        else:
+            copy_patch(work, i)
 
 
 cdef int check_range(name, const Py_ssize_t[::1] values, Py_ssize_t end) except -1:
@@ -67,6 +91,7 @@ def gather_patches(
     const Py_ssize_t[::1] lefts not None,          # IN (n_patches,) and columns
     floating[:, ::1] patches not None,             # OUT (n_patches, patch_length)
     patch_shape,                                   # (height, width)
+    Py_ssize_t dilation,                           # pixels from one to the next
     int n_threads,
 ):
     """Copy patches as rows; what lies outside an image is zero."""
@@ -82,6 +107,8 @@ def gather_patches(
             f"patches of length {patches.shape[1]} are not {patch_height} x "
             f"{patch_width} pixels of {images.shape[3]} values"
         )
+    if dilation < 1:
+        raise ValueError(f"dilation must be at least 1, not {dilation}")
     check_range("indices", indices, images.shape[0])
     cdef gathering work = gathering(
         <const char*> &images[0, 0, 0, 0],
@@ -94,6 +121,7 @@ def gather_patches(
         images.shape[3] * sizeof(floating),
         patch_height,
         patch_width,
+        dilation,
     )
     with nogil:
         share(&copy_patches, &work, n_patches, n_patches, n_threads)

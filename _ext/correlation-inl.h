@@ -21,7 +21,9 @@
 
 typedef struct {
     ptrdiff_t first_row, n_rows; /* of the positions of all maps */
-    ptrdiff_t n_addresses;       /* of positions, or of tiles */
+    /* Of the positions of a row: all, but for a part of a strip, see strip_part. */
+    ptrdiff_t first_column, n_columns;
+    ptrdiff_t n_addresses; /* of positions, or of tiles */
     const CKN_REAL **addresses;
     CKN_REAL *tiles; /* transformed pixels, planes of elements */
     CKN_REAL *sums;  /* (n_tiles, (m + 2)^2, CKN_PANEL) */
@@ -152,6 +154,20 @@ static void CKN(prepare_strip)(const ckn_correlation *c, const CKN_REAL *maps,
     strip->n_addresses = i;
     strip->first_row = first_row;
     strip->n_rows = CKN(first_position_row)(c, last) - strip->first_row;
+    strip->first_column = 0;
+    strip->n_columns = c->response_width;
+}
+
+/* Part of a strip of a single row, without tiles: the positions from `column` on, at
+ * most CKN_STRIP_POSITIONS of them. */
+CKN_INLINE CKN_STRIP CKN(strip_part)(const CKN_STRIP *strip, ptrdiff_t column) {
+    const ptrdiff_t left = strip->n_columns - column;
+    CKN_STRIP part = *strip;
+    part.first_column = column;
+    part.n_columns = left < CKN_STRIP_POSITIONS ? left : CKN_STRIP_POSITIONS;
+    part.n_addresses = part.n_columns;
+    part.addresses = strip->addresses + column;
+    return part;
 }
 
 /* The address of number i of an array, NULL if there is no array. */
@@ -191,15 +207,15 @@ static CKN_NO_INLINE void CKN(respond_weak)(const ckn_correlation *c,
     }
 }
 
-/* out (n_rows * response_width, CKN_PANEL) <- the responses of a strip to panel number
- * `panel`, of which those after the first n_filters may be left out; scale, shift and norm start at the first position of the block, or are NULL
- * with CKN_PRODUCT */
+/* out (n_rows * n_columns, CKN_PANEL) <- the responses of a strip to panel number
+ * `panel`, of which those after the first n_filters may be left out; scale, shift and
+ * norm start at the first position of the block, or are NULL with CKN_PRODUCT */
 static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
                                ptrdiff_t panel, const CKN_REAL *scale,
                                const CKN_REAL *shift, const CKN_REAL *norm, int kernel,
                                ptrdiff_t n_filters, CKN_REAL *out) {
     const ptrdiff_t m = c->tile, width = c->response_width;
-    const ptrdiff_t start = strip->first_row * width;
+    const ptrdiff_t start = strip->first_row * width + strip->first_column;
     scale = CKN(offset_or_null)(scale, start);
     shift = CKN(offset_or_null)(shift, start);
     norm = CKN(offset_or_null)(norm, start);
@@ -212,7 +228,7 @@ static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
         return;
     }
     const ptrdiff_t elements = (m + 2) * (m + 2);
-    const ckn_runs runs = {1, 0, c->n_channels};
+    const ckn_runs runs = {.n_runs = 1, .length = c->n_channels};
     const CKN_REAL *filters =
         (const CKN_REAL *)c->panels + panel * elements * c->n_channels * CKN_PANEL;
     for (ptrdiff_t e = 0; e < elements; e++)
@@ -266,6 +282,5 @@ static void CKN(clear_maps)(const ckn_correlation *c, ptrdiff_t n_images,
     memset(maps, 0, (size_t)CKN(maps_length)(c, n_images) * sizeof(CKN_REAL));
 }
 
-#undef CKN_STRIP_POSITIONS
 #undef CKN_MAX_SPREAD
 #undef CKN_WEAK_AT_A_TIME

@@ -6,7 +6,7 @@ typedef struct {
     CKN_REAL **maps; /* padded input of each layer */
     CKN_POSITIONS positions;
     CKN_STRIP strip;
-    CKN_REAL *responses;      /* (strip positions, CKN_PANEL) */
+    CKN_REAL *responses;      /* (positions together, CKN_PANEL) */
     void *pooled;             /* (n_images, pooled positions, pooled stride) */
     const void **pooled_rows; /* (n_images * pooled positions,) */
     CKN_REAL **destinations;  /* the same: where projected rows go */
@@ -19,6 +19,23 @@ CKN_INLINE ptrdiff_t CKN(pooled_stride)(const ckn_layer *layer) {
 
 CKN_INLINE ptrdiff_t CKN(n_pooled)(const ckn_layer *layer, ptrdiff_t n_images) {
     return n_images * layer->pooled_height * layer->pooled_width;
+}
+
+/* Whether rows of positions are so long that a strip is computed in parts, whose
+ * responses stay in the L2 cache. Layers with a single output have them; for others,
+ * the parts of a row would overlap in what they are pooled to. */
+CKN_INLINE int CKN(has_parts)(const ckn_layer *layer) {
+    return layer->pooled_height * layer->pooled_width == 1 &&
+           layer->patches.tile == 1 &&
+           layer->patches.response_width > CKN_STRIP_POSITIONS;
+}
+
+/* Positions whose responses to a panel are computed together, before they are
+ * pooled. */
+CKN_INLINE ptrdiff_t CKN(positions_together)(const ckn_layer *layer,
+                                             ptrdiff_t n_images) {
+    return CKN(has_parts)(layer) ? CKN_STRIP_POSITIONS
+                                 : CKN(strip_positions)(&layer->patches, n_images);
 }
 
 /* Layers are computed one after another, so that everything but their maps lies in the
@@ -38,7 +55,7 @@ static CKN_ENCODER CKN(take_encoder)(const ckn_layer *layers, ptrdiff_t n_layers
     encoder.positions = CKN(take_positions)(&current->patches, n_images, arena);
     encoder.strip = CKN(take_strip)(&current->patches, n_images, arena);
     encoder.responses =
-        ckn_take(arena, CKN(strip_positions)(&current->patches, n_images) * CKN_PANEL,
+        ckn_take(arena, CKN(positions_together)(current, n_images) * CKN_PANEL,
                  sizeof(CKN_REAL));
     encoder.pooled = ckn_take(arena, n_pooled * CKN(pooled_stride)(current),
                               CKN(pooled_size)(current));
@@ -58,32 +75,51 @@ static size_t CKN(encode_scratch)(const ckn_layer *layers, ptrdiff_t n_layers,
     return largest + 64;
 }
 
+/* Compute the responses of a strip, or of a part of one, to panel number `panel` and
+ * add them to encoder->pooled. */
+static void CKN(pool_strip)(const ckn_layer *layer, const CKN_STRIP *strip,
+                            ptrdiff_t panel, const CKN_ENCODER *encoder) {
+    const ckn_correlation *patches = &layer->patches;
+    const ptrdiff_t height = patches->response_height;
+    const ptrdiff_t stride = CKN(pooled_stride)(layer);
+    const ptrdiff_t per_image = CKN(n_pooled)(layer, 1) * stride;
+    const ptrdiff_t n_filters = patches->n_filters - panel * CKN_PANEL;
+    const CKN_POSITIONS *p = &encoder->positions;
+    CKN(respond_strip)(patches, strip, panel, p->scale, p->shift, p->norm,
+                       layer->kernel, n_filters, encoder->responses);
+    for (ptrdiff_t row = 0; row < strip->n_rows; row++) {
+        const ptrdiff_t image = (strip->first_row + row) / height;
+        CKN(pool_row)(layer, encoder->responses + row * strip->n_columns * CKN_PANEL,
+                      (strip->first_row + row) % height, strip->first_column,
+                      strip->n_columns,
+                      CKN(pooled_at)(layer, encoder->pooled,
+                                     image * per_image + panel * CKN_PANEL),
+                      stride, n_filters);
+    }
+}
+
 /* Compute the responses of all patches and pool them, into encoder->pooled. */
 static void CKN(pool_responses)(const ckn_layer *layer, const CKN_REAL *maps,
                                 ptrdiff_t n_images, const CKN_ENCODER *encoder) {
     const ckn_correlation *patches = &layer->patches;
-    const ptrdiff_t height = patches->response_height, width = patches->response_width;
-    const ptrdiff_t stride = CKN(pooled_stride)(layer);
-    const ptrdiff_t per_image = CKN(n_pooled)(layer, 1) * stride;
+    const ptrdiff_t n_pooled = CKN(n_pooled)(layer, n_images);
     const CKN_POSITIONS *p = &encoder->positions;
+    const int has_parts = CKN(has_parts)(layer);
     CKN_STRIP strip = encoder->strip;
 
     CKN(compute_positions)(layer, maps, n_images, p);
     memset(encoder->pooled, 0,
-           (size_t)(n_images * per_image) * CKN(pooled_size)(layer));
+           (size_t)(n_pooled * CKN(pooled_stride)(layer)) * CKN(pooled_size)(layer));
     for (ptrdiff_t i = 0; i < CKN(n_strips)(patches, n_images); i++) {
         CKN(prepare_strip)(patches, maps, p->norm, n_images, i, &strip);
         for (ptrdiff_t panel = 0; panel < CKN(n_panels)(patches->n_filters); panel++) {
-            const ptrdiff_t n_filters = patches->n_filters - panel * CKN_PANEL;
-            CKN(respond_strip)(patches, &strip, panel, p->scale, p->shift, p->norm,
-                               layer->kernel, n_filters, encoder->responses);
-            for (ptrdiff_t row = 0; row < strip.n_rows; row++) {
-                ptrdiff_t image = (strip.first_row + row) / height;
-                CKN(pool_row)(layer, encoder->responses + row * width * CKN_PANEL,
-                              (strip.first_row + row) % height,
-                              CKN(pooled_at)(layer, encoder->pooled,
-                                             image * per_image + panel * CKN_PANEL),
-                              stride, n_filters);
+            if (!has_parts) {
+                CKN(pool_strip)(layer, &strip, panel, encoder);
+                continue;
+            }
+            for (ptrdiff_t x = 0; x < strip.n_columns; x += CKN_STRIP_POSITIONS) {
+                const CKN_STRIP part = CKN(strip_part)(&strip, x);
+                CKN(pool_strip)(layer, &part, panel, encoder);
             }
         }
     }
@@ -100,7 +136,7 @@ static void CKN(pool_responses)(const ckn_layer *layer, const CKN_REAL *maps,
 static void CKN(multiply_square)(const CKN_REAL *const *rows, ptrdiff_t n_rows,
                                  ptrdiff_t n_anchors, const CKN_REAL *panels,
                                  CKN_REAL *const *destinations) {
-    const ckn_runs runs = {1, 0, n_anchors};
+    const ckn_runs runs = {.n_runs = 1, .length = n_anchors};
     for (ptrdiff_t first = 0; first < n_anchors; first += CKN_PANEL)
         CKN(multiply_rows)(rows, n_rows, &runs, panels + first * n_anchors, first,
                            n_anchors, destinations);
@@ -115,7 +151,7 @@ static void CKN(project_pooled)(const ckn_layer *layer, const void *const *rows,
                              layer->projection, destinations);
         return;
     }
-    const ckn_runs runs = {1, 0, p};
+    const ckn_runs runs = {.n_runs = 1, .length = p};
     for (ptrdiff_t first = 0; first < p; first += CKN_DOUBLE_PANEL)
         CKN_MULTIPLY_WIDE_ROWS((const double *const *)rows, n_rows, &runs,
                                (const double *)layer->projection + first * p, first, p,
@@ -187,3 +223,5 @@ static void CKN(encode)(const ckn_layer *layers, ptrdiff_t n_layers, const void 
             CKN(keep_pooled)(layer, encoder.pooled_rows, n_pooled, pooled);
     }
 }
+
+#undef CKN_STRIP_POSITIONS

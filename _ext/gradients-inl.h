@@ -88,7 +88,7 @@ static void CKN(project_back)(const ckn_layer *layer, const CKN_REAL *pooled,
         space->gradient_rows[row] = output_gradients;
         space->destinations[row] = space->pooled_gradients + row * stride;
     }
-    const ckn_runs runs = {1, 0, p};
+    const ckn_runs runs = {.n_runs = 1, .length = p};
     for (ptrdiff_t panel = 0; panel < CKN(n_panels)(p); panel++)
         CKN(add_outer)(space->rows, 0, &runs, space->gradient_rows, panel * CKN_PANEL,
                        n_pooled, sums + panel * p * CKN_PANEL);
@@ -226,9 +226,10 @@ static void CKN(compute_image_gradients)(const ckn_layer *layer, ptrdiff_t n_ima
                 ptrdiff_t at = (image * c->response_height + y) * c->response_width + x;
                 double weight =
                     space->radial[at] * (double)space->positions.inverse_norm[at];
-                for (ptrdiff_t row = y; row < y + c->patch_height; row++)
-                    for (ptrdiff_t i = x; i < x + c->patch_width; i++)
-                        space->pixel_weights[row * c->padded_width + i] += weight;
+                for (ptrdiff_t i = 0; i < c->patch_height; i++)
+                    for (ptrdiff_t j = 0; j < c->patch_width; j++)
+                        space->pixel_weights[(y + i * c->dilation) * c->padded_width +
+                                             x + j * c->dilation] += weight;
             }
         for (ptrdiff_t y = 0; y < c->height; y++)
             for (ptrdiff_t x = 0; x < width; x++) {

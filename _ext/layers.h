@@ -20,6 +20,7 @@ enum { CKN_EXP = 0, CKN_POLY = 1, CKN_ARCCOS1 = 2, CKN_PRODUCT = 3 };
 typedef struct {
     ptrdiff_t height, width, n_channels; /* of the map */
     ptrdiff_t patch_height, patch_width, pad_top, pad_left;
+    ptrdiff_t dilation; /* pixels of the map from one pixel of a patch to the next */
     ptrdiff_t padded_height, padded_width;     /* of the map with its zeros */
     ptrdiff_t response_height, response_width; /* positions of the patches */
     ptrdiff_t n_filters;

@@ -7,7 +7,7 @@ cdef extern from "layers.h" nogil:
 
     ctypedef struct ckn_correlation:
         Py_ssize_t height, width, n_channels
-        Py_ssize_t patch_height, patch_width, pad_top, pad_left
+        Py_ssize_t patch_height, patch_width, pad_top, pad_left, dilation
         Py_ssize_t padded_height, padded_width
         Py_ssize_t response_height, response_width
         Py_ssize_t n_filters

@@ -50,8 +50,8 @@ static CKN_NO_INLINE void CKN(add_outer)(const CKN_REAL *const *rows, ptrdiff_t 
         int n = depth - k < CKN_REGISTER_ROWS ? (int)(depth - k) : CKN_REGISTER_ROWS;
         for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
             ptrdiff_t element = k + (i < n ? i : n - 1);
-            offsets[i] =
-                offset + element / runs->length * runs->stride + element % runs->length;
+            offsets[i] = offset + ckn_run_offset(runs, element / runs->length) +
+                         element % runs->length;
         }
         CKN(add_outer_register_tile)(rows, offsets, gradients, column, n_rows, n,
                                      sums + k * CKN_PANEL);

@@ -1,5 +1,5 @@
-/* Gaussian pooling of the responses to one panel, along width and height, and the
- * transpose of this operation.
+/* Pooling of the responses to one panel, along width and height, and the transpose of
+ * this operation. The taps are those of a Gaussian, or all equal, for the mean.
  *
  * The projection that follows enlarges rounding errors of pooled values up to sqrt(1 /
  * nystrom_reg) times. Where that matters, a layer is `wide`: these sums are in double
@@ -22,19 +22,21 @@ CKN_INLINE ptrdiff_t CKN(last_pooled)(const ckn_layer *layer, ptrdiff_t position
 
 /* Defines pool_row_NAME, whose sums are vectors of type SUM that `read` loads from the
  * responses. A row of responses is pooled along the width, in registers, and added to
- * the pooled rows to which it contributes. */
+ * the pooled rows to which it contributes. It may be a part of the row: n_columns
+ * positions from `left` on. */
 #define CKN_DEFINE_POOL_ROW(NAME, NUMBER, SUM, SUM_LANES, read)                        \
     CKN_INLINE void CKN(pool_row_##NAME##_inline)(                                     \
         const ckn_layer *layer, const CKN_REAL *responses, ptrdiff_t y,                \
-        NUMBER *pooled, ptrdiff_t stride, int n_sums) {                                \
+        ptrdiff_t left, ptrdiff_t n_columns, NUMBER *pooled, ptrdiff_t stride,         \
+        int n_sums) {                                                                  \
         const ptrdiff_t s = layer->subsampling, radius = layer->radius;                \
-        const ptrdiff_t width = layer->patches.response_width;                         \
+        const ptrdiff_t right = left + n_columns;                                      \
         const ptrdiff_t first = CKN(first_pooled)(layer, y);                           \
         const ptrdiff_t last = CKN(last_pooled)(layer, y, layer->pooled_height);       \
         for (ptrdiff_t i = 0; i < layer->pooled_width; i++) {                          \
             const ptrdiff_t shift = radius - i * s;                                    \
-            ptrdiff_t begin = i * s > radius ? i * s - radius : 0;                     \
-            ptrdiff_t end = i * s + radius < width ? i * s + radius + 1 : width;       \
+            ptrdiff_t begin = i * s > radius + left ? i * s - radius : left;           \
+            ptrdiff_t end = i * s + radius < right ? i * s + radius + 1 : right;       \
             SUM sums[CKN_PANEL / (SUM_LANES)];                                         \
             CKN_UNROLL                                                                 \
             for (int j = 0; j < n_sums; j++)                                           \
@@ -43,8 +45,8 @@ CKN_INLINE ptrdiff_t CKN(last_pooled)(const ckn_layer *layer, ptrdiff_t position
                 NUMBER tap = (NUMBER)layer->taps[x + shift];                           \
                 CKN_UNROLL                                                             \
                 for (int j = 0; j < n_sums; j++)                                       \
-                    sums[j] +=                                                         \
-                        tap * read(responses + x * CKN_PANEL + j * (SUM_LANES));       \
+                    sums[j] += tap * read(responses + (x - left) * CKN_PANEL +         \
+                                          j * (SUM_LANES));                            \
             }                                                                          \
             for (ptrdiff_t row = first; row <= last; row++) {                          \
                 NUMBER tap = (NUMBER)layer->taps[y - row * s + radius];                \
@@ -58,15 +60,16 @@ CKN_INLINE ptrdiff_t CKN(last_pooled)(const ckn_layer *layer, ptrdiff_t position
                                                                                        \
     static CKN_NO_INLINE void CKN(pool_row_##NAME)(                                    \
         const ckn_layer *layer, const CKN_REAL *responses, ptrdiff_t y,                \
-        NUMBER *pooled, ptrdiff_t stride, ptrdiff_t n_filters) {                       \
+        ptrdiff_t left, ptrdiff_t n_columns, NUMBER *pooled, ptrdiff_t stride,         \
+        ptrdiff_t n_filters) {                                                         \
         CKN_WITH_VECTORS(n_filters, CKN_POOL_##NAME)                                   \
     }
 
 #define CKN_POOL_wide(n)                                                               \
-    CKN(pool_row_wide_inline)(layer, responses, y, pooled, stride,                     \
+    CKN(pool_row_wide_inline)(layer, responses, y, left, n_columns, pooled, stride,    \
                               (n) * CKN_LANES / CKN_WIDE_LANES)
 #define CKN_POOL_narrow(n)                                                             \
-    CKN(pool_row_narrow_inline)(layer, responses, y, pooled, stride, n)
+    CKN(pool_row_narrow_inline)(layer, responses, y, left, n_columns, pooled, stride, n)
 
 CKN_DEFINE_POOL_ROW(wide, double, CKN_WIDE_VECTOR, CKN_WIDE_LANES, CKN(load_wide))
 CKN_DEFINE_POOL_ROW(narrow, CKN_REAL, CKN_VECTOR, CKN_LANES, CKN(load_vector))
@@ -85,16 +88,18 @@ CKN_INLINE void *CKN(pooled_at)(const ckn_layer *layer, void *pooled, ptrdiff_t 
     return (char *)pooled + i * (ptrdiff_t)CKN(pooled_size)(layer);
 }
 
-/* Add the contributions of row y of responses (width, CKN_PANEL) to pooled
- * (pooled_height, pooled_width, stride). Those of filters after the first n_filters may
- * be left out. */
+/* Add the contributions of row y of responses, or of its n_columns positions from
+ * `left` on, (n_columns, CKN_PANEL), to pooled (pooled_height, pooled_width, stride).
+ * Those of filters after the first n_filters may be left out. */
 CKN_INLINE void CKN(pool_row)(const ckn_layer *layer, const CKN_REAL *responses,
-                              ptrdiff_t y, void *pooled, ptrdiff_t stride,
-                              ptrdiff_t n_filters) {
+                              ptrdiff_t y, ptrdiff_t left, ptrdiff_t n_columns,
+                              void *pooled, ptrdiff_t stride, ptrdiff_t n_filters) {
     if (layer->wide)
-        CKN(pool_row_wide)(layer, responses, y, pooled, stride, n_filters);
+        CKN(pool_row_wide)(layer, responses, y, left, n_columns, pooled, stride,
+                           n_filters);
     else
-        CKN(pool_row_narrow)(layer, responses, y, pooled, stride, n_filters);
+        CKN(pool_row_narrow)(layer, responses, y, left, n_columns, pooled, stride,
+                             n_filters);
 }
 
 /* rows (pooled_width, CKN_PANEL) <- the transpose of pooling along the height, applied

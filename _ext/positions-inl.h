@@ -71,7 +71,7 @@ CKN_INLINE double CKN(long_product)(const CKN_REAL *first_run, const CKN_REAL *f
     for (int i = 0; i < 4; i++)
         sums[i] = CKN(splat)(0);
     for (ptrdiff_t run = 0; run < runs->n_runs; run++) {
-        const CKN_REAL *patch = first_run + run * runs->stride;
+        const CKN_REAL *patch = first_run + ckn_run_offset(runs, run);
         const CKN_REAL *filter = filters + run * length;
         ptrdiff_t k = 0;
         for (; k + 4 * CKN_LANES <= length; k += 4 * CKN_LANES) {
@@ -105,17 +105,18 @@ static CKN_NO_INLINE void CKN(slide_mean)(const ckn_correlation *c,
         for (int i = 0; i < 4; i++)
             sums[i] = (CKN_WIDE_VECTOR){0};
         const CKN_REAL *tap = mean;
-        for (ptrdiff_t row = y; row < y + c->patch_height; row++)
-            for (ptrdiff_t column = x; column < x + c->patch_width; column++)
+        for (ptrdiff_t i = 0; i < c->patch_height; i++)
+            for (ptrdiff_t j = 0; j < c->patch_width; j++)
                 for (ptrdiff_t channel = 0; channel < n_channels; channel++, tap++) {
-                    const double *values =
-                        planes + channel * n_pixels + row * c->padded_width + column;
+                    const double *values = planes + channel * n_pixels +
+                                           (y + i * c->dilation) * c->padded_width + x +
+                                           j * c->dilation;
                     const double weight = *tap;
                     CKN_UNROLL
-                    for (int i = 0; i < 4; i++)
-                        sums[i] +=
+                    for (int v = 0; v < 4; v++)
+                        sums[v] +=
                             weight *
-                            *(const CKN_WIDE_VECTOR *)(values + i * CKN_WIDE_LANES);
+                            *(const CKN_WIDE_VECTOR *)(values + v * CKN_WIDE_LANES);
                 }
         for (int i = 0; i < 4; i++)
             *(CKN_WIDE_VECTOR *)(products + x + i * CKN_WIDE_LANES) = sums[i];
@@ -167,15 +168,16 @@ static void CKN(position_row)(const ckn_layer *layer, const CKN_REAL *map, ptrdi
 
     memcpy(columns, p->squares + y * padded_width,
            (size_t)padded_width * sizeof(double));
-    for (ptrdiff_t row = y + 1; row < y + c->patch_height; row++) {
-        const double *CKN_RESTRICT squares = p->squares + row * padded_width;
+    for (ptrdiff_t i = 1; i < c->patch_height; i++) {
+        const double *CKN_RESTRICT squares =
+            p->squares + (y + i * c->dilation) * padded_width;
         for (ptrdiff_t x = 0; x < padded_width; x++)
             columns[x] += squares[x];
     }
     memcpy(windows, columns, (size_t)width * sizeof(double));
-    for (ptrdiff_t column = 1; column < c->patch_width; column++)
+    for (ptrdiff_t i = 1; i < c->patch_width; i++)
         for (ptrdiff_t x = 0; x < width; x++)
-            windows[x] += columns[column + x];
+            windows[x] += columns[i * c->dilation + x];
     if (c->n_channels < CKN_FEW_CHANNELS) {
         CKN(slide_mean)(c, p->planes, layer->mean, y, products);
     } else {

@@ -54,13 +54,13 @@ CKN_INLINE CKN_LINES CKN(start_panel)(const CKN_REAL *panel, ptrdiff_t depth,
     return lines;
 }
 
-/* sums <- products of n_runs runs of the rows with the panel, from *lines on, which is
- * moved behind the lines that were used. A panel that is not long stays in the L1
- * cache and needs no prefetching. */
+/* sums <- products of `length` values of each of n_runs runs of the rows, from `first`
+ * on, with the panel, from *lines on, which is moved behind the lines that were used. A
+ * panel that is not long stays in the L1 cache and needs no prefetching. */
 CKN_INLINE void CKN(multiply_segment)(
-    const CKN_REAL *const *rows, ptrdiff_t offset, ptrdiff_t n_runs, ptrdiff_t stride,
-    ptrdiff_t length, int is_long, int n_vectors, CKN_LINES *lines,
-    CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS]) {
+    const CKN_REAL *const *rows, ptrdiff_t offset, const ckn_runs *runs,
+    ptrdiff_t first, ptrdiff_t n_runs, ptrdiff_t length, int is_long, int n_vectors,
+    CKN_LINES *lines, CKN_VECTOR sums[CKN_REGISTER_ROWS][CKN_REGISTER_VECTORS]) {
     CKN_LINES now = *lines;
     CKN_UNROLL
     for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
@@ -68,11 +68,12 @@ CKN_INLINE void CKN(multiply_segment)(
         for (int j = 0; j < n_vectors; j++)
             sums[i][j] = CKN(splat)(0);
     }
-    for (ptrdiff_t run = 0; run < n_runs; run++) {
+    for (ptrdiff_t run = first; run < first + n_runs; run++) {
+        const ptrdiff_t start = offset + ckn_run_offset(runs, run);
         const CKN_REAL *row[CKN_REGISTER_ROWS];
         CKN_UNROLL
         for (int i = 0; i < CKN_REGISTER_ROWS; i++)
-            row[i] = rows[i] + offset;
+            row[i] = rows[i] + start;
         CKN_NO_UNROLL
         for (ptrdiff_t k = 0; k < length; k++) {
             CKN_VECTOR filters[CKN_REGISTER_VECTORS];
@@ -96,7 +97,6 @@ CKN_INLINE void CKN(multiply_segment)(
             }
             now.line += CKN_PANEL;
         }
-        offset += stride;
     }
     *lines = now;
 }
@@ -113,7 +113,7 @@ CKN_INLINE void CKN(multiply_register_tile)(
         CKN(start_panel)(panel, n_runs * length, first / CKN_REGISTER_ROWS,
                          (n - 1) / CKN_REGISTER_ROWS + 1);
     if (length * n_runs <= CKN_SEGMENT) {
-        CKN(multiply_segment)(rows, offset, n_runs, runs->stride, length, 0, n_vectors,
+        CKN(multiply_segment)(rows, offset, runs, 0, n_runs, length, 0, n_vectors,
                               &lines, sums);
         return;
     }
@@ -130,8 +130,7 @@ CKN_INLINE void CKN(multiply_register_tile)(
             n_runs - run < runs_per_segment ? n_runs - run : runs_per_segment;
         ptrdiff_t k = 0;
         do {
-            CKN(multiply_segment)(rows, offset + run * runs->stride + k, n_together,
-                                  runs->stride,
+            CKN(multiply_segment)(rows, offset + k, runs, run, n_together,
                                   length - k < CKN_SEGMENT ? length - k : CKN_SEGMENT,
                                   1, n_vectors, &lines, sums);
             if (!is_first) {

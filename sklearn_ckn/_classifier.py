@@ -63,8 +63,10 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         parameters up to ``kmeans_tol`` in detail.
     patch_size : int or tuple of int, default=3
         Side of the patches in pixels of the layer's input; 1 along an axis of length 1.
-    subsampling : int, "auto" or tuple of these, default="auto"
-        Stride of the pooling in positions.
+    dilation : int or tuple of int, default=1
+        Patches take every ``dilation``-th pixel; 1 for patches without gaps.
+    subsampling : int, "auto", "global" or tuple of these, default="auto"
+        Stride of the pooling in positions; ``"global"`` is the mean over all of them.
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
         Dot-product kernel between unit patches.
     beta : float or tuple of float, default=2.8
@@ -225,6 +227,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
         n_anchors: PerLayer[int] = (64, 256),
         *,
         patch_size: PerLayer[int] = 3,
+        dilation: PerLayer[int] = 1,
         subsampling: PerLayer[Subsampling] = "auto",
         kernel: PerLayer[Kernel] = "exp",
         beta: PerLayer[float] = 2.8,
@@ -248,6 +251,7 @@ class CKNClassifier(DecisionsMixin, NetworkPredictor):
     ) -> None:
         self.n_anchors = n_anchors
         self.patch_size = patch_size
+        self.dilation = dilation
         self.subsampling = subsampling
         self.kernel = kernel
         self.beta = beta

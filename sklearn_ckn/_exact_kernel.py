@@ -56,6 +56,7 @@ def _is_row(X):
 
 _SHARED_PARAMETERS = (
     "patch_size",
+    "dilation",
     "subsampling",
     "kernel",
     "beta",
@@ -83,6 +84,7 @@ def ckn_kernel(
     *,
     n_layers: int = 2,
     patch_size: PerLayer[int] = 3,
+    dilation: PerLayer[int] = 1,
     subsampling: PerLayer[Subsampling] = "auto",
     kernel: PerLayer[Kernel] = "exp",
     beta: PerLayer[float] = 2.8,
@@ -125,10 +127,13 @@ def ckn_kernel(
     patch_size : int or tuple of int, default=3
         Side k of the patches in pixels of the layer's input; per layer. Along an axis
         of length 1 patches have side 1.
-    subsampling : int, "auto" or tuple of these, default="auto"
+    dilation : int or tuple of int, default=1
+        Patches take every ``dilation``-th pixel; 1 for patches without gaps; per layer.
+    subsampling : int, "auto", "global" or tuple of these, default="auto"
         Stride s of the Gaussian pooling in positions; per layer. ``"auto"`` in a
-        tuple is ceil(max(height, width) / 3) of that layer's map; on its own it
-        stands for 2 in every layer but the last and ``"auto"`` in the last.
+        tuple is ceil(max(height, width) / 3) of that layer's map, and ``"global"`` is
+        the mean over all positions. On its own, either stands for 2 in every layer but
+        the last, and for itself in the last.
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
         kappa(u) is exp(beta (u - 1)), u^2, or the arc-cosine kernel of order 1,
         which belongs to the ReLU; per layer.
@@ -204,6 +209,7 @@ def ckn_kernel(
     parameters = {
         "n_layers": n_layers,
         "patch_size": patch_size,
+        "dilation": dilation,
         "subsampling": subsampling,
         "kernel": kernel,
         "beta": beta,

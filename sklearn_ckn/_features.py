@@ -1,7 +1,7 @@
 """CKNFeatures: convolutional kernel features, with anchors from k-means."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -69,11 +69,17 @@ class CKNFeatures(
     patch_size : int or tuple of int, default=3
         Side k of the patches in pixels of the layer's input, but 1 along an axis of
         length 1; per layer.
-    subsampling : int, "auto" or tuple of these, default="auto"
+    dilation : int or tuple of int, default=1
+        Patches take every ``dilation``-th pixel of the layer's input, k x k of them,
+        and extend over (k - 1) ``dilation`` + 1 pixels (Yu and Koltun, ICLR 2016). 1
+        stands for patches without gaps; per layer.
+    subsampling : int, "auto", "global" or tuple of these, default="auto"
         Stride s of the pooling in positions, by a Gaussian with standard deviation
         s / sqrt(2); per layer. ``"auto"`` for a layer is ceil(max(height, width) / 3)
-        of its map of positions, which gives an output of about 3 x 3. One ``"auto"``
-        for all layers is 2 for each layer but the last, and ``"auto"`` for the last.
+        of its map of positions, which gives an output of about 3 x 3. ``"global"`` is
+        the mean over all positions, with equal weights, so that where a pattern lies in
+        the image makes no difference. One ``"auto"`` or ``"global"`` for all layers is
+        2 for each layer but the last, and this value for the last.
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
         kappa(u) is exp(beta (u - 1)), u^2, or the arc-cosine kernel of order 1, which
         corresponds to the ReLU; per layer.
@@ -81,7 +87,8 @@ class CKNFeatures(
         1 / sigma^2 of the kernel ``"exp"``; per layer. The other kernels ignore it.
     padding : {"same", "valid"} or tuple of these, default="same"
         Whether the layer's input is padded with zeros, so that every pixel is a
-        position; per layer. Axes shorter than a patch are always padded.
+        position; per layer. Axes shorter than a patch, with its gaps, are always
+        padded.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of images given as rows. With
         None, a row is one pixel with ``n_features`` channels, with a warning.
@@ -100,7 +107,8 @@ class CKNFeatures(
         Power, from 0 to 0.5, of :class:`PatchWhitening` with its default ``patch_size``
         and ``reg``, applied to the images before the first layer. It removes brightness
         and gives more weight to fine detail and colour. With None, images are taken as
-        they are. :class:`CKNClassifier` can choose it by the labels.
+        they are. :class:`CKNClassifier` can choose it by the labels. The patches of the
+        whitening have no gaps, whatever ``dilation`` is.
     flip_average : bool, default=False
         Whether to average the features of an image and of its left-right mirror image:
         the kernel's feature map averaged over flips (Haasdonk and Burkhardt, Machine
@@ -136,7 +144,7 @@ class CKNFeatures(
         ``n_anchors``, with a warning, if there are fewer distinct patches.
     betas_ : list of float
         ``beta`` of each layer.
-    subsampling_ : list of int
+    subsampling_ : list of int and "global"
         Stride of each layer; ``"auto"`` is replaced by its value.
     image_shape_ : tuple of int
         (H, W, C).
@@ -188,6 +196,7 @@ class CKNFeatures(
         n_anchors: PerLayer[int] = (64, 256),
         *,
         patch_size: PerLayer[int] = 3,
+        dilation: PerLayer[int] = 1,
         subsampling: PerLayer[Subsampling] = "auto",
         kernel: PerLayer[Kernel] = "exp",
         beta: PerLayer[float] = 2.8,
@@ -207,6 +216,7 @@ class CKNFeatures(
     ) -> None:
         self.n_anchors = n_anchors
         self.patch_size = patch_size
+        self.dilation = dilation
         self.subsampling = subsampling
         self.kernel = kernel
         self.beta = beta
@@ -362,7 +372,7 @@ class CKNFeatures(
         return [settings.beta for settings in self._network.settings]
 
     @fitted_property
-    def subsampling_(self) -> list[int]:
+    def subsampling_(self) -> list[int | Literal["global"]]:
         """Stride of each layer; ``"auto"`` is replaced by its value."""
         return [settings.subsampling for settings in self._network.settings]
 

@@ -54,8 +54,10 @@ class SupervisedCKNClassifier(CKNClassifier):
         parameters up to ``kmeans_tol`` in detail.
     patch_size : int or tuple of int, default=3
         Side of the patches in pixels of the layer's input; 1 along an axis of length 1.
-    subsampling : int, "auto" or tuple of these, default="auto"
-        Stride of the pooling in positions.
+    dilation : int or tuple of int, default=1
+        Patches take every ``dilation``-th pixel; 1 for patches without gaps.
+    subsampling : int, "auto", "global" or tuple of these, default="auto"
+        Stride of the pooling in positions; ``"global"`` is the mean over all of them.
     kernel : {"exp", "poly", "arccos1"} or tuple of these, default="exp"
         Dot-product kernel between unit patches.
     beta : float or tuple of float, default=2.8
@@ -227,6 +229,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         n_anchors: PerLayer[int] = (64, 256),
         *,
         patch_size: PerLayer[int] = 3,
+        dilation: PerLayer[int] = 1,
         subsampling: PerLayer[Subsampling] = "auto",
         kernel: PerLayer[Kernel] = "exp",
         beta: PerLayer[float] = 2.8,
@@ -260,6 +263,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         super().__init__(
             n_anchors,
             patch_size=patch_size,
+            dilation=dilation,
             subsampling=subsampling,
             kernel=kernel,
             beta=beta,

@@ -40,7 +40,7 @@ def load_reference(name):
         parameters = {
             name: arrays[prefix + name].item()
             for name in LayerSettings.__dataclass_fields__
-            if name != "n_anchors"
+            if prefix + name in arrays
         }
         settings = LayerSettings(n_anchors=len(anchors), **parameters)
         layers.append(Layer.from_anchors(settings, anchors))

@@ -144,21 +144,25 @@ def test_memory_does_not_change_what_is_found():
 
 
 @pytest.mark.parametrize(
-    ("patch_size", "subsampling", "padding"),
+    ("patch_size", "dilation", "subsampling", "padding"),
     [
-        ((3, 3), (2, 1), "same"),
-        ((3, 2), (1, 1), "same"),
-        ((4, 2), (3, 1), "same"),
-        ((3, 2, 3), (1, 2, 1), ("valid", "same", "valid")),
-        ((2, 12), (2, 1), "valid"),
+        ((3, 3), 1, (2, 1), "same"),
+        ((3, 2), 1, (1, 1), "same"),
+        ((4, 2), 1, (3, 1), "same"),
+        ((3, 2, 3), 1, (1, 2, 1), ("valid", "same", "valid")),
+        ((2, 12), 1, (2, 1), "valid"),
+        # Without gaps in what the last layer sees: 5 and 3 pixels, 1 and 2 apart.
+        ((5, 3), (1, 3), (1, 1), "same"),
+        ((3, 1), 1, ("global", 1), "same"),
     ],
 )
 @pytest.mark.parametrize("axis", [0, 1])
-def test_receptive_field(patch_size, subsampling, padding, axis):
+def test_receptive_field(patch_size, dilation, subsampling, padding, axis):
     # The last layer does not pool: each of its outputs is that of one position.
     features = make(
         n_anchors=(4,) * len(patch_size),
         patch_size=patch_size,
+        dilation=dilation,
         subsampling=subsampling,
         padding=padding,
     )

@@ -16,6 +16,7 @@ from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.cuda_steps import CudaSteps, source
 from sklearn_ckn._engine.oracle import ArraySteps, PatchScalars
+from sklearn_ckn._network.pooling import pooling_of_maps
 from sklearn_ckn._network.settings import LayerSettings
 
 pytestmark = pytest.mark.skipif(
@@ -96,9 +97,10 @@ def test_respond_and_pool(steps, settings, shape, dtype, sum_dtype, seed):
         *upload(steps, products), on_device(steps, scalars), *arguments
     )
     # Responses of exp and arccos1 are off by the derivative of the kernel times the few
-    # roundings of the cosine; sums of at most (2 s + 1)^2 of them, of weights of sum
-    # 1, by as many.
-    n_terms = 8 * (1 + max(settings.beta, 4)) + (2 * settings.subsampling + 1) * 2
+    # roundings of the cosine; sums of them, of weights of sum 1, by as many as there
+    # are terms along both axes.
+    _, taps = pooling_of_maps(settings.subsampling, shape[1:])
+    n_terms = 8 * (1 + max(settings.beta, 4)) + 2 * len(taps)
     eps = np.finfo(min(np.dtype(dtype), np.dtype(sum_dtype), key=lambda d: d.itemsize))
     bound = 2 * n_terms * eps.eps * scalars.norms.max(initial=0)
     assert actual.dtype == sum_dtype

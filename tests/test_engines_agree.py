@@ -21,11 +21,12 @@ layer_settings = st.builds(
     LayerSettings,
     n_anchors=st.integers(1, 40),
     patch_size=st.integers(1, 20),
-    subsampling=st.integers(1, 6),
+    subsampling=st.one_of(st.integers(1, 6), st.just("global")),
     kernel=st.sampled_from(KERNELS),
     beta=st.floats(0.1, 8),
     padding=st.sampled_from(["same", "valid"]),
     nystrom_reg=st.sampled_from([1e-3, 1e-1]),
+    dilation=st.sampled_from([1, 1, 2, 3, 7]),
 )
 image_shapes = st.tuples(
     st.integers(1, 3), st.integers(1, 17), st.integers(1, 17), st.integers(1, 40)

@@ -1,13 +1,12 @@
 """The exact kernel: against plain loops, the features' limit, and its properties."""
 
 import tracemalloc
-from functools import cache, partial
-from itertools import product
-from math import acos, ceil, exp, pi, sqrt
+from functools import partial
 
 import numpy as np
 import pytest
 import sklearn
+from loops_kernel import loops_kernel
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.cluster import SpectralClustering
 from sklearn.decomposition import KernelPCA
@@ -25,90 +24,9 @@ def make_images(n=4, shape=(6, 5, 2), seed=0):
     return np.random.RandomState(seed).randn(n, *shape)
 
 
-def loops_kernel(x, y, layers):
-    """Compute the kernel of two (H, W, C) images, one scalar after the other.
-
-    Each layer is a dict of patch_size, subsampling, kernel, beta and padding.
-    """
-    images = (x, y)
-    sizes, befores, positions = [x.shape[:2]], [], []
-    for layer in layers:
-        k = layer["patch_size"]
-        if layer["padding"] == "same":
-            pads = [((k - 1) // 2, k // 2)] * 2
-        else:
-            missing = [max(k - size, 0) for size in sizes[-1]]
-            pads = [(m // 2, m - m // 2) for m in missing]
-        befores.append([before for before, _ in pads])
-        positions.append(
-            [n + sum(pad) - k + 1 for n, pad in zip(sizes[-1], pads, strict=True)]
-        )
-        sizes.append([ceil(n / layer["subsampling"]) for n in positions[-1]])
-
-    def kappa(cosine, layer):
-        if layer["kernel"] == "exp":
-            return exp(layer["beta"] * (cosine - 1))
-        if layer["kernel"] == "poly":
-            return cosine**2
-        cosine = min(max(cosine, -1.0), 1.0)
-        return (sqrt(1 - cosine**2) + (pi - acos(cosine)) * cosine) / pi
-
-    def grid(size):
-        return product(range(size[0]), range(size[1]))
-
-    def weight(out, place, s):
-        if s == 1:
-            return float(out == place)
-        total = sum(exp(-((d / s) ** 2)) for d in range(-s, s + 1))
-        value = 1.0
-        for i, j in zip(out, place, strict=True):
-            d = j - i * s
-            value *= exp(-((d / s) ** 2)) / total if abs(d) <= s else 0.0
-        return value
-
-    @cache
-    def pixels(depth, a, u, b, v):
-        for place in (u, v):
-            if not all(0 <= i < n for i, n in zip(place, sizes[depth], strict=True)):
-                return 0.0
-        if depth == 0:
-            return sum(s * t for s, t in zip(images[a][u], images[b][v], strict=True))
-        s = layers[depth - 1]["subsampling"]
-        total = 0.0
-        for p in grid(positions[depth - 1]):
-            if weight(u, p, s):
-                for q in grid(positions[depth - 1]):
-                    if weight(v, q, s):
-                        weights = weight(u, p, s) * weight(v, q, s)
-                        total += weights * response(depth - 1, a, p, b, q)
-        return total
-
-    @cache
-    def patches(depth, a, p, b, q):
-        k, before = layers[depth]["patch_size"], befores[depth]
-        return sum(
-            pixels(
-                depth,
-                a,
-                (p[0] - before[0] + i, p[1] - before[1] + j),
-                b,
-                (q[0] - before[0] + i, q[1] - before[1] + j),
-            )
-            for i, j in product(range(k), repeat=2)
-        )
-
-    @cache
-    def response(depth, a, p, b, q):
-        norms = sqrt(patches(depth, a, p, a, p)) * sqrt(patches(depth, b, q, b, q))
-        if norms == 0:
-            return 0.0
-        return norms * kappa(patches(depth, a, p, b, q) / norms, layers[depth])
-
-    return sum(pixels(len(layers), 0, u, 1, u) for u in grid(sizes[-1]))
-
-
 THREE_LAYERS = {
     "patch_size": (2, 3, 1),
+    "dilation": (2, 1, 3),
     "subsampling": (2, 1, 2),
     "kernel": ("exp", "arccos1", "poly"),
     "beta": (1.5, 2.0, 3.0),
@@ -122,6 +40,13 @@ LOOPS = {
     "valid": ((4, 5, 1), 1, {"padding": "valid", "subsampling": 2}),
     "even and valid": ((3, 4, 3), 1, {"padding": "valid", "patch_size": 2}),
     "large patch": ((2, 3, 1), 1, {"padding": "valid", "patch_size": 4}),
+    "gaps": ((4, 5, 1), 1, {"dilation": 2, "subsampling": 2}),
+    "gaps in even patches": ((3, 5, 2), 1, {"dilation": 2, "patch_size": 2}),
+    "gaps and valid": ((5, 4, 1), 2, {"dilation": (2, 1), "padding": "valid"}),
+    "gaps in a signal": ((1, 9, 1), 2, {"dilation": (3, 2), "subsampling": (2, 1)}),
+    "mean": ((3, 4, 1), 1, {"subsampling": "global"}),
+    "mean last": ((1, 8, 2), 2, {"subsampling": (2, "global")}),
+    "mean first": ((4, 3, 1), 2, {"subsampling": ("global", 1)}),
     "signal": ((1, 9, 2), 2, {"subsampling": (3, 2)}),
     "signal along the height": ((7, 1, 2), 2, {"subsampling": (3, 1)}),
     "one pixel": ((1, 1, 3), 2, {"subsampling": 1, "padding": ("same", "valid")}),
@@ -137,6 +62,7 @@ def test_equals_plain_loops(name, kernel):
     shape, n_layers, parameters = LOOPS[name]
     defaults = {
         "patch_size": 3,
+        "dilation": 1,
         "subsampling": 1,
         "kernel": kernel,
         "beta": 2.8,
@@ -428,6 +354,8 @@ def test_too_little_memory(n, shape, mebibytes, message):
         ({"subsampling": (2,)}, "subsampling has 1 values and n_layers is 2"),
         ({"subsampling": "all"}, "subsampling"),
         ({"patch_size": (3, 0)}, r"patch_size\[1\] must be an integer"),
+        ({"dilation": 0}, "dilation"),
+        ({"dilation": (1, 2.5)}, r"dilation\[1\] must be an integer"),
         ({"kernel": "rbf"}, "kernel"),
         ({"kernel": ("exp", "rbf")}, r"kernel\[1\] must be one of"),
         ({"beta": -1.0}, "beta"),

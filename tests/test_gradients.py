@@ -68,11 +68,12 @@ layer_settings = st.builds(
     LayerSettings,
     n_anchors=st.integers(1, 5),
     patch_size=st.integers(1, 4),
-    subsampling=st.integers(1, 3),
+    subsampling=st.sampled_from([1, 2, 3, "global"]),
     kernel=st.sampled_from(KERNELS),
     beta=st.floats(0.3, 4),
     padding=st.sampled_from(["same", "valid"]),
     nystrom_reg=st.sampled_from([1e-2, 1e-1]),
+    dilation=st.sampled_from([1, 1, 2, 3]),
 )
 networks = st.lists(layer_settings, min_size=1, max_size=3)
 # A second layer of 3 x 3 patches of so many channels goes through Winograd's algorithm,

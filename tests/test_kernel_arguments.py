@@ -104,6 +104,9 @@ def test_projections_in_float64_and_for_gradients():
         {"tile": 0},
         {"patch_height": 2},
         {"patch_width": 2},
+        {"dilation": 0},
+        {"dilation": 2},
+        {"dilation": 2, "tile": 1},
     ],
     ids=str,
 )
@@ -298,6 +301,7 @@ def test_points_and_anchors():
         {"lefts": [0]},
         {"patch_shape": (2, 3)},
         {"patch_shape": (-2, -2)},
+        {"dilation": 0},
     ],
     ids=str,
 )
@@ -307,6 +311,7 @@ def test_patches_that_are_gathered(changes):
         "tops": [0, 0],
         "lefts": [-1, 3],
         "patch_shape": (2, 2),
+        "dilation": 1,
     }
 
     def gather(changes):

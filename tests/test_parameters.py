@@ -156,7 +156,16 @@ def test_numpy_values_are_as_good_as_python_values(as_array):
 
 
 @pytest.mark.parametrize(
-    "parameter", ["patch_size", "subsampling", "kernel", "beta", "padding", "n_layers"]
+    "parameter",
+    [
+        "patch_size",
+        "dilation",
+        "subsampling",
+        "kernel",
+        "beta",
+        "padding",
+        "n_layers",
+    ],
 )
 def test_strange_parameters_of_the_kernel(parameter):
     for label, make_value in VALUES.items():

@@ -141,7 +141,7 @@ def gradient_bounds(layer, maps, gradient, eps):
     steepness = max(1, slope(layer.settings))
     patch_norm = side * np.linalg.norm(maps)
     response_gradient = np.linalg.norm(layer.projection, 2) * np.linalg.norm(gradient)
-    n_terms = np.prod(gradient.shape[:3]) * layer.settings.subsampling**2
+    n_terms = len(maps) * np.prod(layer.settings.response_shape(maps.shape[1:]))
     sums = (8 * n_terms**0.5 + 8 * p**0.5 + 33) * eps
     relative = derivative_error(layer, eps) + sums
     return {

@@ -34,7 +34,7 @@ from sklearn_ckn._network.layer import Layer
 from sklearn_ckn._network.network import Network
 from sklearn_ckn._network.pooling import pooling_matrix
 from sklearn_ckn._network.settings import LayerSettings
-from sklearn_ckn._network.unfold import SMALLEST_NORM
+from sklearn_ckn._network.unfold import SMALLEST_NORM, patch_offsets
 
 #: What images of about 1 can show.
 UNIT_KINDS = {"noise": 4, "sparse": 3, "positive": 2, "floor": 4, "spots": 4}
@@ -45,11 +45,12 @@ def random_layer(rng, shape):
     settings = LayerSettings(
         n_anchors=int(rng.integers(1, 41)),
         patch_size=3 if rng.random() < 0.6 else int(rng.integers(1, 8)),
-        subsampling=int(rng.integers(1, 5)),
+        subsampling="global" if rng.random() < 0.1 else int(rng.integers(1, 5)),
         kernel=str(rng.choice(["exp", "exp", "poly", "arccos1"])),
         beta=power(rng, -1, 1.3),
         padding=str(rng.choice(["same", "valid"])),
         nystrom_reg=power(rng, -4, 0),
+        dilation=1 if rng.random() < 0.7 else int(rng.integers(2, 6)),
     )
     anchors = rng.standard_normal((settings.n_anchors, settings.patch_length(shape)))
     if rng.random() < 0.5:
@@ -68,7 +69,7 @@ def position_errors(maps, layer, eps):
     height, width = settings.response_shape(maps.shape[1:])
     pads = [settings.pad_axis(size) for size in maps.shape[1:3]]
     squares = np.pad((maps**2).sum(axis=3), ((0, 0), *pads))
-    offsets = np.ndindex(settings.patch_shape(maps.shape[1:]))
+    offsets = patch_offsets(settings, maps.shape[1:])
     norms = np.sqrt(sum(squares[:, i : i + height, j : j + width] for i, j in offsets))
     window = 2 * REACH + 1
     reach = maximum_filter(norms, (1, window, window), mode="constant")

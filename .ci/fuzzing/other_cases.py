@@ -38,7 +38,7 @@ def shifts(shape, settings):
         pixels = np.arange(size)
         axes.append(
             [
-                (positions + i - before == pixels) * 1.0
+                (positions + settings.dilation * i - before == pixels) * 1.0
                 for i in range(settings.patch_side(size))
             ]
         )
@@ -94,6 +94,7 @@ def check_ckn_kernel(rng):
     settings = resolve_layers(
         {
             "patch_size": 3,
+            "dilation": 1,
             "subsampling": "auto",
             "kernel": "exp",
             "beta": 2.8,

@@ -13,9 +13,15 @@ def _patch_size(rng):
     return 3 if rng.random() < 0.5 else int(rng.integers(1, 8))
 
 
+def _dilation(rng):
+    return 1 if rng.random() < 0.7 else int(rng.integers(2, 6))
+
+
 def _subsampling(rng):
     if rng.random() < 0.02:
         return int(power(rng, 2, 9))
+    if rng.random() < 0.1:
+        return "global"
     return int(rng.integers(1, 5)) if rng.random() < 0.8 else "auto"
 
 
@@ -38,6 +44,7 @@ def _padding(rng):
 #: Parameters with one value for all layers or one for each.
 PER_LAYER = {
     "patch_size": _patch_size,
+    "dilation": _dilation,
     "subsampling": _subsampling,
     "kernel": _kernel,
     "beta": _beta,

@@ -244,8 +244,8 @@ def check_bad_input(rng, name):
 def check_bad_kernel(rng):
     """Try a bad parameter of ckn_kernel."""
     X = np.random.default_rng(0).random((4, 5, 4, 2))
-    parameters = ["n_layers", "patch_size", "subsampling", "kernel", "beta", "padding"]
-    parameters += ["image_shape", "n_jobs"]
+    parameters = ["n_layers", "patch_size", "dilation", "subsampling", "kernel", "beta"]
+    parameters += ["padding", "image_shape", "n_jobs"]
     parameter = parameters[rng.integers(len(parameters))]
     never = rng.random() < 0.6
     values = NEVER if never else PERHAPS

@@ -39,7 +39,7 @@ Kernel: TypeAlias = Literal["exp", "poly", "arccos1"]
 MemoryLike: TypeAlias = str | PathLike[str] | Memory | None
 Padding: TypeAlias = Literal["same", "valid"]
 RandomState: TypeAlias = int | np.random.RandomState | None
-Subsampling: TypeAlias = int | Literal["auto"]
+Subsampling: TypeAlias = int | Literal["auto", "global"]
 
 
 def fit_context(method: Function) -> Function:

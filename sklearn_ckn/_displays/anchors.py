@@ -126,7 +126,8 @@ class AnchorsDisplay:
         -----
         Anchors and images with one channel are drawn in the colours of ``cmap``, those
         with three channels as red, green and blue, and all others as the mean of their
-        channels. Each anchor is divided by its largest absolute value. Zero is the
+        channels. The pixels of an anchor are drawn side by side, without the gaps of a
+        dilation. Each anchor is divided by its largest absolute value. Zero is the
         lowest colour if no anchor has negative values, and otherwise the middle colour.
         Image parts have the size of the layer's receptive field; where they extend
         beyond the image, nothing is drawn. If ``images`` have no negative values, their

@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._engine.contract import Engine
-from sklearn_ckn._engine.packing import MAX_PROJECTION_GAIN, RoundingGains
+from sklearn_ckn._engine.packing import RoundingGains, needs_float64
 from sklearn_ckn._network.layer import LayerGradients
 from sklearn_ckn._network.unfold import pad_maps
 
@@ -70,8 +70,7 @@ class ArrayLayer:
         Anchors minus their mean.
     anchors : array of shape (p, kh * kw * C)
     projection : array of shape (p, p)
-        In float64 if a projection in float32 would not be accurate enough, see
-        ``RoundingGains``.
+        In float64 if float32 would not be accurate enough, see ``needs_float64``.
     """
 
     settings: object
@@ -151,14 +150,13 @@ class ArrayEngine(Engine):
         """Return an ArrayLayer, with its projection in float64 if that is needed."""
         xp = self.xp
         mean = layer.anchors.astype(np.float64).mean(axis=0)
-        gain = RoundingGains.of(layer, mean).projection
-        wide = np.float64 if gain > MAX_PROJECTION_GAIN else dtype
+        wide = needs_float64(layer.settings, RoundingGains.of(layer, mean))
         return ArrayLayer(
             layer.settings,
             xp.asarray(mean, dtype=dtype),
             xp.asarray(layer.anchors - mean, dtype=dtype),
             xp.asarray(layer.anchors, dtype=dtype),
-            xp.asarray(layer.projection, dtype=wide),
+            xp.asarray(layer.projection, dtype=np.float64 if wide else dtype),
         )
 
     def _encode_layer(self, maps, layer):
@@ -225,10 +223,13 @@ class ArrayEngine(Engine):
         xp = self.xp
         padded = pad_maps(xp.asarray(images), settings)
         patch_height, patch_width = settings.patch_shape(images.shape[1:])
+        down, along = (
+            settings.dilation * xp.arange(side) for side in (patch_height, patch_width)
+        )
         patches = padded[
             xp.asarray(indices)[:, None, None],
-            xp.asarray(rows)[:, None, None] + xp.arange(patch_height)[:, None],
-            xp.asarray(columns)[:, None, None] + xp.arange(patch_width),
+            xp.asarray(rows)[:, None, None] + down[:, None],
+            xp.asarray(columns)[:, None, None] + along,
         ]
         return patches.reshape(len(indices), -1)
 

@@ -270,6 +270,7 @@ class CPUEngine(Engine):
                 columns - settings.pad_axis(width)[0],
                 patches,
                 settings.patch_shape(images.shape[1:]),
+                settings.dilation,
                 n_workers,
             )
         return patches

@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_ckn._engine.array import PatchScalars
 from sklearn_ckn._network.kernels import KERNELS
-from sklearn_ckn._network.pooling import pooling_taps
+from sklearn_ckn._network.pooling import pooling_of_maps
 from sklearn_ckn._network.unfold import SMALLEST_NORM
 
 #: C names of the dtypes.
@@ -93,8 +93,7 @@ class CudaSteps:
             *_arrays(scalars),
             np.int64(n_positions),
             *_integers(height, width, n_channels, rows, columns),
-            *_integers(*settings.patch_shape(maps.shape[1:])),
-            *_integers(settings.pad_axis(height)[0], settings.pad_axis(width)[0]),
+            *_patch_arguments(settings, maps.shape[1:]),
             maps.dtype.type(SMALLEST_NORM),
         )
         return patches, scalars
@@ -102,10 +101,8 @@ class CudaSteps:
     def respond_and_pool(self, products, scalars, shape, settings, sum_dtype):
         """Return the pooled responses; see ``ArraySteps.respond_and_pool``."""
         n_anchors = products.shape[1]
-        pooled_rows, pooled_columns = (
-            -(-size // settings.subsampling) for size in shape[1:]
-        )
-        taps = pooling_taps(settings.subsampling, max(shape[1:]))
+        pooled_rows, pooled_columns = map(settings.pooled_size, shape[1:])
+        stride, taps = pooling_of_maps(settings.subsampling, shape[1:])
         pooled = self._cupy.empty(
             (shape[0], pooled_rows, pooled_columns, n_anchors), sum_dtype
         )
@@ -120,7 +117,7 @@ class CudaSteps:
             pooled,
             np.int64(n_threads),
             *_integers(n_anchors, *shape[1:], pooled_rows, pooled_columns),
-            *_kernel_arguments(settings, taps, products.dtype),
+            *_kernel_arguments(settings, stride, taps, products.dtype),
             sum_dtype=sum_dtype,
         )
         return pooled
@@ -128,7 +125,7 @@ class CudaSteps:
     def differentiate(self, pooled_gradient, products, scalars, shape, settings):
         """Compute the gradients of a step; see ``ArraySteps.differentiate``."""
         n_positions, n_anchors = products.shape
-        taps = pooling_taps(settings.subsampling, max(shape[1:]))
+        stride, taps = pooling_of_maps(settings.subsampling, shape[1:])
         product_gradients, coefficients, beta_gradients = (
             self._cupy.empty(size, products.dtype)
             for size in (products.shape, (n_positions, 1), n_positions)
@@ -146,7 +143,7 @@ class CudaSteps:
             beta_gradients,
             np.int64(n_positions),
             *_integers(n_anchors, *shape[1:], *pooled_gradient.shape[1:3]),
-            *_kernel_arguments(settings, taps, products.dtype),
+            *_kernel_arguments(settings, stride, taps, products.dtype),
         )
         return product_gradients, coefficients, beta_gradients
 
@@ -166,8 +163,7 @@ class CudaSteps:
             gradient,
             np.int64(maps.size),
             *_integers(height, width, n_channels, rows, columns),
-            *_integers(*settings.patch_shape(maps.shape[1:])),
-            *_integers(settings.pad_axis(height)[0], settings.pad_axis(width)[0]),
+            *_patch_arguments(settings, maps.shape[1:]),
         )
         return gradient
 
@@ -202,10 +198,16 @@ def _integers(*values):
     return [np.int32(value) for value in values]
 
 
-def _kernel_arguments(settings, taps, dtype):
+def _patch_arguments(settings, map_shape):
+    """Return the arguments of ``unfold`` and ``fold`` that describe the patches."""
+    before = [settings.pad_axis(size)[0] for size in map_shape[:2]]
+    return _integers(*settings.patch_shape(map_shape), settings.dilation, *before)
+
+
+def _kernel_arguments(settings, stride, taps, dtype):
     """Return the last arguments of ``respond_and_pool`` and ``differentiate``."""
     return [
-        *_integers(settings.subsampling, len(taps) // 2),
+        *_integers(stride, len(taps) // 2),
         *_integers(KERNELS.index(settings.kernel)),
         dtype.type(settings.beta),
     ]

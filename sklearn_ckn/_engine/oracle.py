@@ -3,8 +3,6 @@
 No estimator uses it.
 """
 
-from itertools import product
-
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
@@ -12,7 +10,7 @@ from sklearn_ckn._common.norms import row_norms
 from sklearn_ckn._engine.array import ArrayEngine, PatchScalars
 from sklearn_ckn._network.kernels import kernel_derivatives, kernel_values
 from sklearn_ckn._network.pooling import pooling_matrix
-from sklearn_ckn._network.unfold import SMALLEST_NORM, unfold
+from sklearn_ckn._network.unfold import SMALLEST_NORM, patch_offsets, unfold
 
 
 class ArraySteps:
@@ -169,7 +167,7 @@ class ArraySteps:
         shares = xp.zeros((*shape, 1), dtype=maps.dtype)
         patch_gradients = patch_gradients.reshape(n_images, rows, columns, -1)
         coefficients = coefficients.reshape(n_images, rows, columns, 1)
-        offsets = product(*map(range, settings.patch_shape(maps.shape[1:])))
+        offsets = patch_offsets(settings, maps.shape[1:])
         for i, (row, column) in enumerate(offsets):
             window = np.s_[:, row : row + rows, column : column + columns]
             channels = slice(i * n_channels, (i + 1) * n_channels)

@@ -12,7 +12,7 @@ from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._ext import _cpu
 from sklearn_ckn._network.kernels import KERNELS, kernel_values
-from sklearn_ckn._network.pooling import pooling_taps
+from sklearn_ckn._network.pooling import pooling_of_maps
 
 # Winograd's algorithm is used from this number of channels on: its transforms then cost
 # little compared with the products that it saves.
@@ -65,9 +65,9 @@ class PackedLayer:
     wide : bool
         Whether pooling and projection are computed in float64.
     taps : ndarray of shape (2 * radius + 1,), float64
-        Weights of the pooling, see ``pooling_taps``.
+        Weights of the pooling, see ``pooling_of_maps``.
     subsampling : int
-        Stride of the pooling.
+        Stride of the pooling, see there.
     pooled_shape : tuple of int
         Height and width (H', W') of the pooled maps.
     kernel : int
@@ -156,7 +156,16 @@ class RoundingGains:
         return cls(projection, projection * derivative * deviation)
 
 
-def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
+def needs_float64(settings, gains):
+    """Return whether a layer in float32 is pooled and projected in float64.
+
+    It is so where the projection enlarges rounding errors, and where responses at
+    thousands of positions may be added, whose sum is much larger than each of them.
+    """
+    return settings.subsampling == "global" or gains.projection > MAX_PROJECTION_GAIN
+
+
+def correlation_sizes(shape, patch_shape, dilation, padding, n_filters, max_tile):
     """Return the sizes of a correlation and the tile with which it is computed.
 
     Parameters
@@ -165,6 +174,8 @@ def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
         (H, W, C) of the map.
     patch_shape : tuple of int
         (kh, kw) of the filters.
+    dilation : int
+        Pixels of the map from one pixel of a filter to the next.
     padding : sequence of tuple of int
         Number of zeros before and after each of the two axes.
     n_filters : int
@@ -180,10 +191,11 @@ def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
     (top, bottom), (left, right) = padding
     height, width, n_channels = shape
     patch_height, patch_width = patch_shape
-    response_height = height + top + bottom - patch_height + 1
-    response_width = width + left + right - patch_width + 1
+    span_height, span_width = (dilation * (side - 1) + 1 for side in patch_shape)
+    response_height = height + top + bottom - span_height + 1
+    response_width = width + left + right - span_width + 1
     tile = 1
-    if patch_shape == (3, 3) and n_channels >= MIN_WINOGRAD_CHANNELS:
+    if patch_shape == (3, 3) and dilation == 1 and n_channels >= MIN_WINOGRAD_CHANNELS:
         tile = best_tile(response_height, response_width, max_tile)
     # The last tiles may extend past the last positions: the map is padded for them.
     reach = [-(-size // tile) * tile for size in (response_height, response_width)]
@@ -193,10 +205,11 @@ def correlation_sizes(shape, patch_shape, padding, n_filters, max_tile):
         "n_channels": n_channels,
         "patch_height": patch_height,
         "patch_width": patch_width,
+        "dilation": dilation,
         "pad_top": top,
         "pad_left": left,
-        "padded_height": max(height + top + bottom, reach[0] + patch_height - 1),
-        "padded_width": max(width + left + right, reach[1] + patch_width - 1),
+        "padded_height": max(height + top + bottom, reach[0] + span_height - 1),
+        "padded_width": max(width + left + right, reach[1] + span_width - 1),
         "response_height": response_height,
         "response_width": response_width,
         "n_filters": n_filters,
@@ -248,6 +261,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     n_anchors, n_channels = len(layer.anchors), image_shape[2]
     patch_shape = settings.patch_shape(image_shape)
     padding = [settings.pad_axis(size) for size in image_shape[:2]]
+    spans = [settings.patch_span(size) for size in image_shape[:2]]
     # The products with the mean of the anchors are computed separately, in double
     # precision. The products with the centred anchors are smaller than those with the
     # anchors themselves, and so are their rounding errors.
@@ -259,9 +273,9 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         gains = RoundingGains.of(layer, exact_mean)
         tiles = [t for t, gain in MAX_RESPONSE_GAIN.items() if gains.responses <= gain]
         max_tile = max(tiles, default=1)
-        wide = gains.projection > MAX_PROJECTION_GAIN
+        wide = needs_float64(settings, gains)
     forward_sizes = correlation_sizes(
-        image_shape, patch_shape, padding, n_anchors, max_tile
+        image_shape, patch_shape, settings.dilation, padding, n_anchors, max_tile
     )
     width = _cpu.panel_width(instruction_set, dtype)
     # The largest tile is accurate enough here: this correlation is not followed by the
@@ -273,9 +287,10 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
             -(-n_anchors // width) * width,
         ),
         patch_shape,
+        settings.dilation,
         [
-            (side - 1 - before, side - 1 - after)
-            for side, (before, after) in zip(patch_shape, padding, strict=True)
+            (span - 1 - before, span - 1 - after)
+            for span, (before, after) in zip(spans, padding, strict=True)
         ],
         n_channels,
         max(MAX_RESPONSE_GAIN),
@@ -302,6 +317,9 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
     def pack_anchors(tile):
         return _cpu.pack(centred, tile, instruction_set, n_threads)
 
+    stride, taps = pooling_of_maps(
+        settings.subsampling, settings.response_shape(image_shape)
+    )
     projection = pack_projection(np.float64 if wide else dtype)
     real_projection = None
     if gradients is not None:
@@ -317,10 +335,8 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         projection=projection,
         real_projection=real_projection,
         wide=wide,
-        taps=pooling_taps(
-            settings.subsampling, max(settings.response_shape(image_shape))
-        ),
-        subsampling=settings.subsampling,
+        taps=taps,
+        subsampling=stride,
         pooled_shape=settings.output_shape(image_shape)[:2],
         kernel=KERNELS.index(settings.kernel),
         beta=settings.beta,

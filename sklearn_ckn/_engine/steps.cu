@@ -89,7 +89,7 @@ extern "C" __global__ void unfold(
     const SCALAR *maps, const SCALAR *mean, SCALAR *patches, SCALAR *norms,
     SCALAR *inverse_norms, SCALAR *offsets, long long n_positions, int height,
     int width, int n_channels, int n_rows, int n_columns, int patch_height,
-    int patch_width, int top, int left, SCALAR smallest_norm)
+    int patch_width, int dilation, int top, int left, SCALAR smallest_norm)
 {
     const long long position = (long long)blockIdx.x * GROUPS + threadIdx.y;
     SCALAR sum = 0, offset = 0;
@@ -97,19 +97,22 @@ extern "C" __global__ void unfold(
         const int column = position % n_columns - left;
         const int row = position / n_columns % n_rows - top;
         const long long image = position / n_columns / n_rows;
-        // A row of the patch is contiguous in the map, except where it is outside.
+        // Without a dilation, a row of the patch is contiguous in the map. Its pixels
+        // from `first` on and before `past` are inside the map.
         const int run = patch_width * n_channels;
-        const int first = column < 0 ? -column * n_channels : 0;
-        const int past = width - column < patch_width ? width - column : patch_width;
+        const int first = column < 0 ? (-column - 1) / dilation + 1 : 0;
+        const int within = (width - column - 1) / dilation + 1;
+        const int past = within < patch_width ? within : patch_width;
+        const long long gap = (dilation - 1LL) * n_channels;
         SCALAR *target = patches + position * patch_height * run;
         for (int i = 0; i < patch_height; i++, target += run) {
-            const int y = row + i;
+            const int y = row + i * dilation;
             const bool inside = y >= 0 && y < height;
             const long long start = ((image * height + y) * width + column) * n_channels;
             for (int e = threadIdx.x; e < run; e += LANES) {
                 SCALAR value = 0;
-                if (inside && e >= first && e < past * n_channels)
-                    value = maps[start + e];
+                if (inside && e >= first * n_channels && e < past * n_channels)
+                    value = maps[start + e + (gap > 0 ? e / n_channels * gap : 0)];
                 target[e] = value;
                 sum += (LIFT * value) * (LIFT * value);
                 offset += value * mean[i * run + e];
@@ -239,7 +242,8 @@ extern "C" __global__ void differentiate(
 extern "C" __global__ void fold(
     const SCALAR *patch_gradients, const SCALAR *coefficients, const SCALAR *maps,
     SCALAR *gradients, long long n_values, int height, int width, int n_channels,
-    int n_rows, int n_columns, int patch_height, int patch_width, int top, int left)
+    int n_rows, int n_columns, int patch_height, int patch_width, int dilation,
+    int top, int left)
 {
     const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (thread >= n_values)
@@ -250,11 +254,11 @@ extern "C" __global__ void fold(
     const long long image = thread / n_channels / width / height;
     SCALAR sum = 0, share = 0;
     for (int i = 0; i < patch_height; i++) {
-        const int row = y + top - i;
+        const int row = y + top - i * dilation;
         if (row < 0 || row >= n_rows)
             continue;
         for (int j = 0; j < patch_width; j++) {
-            const int column = x + left - j;
+            const int column = x + left - j * dilation;
             if (column < 0 || column >= n_columns)
                 continue;
             const long long position = (image * n_rows + row) * n_columns + column;

@@ -166,6 +166,7 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
         network.whitening,
         network.layers,
         settings.patch_size,
+        settings.dilation,
         settings.padding,
         options.n_patches,
         seeds[0],

@@ -11,9 +11,10 @@ from sklearn_ckn._network.kernels import KERNELS
 NETWORK_CONSTRAINTS = {
     "n_anchors": [Interval(Integral, 1, None, closed="left"), "array-like"],
     "patch_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+    "dilation": [Interval(Integral, 1, None, closed="left"), "array-like"],
     "subsampling": [
         Interval(Integral, 1, None, closed="left"),
-        StrOptions({"auto"}),
+        StrOptions({"auto", "global"}),
         "array-like",
     ],
     "kernel": [StrOptions(set(KERNELS)), "array-like"],

@@ -126,17 +126,20 @@ class Network:
         for position, settings in enumerate(self.settings):
             if position > 0:
                 # A pixel of a map is pooled from a window of 2 s + 1 positions of the
-                # previous layer, cut off at the ends of the axis.
+                # previous layer, cut off at the ends of the axis, or from all of them.
                 before = self.settings[position - 1]
                 subsampling = before.subsampling
                 size = before.response_size(self.shapes[position - 1][axis])
-                radius = min(subsampling, size - 1) if subsampling > 1 else 0
-                start -= radius * step
-                length += 2 * radius * step
-                step *= subsampling
+                if subsampling == "global":
+                    length += (size - 1) * step
+                else:
+                    radius = min(subsampling, size - 1) if subsampling > 1 else 0
+                    start -= radius * step
+                    length += 2 * radius * step
+                    step *= subsampling
             size = self.shapes[position][axis]
             start -= settings.pad_axis(size)[0] * step
-            length += (settings.patch_side(size) - 1) * step
+            length += (settings.patch_span(size) - 1) * step
         return start, step, length
 
 

@@ -54,11 +54,12 @@ class PairLayer:
         padded = np.pad(products, ((0, 0), *self.padding, *self.padding))
         height, width = self.settings.response_shape(self.map_size)
         patch_height, patch_width = self.settings.patch_shape(self.map_size)
+        gap = self.settings.dilation
         rows = padded[:, :height, :, :height].copy()
-        for i in range(1, patch_height):
+        for i in range(gap, gap * patch_height, gap):
             rows += padded[:, i : i + height, :, i : i + height]
         sums = rows[:, :, :width, :, :width].copy()
-        for i in range(1, patch_width):
+        for i in range(gap, gap * patch_width, gap):
             sums += rows[:, :, i : i + width, :, i : i + width]
         return sums.reshape(n_pairs, self.n_positions, self.n_positions)
 

@@ -20,7 +20,8 @@ SMALLEST_BETA, LARGEST_BETA = 1e-100, 1e12
 
 
 # Largest number of values of a patch. With longer patches, some thousand anchors or
-# sampled patches would fill the memory.
+# sampled patches would fill the memory. The part of a map over which a patch extends
+# has no more values either: so many zeros may surround a map.
 LARGEST_PATCH = 2**22
 
 
@@ -38,18 +39,23 @@ def _one_of(*names):
     return lambda value: isinstance(value, str) and value in names
 
 
+def _stride(value):
+    return value if value == "global" else int(value)
+
+
 _AN_INTEGER = "an integer of at least 1 and below 2**31"
 
 
 #: For each parameter: a function that tells whether a value is accepted, a description
-#: of the accepted values for error messages, and the type of the value.
+#: of the accepted values for error messages, and a function that converts a value.
 _RULES = {
     "n_anchors": (_integer, _AN_INTEGER, int),
     "patch_size": (_integer, _AN_INTEGER, int),
+    "dilation": (_integer, _AN_INTEGER, int),
     "subsampling": (
-        lambda value: _integer(value) or _one_of("auto")(value),
-        f'{_AN_INTEGER} or "auto"',
-        int,
+        lambda value: _integer(value) or _one_of("auto", "global")(value),
+        f'{_AN_INTEGER}, "auto" or "global"',
+        _stride,
     ),
     "kernel": (_one_of(*KERNELS), f"one of {', '.join(KERNELS)}", str),
     "beta": (
@@ -130,7 +136,7 @@ def resolve_layers(parameters, image_shape):
         if name in parameters
     }
     if isinstance(parameters["subsampling"], str):
-        columns["subsampling"] = (2,) * (n_layers - 1) + ("auto",)
+        columns["subsampling"] = (2,) * (n_layers - 1) + (parameters["subsampling"],)
     settings = []
     shape = tuple(image_shape)
     for values in zip(*columns.values(), strict=True):
@@ -148,6 +154,12 @@ def resolve_layers(parameters, image_shape):
                 f"patch_size={layer['patch_size']} makes patches of more than "
                 f"{LARGEST_PATCH} values in layer {len(settings) - 1}: use smaller "
                 "patches."
+            )
+        if settings[-1].span_length(map_shape) > LARGEST_PATCH:
+            raise ValueError(
+                f"dilation={layer['dilation']} makes patches extend over more than "
+                f"{LARGEST_PATCH} values in layer {len(settings) - 1}: use a smaller "
+                "dilation."
             )
         shape = settings[-1].output_shape(shape)
     return settings

@@ -1,7 +1,7 @@
-"""Gaussian pooling along one axis: its weights (taps) and its matrix."""
+"""Pooling, Gaussian or by the mean: its weights (taps), and its matrix for one axis."""
 
 from functools import lru_cache
-from math import erf, exp, pi, sqrt
+from math import erf, exp, pi, prod, sqrt
 
 import numpy as np
 
@@ -48,20 +48,46 @@ def pooling_taps(subsampling, size):
     return np.exp(-((offsets / subsampling) ** 2)) / _sum_of_taps(subsampling)
 
 
+def pooling_of_maps(subsampling, shape):
+    """Return the pooling of maps as a stride and taps, the same for both axes.
+
+    Parameters
+    ----------
+    subsampling : int or "global"
+    shape : tuple of int
+        (height, width) of the map of positions.
+
+    Returns
+    -------
+    stride : int
+        For ``"global"`` so large that there is one output.
+    taps : ndarray of shape (2 * radius + 1,), float64
+        See ``pooling_taps``. For ``"global"`` all are the square root of 1 / (height *
+        width): a position has the product of two of them as its weight.
+    """
+    longest = max(shape)
+    if subsampling == "global":
+        return longest, np.full(2 * longest - 1, prod(shape) ** -0.5)
+    return subsampling, pooling_taps(subsampling, longest)
+
+
 def pooling_matrix(size, subsampling):
-    """Return the Gaussian pooling of an axis as a matrix.
+    """Return the pooling of an axis as a matrix.
 
     Parameters
     ----------
     size : int
         Number of positions along the axis.
-    subsampling : int
-        The stride.
+    subsampling : int or "global"
+        The stride, or the mean.
 
     Returns
     -------
-    matrix : ndarray of shape (ceil(size / subsampling), size), float64
+    matrix : ndarray of shape (n_outputs, size), float64
+        ``n_outputs`` is ceil(size / subsampling), or 1 for the mean.
     """
+    if subsampling == "global":
+        return np.full((1, size), 1 / size)
     taps = pooling_taps(subsampling, size)
     radius = len(taps) // 2
     offsets = np.arange(size) - np.arange(0, size, subsampling)[:, np.newaxis]

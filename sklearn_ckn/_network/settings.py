@@ -13,9 +13,10 @@ class LayerSettings:
     n_anchors : int or None
         None for a layer of the exact kernel, which has no anchors.
     patch_size : int
-        Side k of the patches, in pixels of the layer's input; see ``patch_side``.
-    subsampling : int
-        Stride s of the pooling, in positions of patches.
+        Side k of the patches, in pixels; see ``patch_side``.
+    subsampling : int or "global"
+        Stride s of the Gaussian pooling, in positions of patches, or the mean over all
+        positions.
     kernel : {"exp", "poly", "arccos1"}
     beta : float
         Parameter of the kernel ``"exp"``.
@@ -23,15 +24,19 @@ class LayerSettings:
     nystrom_reg : float or None
         Number added to the eigenvalues of the anchors' kernel matrix; None for a layer
         of the exact kernel.
+    dilation : int, default=1
+        Pixels of the layer's input from one pixel of a patch to the next; see
+        ``patch_span``. Layers that were pickled without it have the default.
     """
 
     n_anchors: int | None
     patch_size: int
-    subsampling: int
+    subsampling: int | str
     kernel: str
     beta: float
     padding: str
     nystrom_reg: float | None
+    dilation: int = 1
 
     def patch_side(self, size):
         """Return the side of patches along an axis of ``size`` pixels.
@@ -45,36 +50,51 @@ class LayerSettings:
         """Return (height, width) of the patches of (H, W, C) images."""
         return self.patch_side(image_shape[0]), self.patch_side(image_shape[1])
 
+    def patch_span(self, size):
+        """Return how many of the ``size`` pixels of an axis patches extend over.
+
+        They take every ``dilation``-th of them, from the first to the last.
+        """
+        return (self.patch_side(size) - 1) * self.dilation + 1
+
     def pad_axis(self, size):
         """Return the numbers of zeros before and after an axis of ``size`` pixels.
 
         With ``"same"`` there are as many positions as pixels, also for patches with an
-        even side. With ``"valid"``, an axis that is shorter than the patch is padded to
-        the size of the patch.
+        even span. With ``"valid"``, an axis that is shorter than the span of patches is
+        padded to it.
         """
-        side = self.patch_side(size)
+        span = self.patch_span(size)
         if self.padding == "same":
-            return (side - 1) // 2, side // 2
-        missing = max(side - size, 0)
+            return (span - 1) // 2, span // 2
+        missing = max(span - size, 0)
         return missing // 2, missing - missing // 2
 
     def response_size(self, size):
         """Return the number of patch positions along an axis of ``size`` pixels."""
-        return size + sum(self.pad_axis(size)) - self.patch_side(size) + 1
+        return size + sum(self.pad_axis(size)) - self.patch_span(size) + 1
 
     def response_shape(self, image_shape):
         """Return (height, width) of the map of responses of (H, W, C) images."""
         return self.response_size(image_shape[0]), self.response_size(image_shape[1])
 
+    def pooled_size(self, n_positions):
+        """Return the size of the output along an axis of ``n_positions`` positions."""
+        if self.subsampling == "global":
+            return 1
+        return ceil(n_positions / self.subsampling)
+
     def output_shape(self, image_shape):
         """Return the shape (H', W', n_anchors) of the output for (H, W, C) images."""
-        height, width = self.response_shape(image_shape)
         return (
-            ceil(height / self.subsampling),
-            ceil(width / self.subsampling),
+            *map(self.pooled_size, self.response_shape(image_shape)),
             self.n_anchors,
         )
 
     def patch_length(self, image_shape):
         """Return the number of values of a patch of (H, W, C) images."""
         return prod(self.patch_shape(image_shape)) * image_shape[2]
+
+    def span_length(self, image_shape):
+        """Return the number of values of (H, W, C) images that a patch extends over."""
+        return prod(map(self.patch_span, image_shape[:2])) * image_shape[2]

@@ -1,5 +1,7 @@
 """Unfolding of maps: all their patches, as rows of an array."""
 
+import numpy as np
+
 from sklearn_ckn._common.arrays import namespace
 
 # Patches with a smaller norm count as zero, because a quotient by the norm could
@@ -16,6 +18,15 @@ def pad_maps(maps, settings):
     )
 
 
+def patch_offsets(settings, image_shape):
+    """Return the offsets (row, column) of the pixels of a patch from its first one."""
+    sides = settings.patch_shape(image_shape)
+    return [
+        (settings.dilation * row, settings.dilation * column)
+        for row, column in np.ndindex(*sides)
+    ]
+
+
 def unfold(maps, settings):
     """Return all patches of maps.
 
@@ -30,13 +41,11 @@ def unfold(maps, settings):
         (H1, W1) is the ``response_shape`` of the settings.
     """
     rows, columns = settings.response_shape(maps.shape[1:])
-    patch_height, patch_width = settings.patch_shape(maps.shape[1:])
     padded = pad_maps(maps, settings)
     return namespace(maps).concatenate(
         [
             padded[:, row : row + rows, column : column + columns]
-            for row in range(patch_height)
-            for column in range(patch_width)
+            for row, column in patch_offsets(settings, maps.shape[1:])
         ],
         axis=-1,
     )

@@ -8,7 +8,14 @@ from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 from sklearn_ckn._network.parameters import resolve_layers
 
 # Layer settings that must not change, because the anchors were trained with them.
-FIXED = ("patch_size", "subsampling", "kernel", "padding", "nystrom_reg")
+FIXED = (
+    "patch_size",
+    "dilation",
+    "subsampling",
+    "kernel",
+    "padding",
+    "nystrom_reg",
+)
 
 
 @dataclass(frozen=True)
