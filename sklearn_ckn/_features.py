@@ -59,7 +59,7 @@ class CKNFeatures(
     (eq. 5 and 6), which approximates the feature map of a kernel between images. The
     anchors are the centers of a spherical k-means of patches, sampled uniformly from
     all images and positions. The features are positively homogeneous in the images,
-    unless ``normalize``.
+    unless ``normalize`` or not ``keep_norm``.
 
     Parameters
     ----------
@@ -89,6 +89,18 @@ class CKNFeatures(
         Whether the layer's input is padded with zeros, so that every pixel is a
         position; per layer. Axes shorter than a patch, with its gaps, are always
         padded.
+    center_patches : bool or tuple of bool, default=False
+        Whether to take the mean of each channel over the pixels of a patch off every
+        patch, the zeros around the layer's input included; per layer. Only the shape of
+        a patch then counts and not its level, and patches that are constant count as
+        zero. In the first layer the mean of each channel over the whole image is taken
+        off before, so that an image is padded by its mean, and an offset makes no
+        difference. Patches of one pixel cannot be centred.
+    keep_norm : bool or tuple of bool, default=True
+        Whether to multiply the responses of a patch by its norm, its contrast; per
+        layer. With False, patches of any contrast count as much, but those of zeros
+        stay zero: multiplying an image by a positive number does not change its
+        features. Noise in faint parts of an image then counts as much as the rest.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of images given as rows. With
         None, a row is one pixel with ``n_features`` channels, with a warning.
@@ -201,6 +213,8 @@ class CKNFeatures(
         kernel: PerLayer[Kernel] = "exp",
         beta: PerLayer[float] = 2.8,
         padding: PerLayer[Padding] = "same",
+        center_patches: PerLayer[bool] = False,
+        keep_norm: PerLayer[bool] = True,
         image_shape: ImageShape = None,
         nystrom_reg: PerLayer[float] = 1e-3,
         n_patches: int = 100_000,
@@ -221,6 +235,8 @@ class CKNFeatures(
         self.kernel = kernel
         self.beta = beta
         self.padding = padding
+        self.center_patches = center_patches
+        self.keep_norm = keep_norm
         self.image_shape = image_shape
         self.nystrom_reg = nystrom_reg
         self.n_patches = n_patches

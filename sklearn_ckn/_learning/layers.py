@@ -98,7 +98,12 @@ def learn_network(
     # For each layer, a seed for the sampling of patches and one for the clustering.
     # They are drawn in advance, so that they do not depend on the work of other layers.
     seeds = random_state.randint(np.iinfo(np.int32).max, size=(len(all_settings), 2))
-    network = Network((), images.shape, whitening=whitening)
+    network = Network(
+        (),
+        images.shape,
+        whitening=whitening,
+        center_images=all_settings[0].center_patches,
+    )
     learned = []
     for settings, layer_seeds in zip(all_settings, seeds.tolist(), strict=True):
         with task.subtask("layer", None) as step:
@@ -157,7 +162,12 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
             np.random.RandomState(seeds[0]),
             task,
         )
-        return unit_patches(patches, network.output_shape[2], settings.patch_size)
+        return unit_patches(
+            patches,
+            network.output_shape[2],
+            settings.patch_size,
+            settings.center_patches,
+        )
 
     memory = options.memory
     key = memory.key(
@@ -168,6 +178,7 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
         settings.patch_size,
         settings.dilation,
         settings.padding,
+        settings.center_patches,
         options.n_patches,
         seeds[0],
     )
