@@ -41,6 +41,10 @@ typedef struct {
     ptrdiff_t subsampling, radius, pooled_height, pooled_width;
     int kernel;
     double beta;
+    int center;    /* norms are those of patches less the mean of each channel; the
+                    * anchors must have no means */
+    int keep_norm; /* responses are multiplied by the norms; gradients need it, and no
+                    * center */
 } ckn_layer;
 
 /* The functions of one instruction set for one real type. */

@@ -26,6 +26,7 @@ cdef extern from "layers.h" nogil:
         Py_ssize_t subsampling, radius, pooled_height, pooled_width
         int kernel
         double beta
+        int center, keep_norm
 
     ctypedef struct ckn_functions:
         Py_ssize_t panel_width

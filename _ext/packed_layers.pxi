@@ -175,6 +175,8 @@ cdef class PackedLayers:
         place.pooled_height, place.pooled_width = layer.pooled_shape
         place.kernel = layer.kernel
         place.beta = layer.beta
+        place.center = layer.center
+        place.keep_norm = layer.keep_norm
         if (
             place.subsampling < 1
             or place.pooled_height < 1

@@ -123,6 +123,80 @@ static CKN_NO_INLINE void CKN(slide_mean)(const ckn_correlation *c,
     }
 }
 
+/* Centred patches: the mean of each channel over the k pixels of a patch is taken off.
+ * With d the differences of a channel from its first pixel, its squared norm is then
+ * sum d^2 - (sum d)^2 / k. For a constant patch this is exactly 0. The two terms cancel
+ * little: the difference is at least (sum d)^2 / k^2, the part of the first pixel. */
+
+/* squares (width,) <- the squared norms of a row of patches, centred, from planes */
+static CKN_NO_INLINE void CKN(slide_centred)(const ckn_correlation *c,
+                                             const double *planes, ptrdiff_t y,
+                                             double *squares) {
+    const ptrdiff_t n_pixels = c->padded_height * c->padded_width;
+    const double share = 1.0 / (double)(c->patch_height * c->patch_width);
+    for (ptrdiff_t x = 0; x < c->response_width; x += CKN_SLIDE_POSITIONS) {
+        CKN_WIDE_VECTOR totals[4];
+        for (int v = 0; v < 4; v++)
+            totals[v] = (CKN_WIDE_VECTOR){0};
+        for (ptrdiff_t channel = 0; channel < c->n_channels; channel++) {
+            const double *first = planes + channel * n_pixels + y * c->padded_width + x;
+            CKN_WIDE_VECTOR sums[4];
+            for (int v = 0; v < 4; v++)
+                sums[v] = (CKN_WIDE_VECTOR){0};
+            for (ptrdiff_t i = 0; i < c->patch_height; i++)
+                for (ptrdiff_t j = 0; j < c->patch_width; j++) {
+                    const double *values =
+                        first + (i * c->padded_width + j) * c->dilation;
+                    CKN_UNROLL
+                    for (int v = 0; v < 4; v++) {
+                        const ptrdiff_t at = v * CKN_WIDE_LANES;
+                        CKN_WIDE_VECTOR d = *(const CKN_WIDE_VECTOR *)(values + at) -
+                                            *(const CKN_WIDE_VECTOR *)(first + at);
+                        sums[v] += d;
+                        totals[v] += d * d;
+                    }
+                }
+            for (int v = 0; v < 4; v++)
+                totals[v] -= sums[v] * sums[v] * share;
+        }
+        for (int v = 0; v < 4; v++)
+            *(CKN_WIDE_VECTOR *)(squares + x + v * CKN_WIDE_LANES) = totals[v];
+    }
+}
+
+/* The same of one patch, for many channels. */
+static CKN_NO_INLINE double CKN(centred_square)(const ckn_correlation *c,
+                                                const CKN_REAL *patch) {
+    const double share = 1.0 / (double)(c->patch_height * c->patch_width);
+    const ptrdiff_t step = c->dilation * c->n_channels, row = c->padded_width * step;
+    CKN_WIDE_VECTOR total = {0};
+    double rest = 0;
+    ptrdiff_t channel = 0;
+    for (; channel + CKN_WIDE_LANES <= c->n_channels; channel += CKN_WIDE_LANES) {
+        const CKN_WIDE_VECTOR first = CKN(load_wide)(patch + channel);
+        CKN_WIDE_VECTOR sum = {0};
+        for (ptrdiff_t i = 0; i < c->patch_height; i++)
+            for (ptrdiff_t j = 0; j < c->patch_width; j++) {
+                CKN_WIDE_VECTOR d =
+                    CKN(load_wide)(patch + channel + i * row + j * step) - first;
+                sum += d;
+                total += d * d;
+            }
+        total -= sum * sum * share;
+    }
+    for (; channel < c->n_channels; channel++) {
+        double sum = 0;
+        for (ptrdiff_t i = 0; i < c->patch_height; i++)
+            for (ptrdiff_t j = 0; j < c->patch_width; j++) {
+                double d = (double)patch[channel + i * row + j * step] - patch[channel];
+                sum += d;
+                rest += d * d;
+            }
+        rest -= sum * sum * share;
+    }
+    return CKN(sum_wide_lanes)(total) + rest;
+}
+
 /* The squared norms of the pixels of a map, and its planes if it has few channels. */
 static void CKN(prepare_pixels)(const ckn_correlation *c, const CKN_REAL *map,
                                 const CKN_POSITIONS *p) {
@@ -155,6 +229,23 @@ static void CKN(prepare_pixels)(const ckn_correlation *c, const CKN_REAL *map,
     }
 }
 
+/* Replace the squared norms of row y of patches by those of the centred patches. A patch
+ * that is constant up to rounding counts as zero; _network/unfold.py has the same rule.
+ * squares is working memory. */
+static void CKN(centre_windows)(const ckn_correlation *c, const CKN_REAL *map,
+                                ptrdiff_t y, const CKN_POSITIONS *p, double *squares,
+                                double *windows) {
+    const double contrast = 16 * (CKN_REAL_IS_DOUBLE ? 0x1p-52 : 0x1p-23);
+    if (c->n_channels < CKN_FEW_CHANNELS)
+        CKN(slide_centred)(c, p->planes, y, squares);
+    else
+        for (ptrdiff_t x = 0; x < c->response_width; x++)
+            squares[x] =
+                CKN(centred_square)(c, map + (y * c->padded_width + x) * c->n_channels);
+    for (ptrdiff_t x = 0; x < c->response_width; x++)
+        windows[x] = squares[x] > contrast * contrast * windows[x] ? squares[x] : 0;
+}
+
 /* Compute the numbers of row y of positions of one map; the first of them has index
  * `at`. */
 static void CKN(position_row)(const ckn_layer *layer, const CKN_REAL *map, ptrdiff_t y,
@@ -178,6 +269,8 @@ static void CKN(position_row)(const ckn_layer *layer, const CKN_REAL *map, ptrdi
     for (ptrdiff_t i = 1; i < c->patch_width; i++)
         for (ptrdiff_t x = 0; x < width; x++)
             windows[x] += columns[i * c->dilation + x];
+    if (layer->center)
+        CKN(centre_windows)(c, map, y, p, products, windows);
     if (c->n_channels < CKN_FEW_CHANNELS) {
         CKN(slide_mean)(c, p->planes, layer->mean, y, products);
     } else {
@@ -202,7 +295,7 @@ static void CKN(position_row)(const ckn_layer *layer, const CKN_REAL *map, ptrdi
         double norm = sqrt(windows[x]);
         double inverse = norm > smallest ? 1 / norm : 0;
         double cosine = products[x] * inverse;
-        norms[x] = (CKN_REAL)(norm > smallest ? norm : 0);
+        norms[x] = (CKN_REAL)(norm > smallest ? (layer->keep_norm ? norm : 1) : 0);
         inverse_norms[x] = (CKN_REAL)inverse;
         scale[x] = (CKN_REAL)(inverse * factor);
         shift[x] = (CKN_REAL)(norm > smallest ? factor * (cosine - less) : 0);

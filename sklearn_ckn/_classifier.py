@@ -75,6 +75,10 @@ class CKNClassifier(SignalsMixin, DecisionsMixin, NetworkPredictor):
         1 / sigma^2 of the kernel ``"exp"``.
     padding : {"same", "valid"} or tuple of these, default="same"
         Whether the layer's input is padded with zeros.
+    center_patches : bool or tuple of bool, default=False
+        Whether to take the mean of each channel off every patch.
+    keep_norm : bool or tuple of bool, default=True
+        Whether to multiply the responses of a patch by its norm.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of images given as rows.
     nystrom_reg : float or tuple of float, default=1e-3
@@ -241,6 +245,8 @@ class CKNClassifier(SignalsMixin, DecisionsMixin, NetworkPredictor):
         kernel: PerLayer[Kernel] = "exp",
         beta: PerLayer[float] = 2.8,
         padding: PerLayer[Padding] = "same",
+        center_patches: PerLayer[bool] = False,
+        keep_norm: PerLayer[bool] = True,
         image_shape: ImageShape = None,
         nystrom_reg: PerLayer[float] = 1e-3,
         n_patches: int = 100_000,
@@ -267,6 +273,8 @@ class CKNClassifier(SignalsMixin, DecisionsMixin, NetworkPredictor):
         self.kernel = kernel
         self.beta = beta
         self.padding = padding
+        self.center_patches = center_patches
+        self.keep_norm = keep_norm
         self.image_shape = image_shape
         self.nystrom_reg = nystrom_reg
         self.n_patches = n_patches

@@ -70,7 +70,7 @@ class CKNFeatures(
     (eq. 5 and 6), which approximates the feature map of a kernel between images. The
     anchors are the centers of a spherical k-means of patches, sampled uniformly from
     all images and positions. The features are positively homogeneous in the images,
-    unless ``normalize``.
+    unless ``normalize`` or not ``keep_norm``.
 
     Parameters
     ----------
@@ -100,6 +100,18 @@ class CKNFeatures(
         Whether the layer's input is padded with zeros, so that every pixel is a
         position; per layer. Axes shorter than a patch, with its gaps, are always
         padded.
+    center_patches : bool or tuple of bool, default=False
+        Whether to take the mean of each channel over the pixels of a patch off every
+        patch, the zeros around the layer's input included; per layer. Only the shape of
+        a patch then counts and not its level, and patches that are constant count as
+        zero. In the first layer the mean of each channel over the whole image is taken
+        off before, so that an image is padded by its mean, and an offset makes no
+        difference. Patches of one pixel cannot be centred.
+    keep_norm : bool or tuple of bool, default=True
+        Whether to multiply the responses of a patch by its norm, its contrast; per
+        layer. With False, patches of any contrast count as much, but those of zeros
+        stay zero: multiplying an image by a positive number does not change its
+        features. Noise in faint parts of an image then counts as much as the rest.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of images given as rows. With
         None, a row is one pixel with ``n_features`` channels, with a warning.
@@ -136,10 +148,11 @@ class CKNFeatures(
         Networks side by side, whose features are joined. Each dict has parameters of
         one network by name, such as ``{"dilation": 2}``; it has the others from this
         estimator. The features of each branch are divided by one number, so that their
-        variances over the training images have the sum 1. ``"signals"`` makes four
+        variances over the training images have the sum 1. ``"signals"`` makes five
         branches for each of the dilations 1, 2, 4, ... with which a patch is no longer
-        than the signal: of the signal and of its ``differences``, each with
-        ``keep_norm`` and ``beta`` 2 and without and 8, all with ``center_patches``.
+        than the signal: one with ``beta`` 2, and of the signal and of its
+        ``differences`` one with and one without ``keep_norm``, with ``center_patches``
+        and ``beta`` 8.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as in :class:`sklearn.pipeline.Pipeline`. Layers
         with the same images, ``random_state`` and relevant parameters are not learned
@@ -227,6 +240,8 @@ class CKNFeatures(
         kernel: PerLayer[Kernel] = "exp",
         beta: PerLayer[float] = 2.8,
         padding: PerLayer[Padding] = "same",
+        center_patches: PerLayer[bool] = False,
+        keep_norm: PerLayer[bool] = True,
         image_shape: ImageShape = None,
         nystrom_reg: PerLayer[float] = 1e-3,
         n_patches: int = 100_000,
@@ -249,6 +264,8 @@ class CKNFeatures(
         self.kernel = kernel
         self.beta = beta
         self.padding = padding
+        self.center_patches = center_patches
+        self.keep_norm = keep_norm
         self.image_shape = image_shape
         self.nystrom_reg = nystrom_reg
         self.n_patches = n_patches
@@ -324,7 +341,13 @@ class CKNFeatures(
         check_range(images, growth)
         network, learned = learn_network(
             images,
-            Network((), images.shape, False, whitening, differences=self.differences),
+            Network(
+                (),
+                images.shape,
+                whitening=whitening,
+                differences=self.differences,
+                center_images=settings[0].center_patches,
+            ),
             settings,
             self._learning_options(),
             check_random_state(self.random_state),

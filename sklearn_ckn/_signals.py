@@ -31,7 +31,8 @@ class SignalsMixin:
         Its networks side by side have one layer each, with 128 anchors of patches of 9
         samples of the signal or of its differences, at the dilations 1, 2, 4, ..., and
         the mean over the signal as pooling. Where in the signal a pattern lies makes
-        therefore no difference, and neither does its level. Dilations and differences
+        therefore no difference. Most branches do not see the level of a pattern, or its
+        size; one sees both. Dilations and differences
         are those of MiniRocket and MultiRocket (Dempster et al., KDD 2021; Tan et al.,
         Data Mining and Knowledge Discovery 2022).
 

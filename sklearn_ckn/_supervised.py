@@ -221,8 +221,12 @@ class SupervisedCKNClassifier(CKNClassifier):
             CKNClassifier._parameter_constraints | TRAINING_CONSTRAINTS
         ).items()
         # Training needs the features of all images after every epoch.
-        if name != "streaming"
+        if name not in ("streaming", "center_patches", "keep_norm")
     }
+
+    # There are no gradients for other values; also of models without these attributes.
+    center_patches = False
+    keep_norm = True
 
     def __init__(
         self,

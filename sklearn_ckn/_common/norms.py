@@ -74,6 +74,12 @@ def row_norms(rows):
     return namespace(rows).sqrt(square_sums(rows))
 
 
+def scaled_rows(rows):
+    """Return rows times the powers of two that bring their largest values near 1."""
+    largest = namespace(rows).maximum(rows.max(axis=1), -rows.min(axis=1))
+    return rows * powers_of_two(largest)[0][:, np.newaxis]
+
+
 def unit_rows(rows):
     """Return rows divided by their norms; rows of zeros stay zero.
 
@@ -88,9 +94,7 @@ def unit_rows(rows):
     xp = namespace(rows)
     unit = xp.empty(rows.shape, rows.dtype)
     for part in cache_blocks(rows):
-        block = rows[part]
-        largest = xp.maximum(block.max(axis=1), -block.min(axis=1))
-        block = block * powers_of_two(largest)[0][:, np.newaxis]
+        block = scaled_rows(rows[part])
         norms = row_norms(block)
         norms = xp.where(norms > 0, norms, 1).astype(rows.dtype)
         xp.divide(block, norms[:, np.newaxis], out=unit[part])

@@ -6,9 +6,9 @@ from math import prod
 import numpy as np
 
 from sklearn_ckn._common.memory_limits import Budget
-from sklearn_ckn._common.norms import unit_rows
+from sklearn_ckn._common.norms import scaled_rows, unit_rows
 from sklearn_ckn._engine.cpu import CPUEngine
-from sklearn_ckn._network.unfold import unfold
+from sklearn_ckn._network.unfold import centred_patches, unfold
 
 
 def closest_positions(network, images):
@@ -38,7 +38,11 @@ def closest_positions(network, images):
 
     def unit_patches(part):
         patches = unfold(encoder.maps(images.array[part]), last.settings)
-        units = unit_rows(patches.reshape(-1, patches.shape[-1]))
+        patches = patches.reshape(-1, patches.shape[-1])
+        if last.settings.center_patches:
+            n_channels = encoder.network.output_shape[2]
+            patches = centred_patches(scaled_rows(patches), n_channels)
+        units = unit_rows(patches).astype(dtype, copy=False)
         return units.reshape(-1, n_positions, units.shape[1])
 
     # Three copies of the patches: padded, unfolded and divided by their norms.

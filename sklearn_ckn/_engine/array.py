@@ -20,8 +20,9 @@ class PatchScalars:
     Attributes
     ----------
     norms : array of shape (m, 1)
+        By which responses are multiplied; ones for a layer without ``keep_norm``.
     inverse_norms : array of shape (m, 1)
-        0 for patches of zeros.
+        0 for patches of zeros, and for flat ones of a layer with ``center_patches``.
     offsets : array of shape (m, 1)
         Inner products of the patches with the mean of the anchors. The product of a
         patch and an anchor is computed as its product with the centred anchor plus

@@ -94,6 +94,7 @@ class CudaSteps:
             np.int64(n_positions),
             *_integers(height, width, n_channels, rows, columns),
             *_patch_arguments(settings, maps.shape[1:]),
+            *_integers(settings.center_patches, settings.keep_norm),
             maps.dtype.type(SMALLEST_NORM),
         )
         return patches, scalars

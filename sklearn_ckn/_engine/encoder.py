@@ -10,7 +10,7 @@ from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import row_norms, unit_rows
 from sklearn_ckn._common.progress import Task
 from sklearn_ckn._network.differences import first_differences
-from sklearn_ckn._network.unfold import SMALLEST_NORM
+from sklearn_ckn._network.unfold import SMALLEST_NORM, without_means
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Encoder:
     Each image is first multiplied by the power of two that brings its largest absolute
     value between 1/2 and 1, and its maps are divided by the same power. The layers of a
     network are positively homogeneous, so the result is the same, but no intermediate
-    result overflows or underflows, whatever the scale of the images.
+    result overflows or underflows, whatever the scale of the images. Maps of degree 0
+    are not divided.
 
     Parameters
     ----------
@@ -139,6 +140,9 @@ class Encoder:
         # and before whitening and differences.
         n_converted = 1 + (network.whitening is not None) + network.differences
         converted = n_converted * itemsize * network.map_sizes[0]
+        if network.center_images:
+            # The scaled image, in float64 without its means, and in ``dtype``.
+            converted += (8 + 2 * itemsize) * network.map_sizes[0]
         return network.n_copies * (
             self.engine.bytes_per_image(network, itemsize) + converted
         )
@@ -161,9 +165,14 @@ class Encoder:
         """Map one block of images, an array of the engine's namespace."""
         images = self._preprocessed(images)
         images = self.engine.xp.ascontiguousarray(images, dtype=self.dtype)
-        if not self.network.layers:
+        if not (self.network.layers or self.network.center_images):
             return images
         scaled, inverse = self.engine.scale(images)
+        if self.network.center_images:
+            scaled, again = self.engine.scale(self._centred(scaled))
+            inverse = inverse * again
+        if not self.network.layers:
+            return scaled * inverse
         maps = self.engine.encode(scaled, self._prepared)
         if self.network.flip_average:
             mirrored = self.engine.xp.ascontiguousarray(scaled[:, :, ::-1])
@@ -185,9 +194,14 @@ class Encoder:
             return images
         return whitening.apply(images, self.dtype, self.engine)
 
+    def _centred(self, scaled):
+        """Return images without the mean of each channel, computed in float64."""
+        centred = without_means(scaled.reshape(len(scaled), -1), scaled.shape[3])
+        return centred.reshape(scaled.shape).astype(self.dtype, copy=False)
+
     def _unscaling(self, inverse):
         """Return the factors that undo the scaling of images and scale features."""
-        factors = inverse ** (1 - self.network.normalize)
+        factors = inverse ** (self.network.degree * (1 - self.network.normalize))
         if self.network.scale == 1:
             return factors
         # Each of the two may be out of the range of float32.
@@ -269,7 +283,19 @@ class Encoder:
         -------
         forward : ForwardPass
             Valid until the next call of this method.
+
+        Raises
+        ------
+        NotImplementedError
+            A layer has ``center_patches`` or not ``keep_norm``: the engines have no
+            gradients for them.
         """
+        for settings in self.network.settings:
+            if settings.center_patches or not settings.keep_norm:
+                raise NotImplementedError(
+                    "There are no gradients of layers with center_patches=True or "
+                    "keep_norm=False."
+                )
         n, n_copies = len(images), self.network.n_copies
         images = self._preprocessed(images)
         if self.network.flip_average:

@@ -10,7 +10,12 @@ from sklearn_ckn._common.norms import row_norms
 from sklearn_ckn._engine.array import ArrayEngine, PatchScalars
 from sklearn_ckn._network.kernels import kernel_derivatives, kernel_values
 from sklearn_ckn._network.pooling import pooling_matrix
-from sklearn_ckn._network.unfold import SMALLEST_NORM, patch_offsets, unfold
+from sklearn_ckn._network.unfold import (
+    SMALLEST_NORM,
+    centred_patches,
+    patch_offsets,
+    unfold,
+)
 
 
 class ArraySteps:
@@ -35,16 +40,22 @@ class ArraySteps:
         -------
         patches : array of shape (m, kh * kw * C)
         scalars : PatchScalars
+            With the norms of the centred patches, or ones, if the settings say so.
         """
         xp = namespace(maps)
         patches = unfold(maps, settings)
         patches = patches.reshape(-1, patches.shape[-1])
         # The norms are computed in float64, where squares of small values do not
         # underflow.
-        norms = row_norms(patches)[:, np.newaxis]
+        if settings.center_patches:
+            norms = row_norms(centred_patches(patches, maps.shape[3]))[:, np.newaxis]
+        else:
+            norms = row_norms(patches)[:, np.newaxis]
         inverse_norms = xp.where(
             norms > SMALLEST_NORM, 1 / xp.maximum(norms, SMALLEST_NORM), 0
         )
+        if not settings.keep_norm:
+            norms = xp.ones_like(norms)
         return patches, PatchScalars(
             norms.astype(maps.dtype),
             inverse_norms.astype(maps.dtype),

@@ -73,6 +73,8 @@ class PackedLayer:
     kernel : int
         Position of the kernel's name in ``KERNELS``.
     beta : float
+    center, keep_norm : bool
+        See ``LayerSettings``.
     """
 
     forward_sizes: dict
@@ -89,6 +91,8 @@ class PackedLayer:
     pooled_shape: tuple
     kernel: int
     beta: float
+    center: bool
+    keep_norm: bool
 
 
 @dataclass(frozen=True)
@@ -274,6 +278,10 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         tiles = [t for t, gain in MAX_RESPONSE_GAIN.items() if gains.responses <= gain]
         max_tile = max(tiles, default=1)
         wide = needs_float64(settings, gains)
+    if settings.center_patches or not settings.keep_norm:
+        # With tiles, the kernels look for weak patches by the numbers that multiply
+        # responses, which must then be norms of the patches as they are.
+        max_tile = 1
     forward_sizes = correlation_sizes(
         image_shape, patch_shape, settings.dilation, padding, n_anchors, max_tile
     )
@@ -340,4 +348,6 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         pooled_shape=settings.output_shape(image_shape)[:2],
         kernel=KERNELS.index(settings.kernel),
         beta=settings.beta,
+        center=settings.center_patches,
+        keep_norm=settings.keep_norm,
     )

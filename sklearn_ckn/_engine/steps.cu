@@ -15,6 +15,10 @@
 // floats for all norms from 1e-30, the smallest that counts as non-zero, to 1e7.
 #define LIFT ((SCALAR)1099511627776.0)
 
+// A centred patch counts as zero if its norm is at most FLATNESS times the norm of the
+// patch: 16 eps, as in _network/unfold.py.
+#define FLATNESS ((SCALAR)(16 * (sizeof(SCALAR) == 4 ? 1.1920929e-7 : 2.220446049250313e-16)))
+
 #define EXP 0
 #define POLY 1
 
@@ -82,14 +86,35 @@ __device__ int last_pooled(int row, int radius, int subsampling, int n_pooled)
     return last < n_pooled ? last : n_pooled - 1;
 }
 
+// The part of a lane of the squared norm, times LIFT^2, of a patch without the mean of
+// each channel: sum d^2 - (sum d)^2 / n_pixels of the differences d from the first
+// pixel, which is exactly 0 for a constant channel.
+__device__ SCALAR centred_square(const SCALAR *patch, int n_pixels, int n_channels)
+{
+    double total = 0;
+    for (int channel = threadIdx.x; channel < n_channels; channel += LANES) {
+        const double first = patch[channel];
+        double sum = 0, squares = 0;
+        for (int i = 1; i < n_pixels; i++) {
+            const double d = patch[(long long)i * n_channels + channel] - first;
+            sum += d;
+            squares += d * d;
+        }
+        total += squares - sum * sum / n_pixels;
+    }
+    return (SCALAR)(total * LIFT * LIFT);
+}
+
 // Copy the patches into the rows of a matrix; compute their norms, the inverse norms and
-// the products with the mean of the anchors (the offsets). Blocks of LANES x GROUPS
-// threads.
+// the products with the mean of the anchors (the offsets). With `center` the norms are
+// those of the centred patches; without `keep_norm` they are 1, the inverse ones are
+// not. Blocks of LANES x GROUPS threads.
 extern "C" __global__ void unfold(
     const SCALAR *maps, const SCALAR *mean, SCALAR *patches, SCALAR *norms,
     SCALAR *inverse_norms, SCALAR *offsets, long long n_positions, int height,
     int width, int n_channels, int n_rows, int n_columns, int patch_height,
-    int patch_width, int dilation, int top, int left, SCALAR smallest_norm)
+    int patch_width, int dilation, int top, int left, int center, int keep_norm,
+    SCALAR smallest_norm)
 {
     const long long position = (long long)blockIdx.x * GROUPS + threadIdx.y;
     SCALAR sum = 0, offset = 0;
@@ -119,10 +144,21 @@ extern "C" __global__ void unfold(
             }
         }
     }
-    const SCALAR norm = sqrt(sum_lanes(sum)) / LIFT;
+    SCALAR square = sum_lanes(sum);
+    if (center) {
+        // The lanes have waited for each other: the whole patch is there.
+        const int n_pixels = patch_height * patch_width;
+        const SCALAR *patch = patches + position * n_pixels * n_channels;
+        SCALAR part = 0;
+        if (position < n_positions)
+            part = centred_square(patch, n_pixels, n_channels);
+        part = sum_lanes(part);
+        square = part > FLATNESS * FLATNESS * square ? part : 0;
+    }
+    const SCALAR norm = sqrt(square) / LIFT;
     offset = sum_lanes(offset);
     if (position < n_positions && threadIdx.x == 0) {
-        norms[position] = norm;
+        norms[position] = keep_norm ? norm : 1;
         inverse_norms[position] = norm > smallest_norm ? 1 / norm : 0;
         offsets[position] = offset;
     }

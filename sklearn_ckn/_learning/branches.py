@@ -10,22 +10,27 @@ from sklearn_ckn._common.arrays import to_numpy
 SHARED = {"branches", "image_shape", "memory", "device", "verbose", "random_state"}
 
 #: Number of images from which the scale of a branch's features is computed.
-SCALE_IMAGES = 512
+SCALE_IMAGES = 128
 
 # Features whose standard deviation is a smaller part of their root mean square are
 # constant up to the rounding of float32.
 SMALLEST_DEVIATION = 1e-5
 
 #: The branches of signals, for each dilation. With the norm, patches of high contrast
-#: count most. Without it all patches count alike, and a sharper kernel tells them
-#: apart.
-SIGNAL_BRANCHES = tuple(
-    {"center_patches": True, "differences": differences, **kernel}
-    for differences in (False, True)
-    for kernel in (
-        {"keep_norm": True, "beta": 2.0},
-        {"keep_norm": False, "beta": 8.0},
-    )
+#: count most; without it all patches count alike. The first branch sees the level of
+#: the signal, and where it begins and ends.
+SIGNAL_BRANCHES = (
+    {"beta": 2.0},
+    *(
+        {
+            "center_patches": True,
+            "differences": differences,
+            "keep_norm": keep_norm,
+            "beta": 8.0,
+        }
+        for differences in (False, True)
+        for keep_norm in (True, False)
+    ),
 )
 
 

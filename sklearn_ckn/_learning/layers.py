@@ -153,7 +153,12 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
             np.random.RandomState(seeds[0]),
             task,
         )
-        return unit_patches(patches, network.output_shape[2], settings.patch_size)
+        return unit_patches(
+            patches,
+            network.output_shape[2],
+            settings.patch_size,
+            settings.center_patches,
+        )
 
     memory = options.memory
     key = memory.key(
@@ -165,6 +170,7 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
         settings.patch_size,
         settings.dilation,
         settings.padding,
+        settings.center_patches,
         options.n_patches,
         seeds[0],
     )

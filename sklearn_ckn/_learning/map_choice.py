@@ -383,7 +383,12 @@ class _Comparison:
             warnings.simplefilter("ignore", UserWarning)
             network, _ = learn_network(
                 images,
-                Network((), images.shape, whitening=whitening),
+                Network(
+                    (),
+                    images.shape,
+                    whitening=whitening,
+                    center_images=self.settings[0].center_patches,
+                ),
                 self.settings,
                 self.options,
                 np.random.RandomState(self.seed),

@@ -8,9 +8,10 @@ from sklearn.utils.random import sample_without_replacement
 
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.cache_blocks import cache_blocks
-from sklearn_ckn._common.norms import square_sums, unit_rows
+from sklearn_ckn._common.norms import scaled_rows, square_sums, unit_rows
 from sklearn_ckn._common.progress import Task
 from sklearn_ckn._network.network import Network
+from sklearn_ckn._network.unfold import centred_patches
 
 # A patch of more than one pixel is near-constant, and dropped, if its distance from its
 # mean pixel is at most this fraction of its norm. Dropping such patches loses little: a
@@ -83,7 +84,7 @@ def sample_patches(encoder, images, settings, n_patches, random_state, task=None
     return patches
 
 
-def unit_patches(patches, n_channels, patch_size):
+def unit_patches(patches, n_channels, patch_size, center=False):
     """Drop zero and near-constant patches, and divide the others by their norms.
 
     Parameters
@@ -94,23 +95,33 @@ def unit_patches(patches, n_channels, patch_size):
         C.
     patch_size : int
         Side k of the patches along axes longer than 1.
+    center : bool, default=False
+        Whether the mean of each channel is taken off first, in float64. Only patches
+        that are constant up to rounding are then dropped.
 
     Returns
     -------
     unit : array of shape (m, kh * kw * C), dtype of ``patches``
         At least one row: if all patches are near-constant, those that are not zero are
-        returned; if all are zero, a single constant patch.
+        returned; if all are zero, a single constant patch, or the centred patch of one
+        bright pixel.
     """
     n_kept = 0
     for part in cache_blocks(patches):
         block = patches[part]
+        if center:
+            block = centred_patches(scaled_rows(block), n_channels)
         units = unit_rows(block[block.any(axis=1)])
-        if patch_size > 1:
+        if patch_size > 1 and not center:
             units = units[_contrasts(units, n_channels, patch_size) > MIN_CONTRAST]
         patches[n_kept : n_kept + len(units)] = units
         n_kept += len(units)
     if n_kept > 0:
         return patches[:n_kept]
+    if center:
+        patches[:1] = 0
+        patches[:1, :n_channels] = 1
+        return unit_rows(centred_patches(patches[:1], n_channels)).astype(patches.dtype)
     nonzero = patches.any(axis=1)
     if nonzero.any():
         return unit_rows(patches[nonzero])
@@ -156,8 +167,10 @@ def nystrom_residual(points, layer, engine):
     """
     sample = points[:: -(-len(points) // N_RESIDUAL_PATCHES)]
     # For a layer with patches of one pixel, the points are the pixels of images of
-    # height 1.
-    settings = replace(layer.settings, patch_size=1, subsampling=1)
+    # height 1. They are centred already, if the layer does so, and their norms are 1.
+    settings = replace(
+        layer.settings, patch_size=1, subsampling=1, center_patches=False
+    )
     shape = 1, PATCHES_PER_IMAGE, sample.shape[1]
     network = Network((replace(layer, settings=settings),), shape)
     prepared = engine.prepare(network, sample.dtype)

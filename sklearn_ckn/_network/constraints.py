@@ -20,6 +20,8 @@ NETWORK_CONSTRAINTS = {
     "kernel": [StrOptions(set(KERNELS)), "array-like"],
     "beta": [Interval(Real, 0, None, closed="neither"), "array-like"],
     "padding": [StrOptions({"same", "valid"}), "array-like"],
+    "center_patches": ["boolean", "array-like"],
+    "keep_norm": ["boolean", "array-like"],
     "image_shape": ["array-like", None],
     "nystrom_reg": [Interval(Real, 0, None, closed="neither"), "array-like"],
     "n_patches": [Interval(Integral, 1, None, closed="left")],

@@ -39,6 +39,9 @@ class Network:
         differences of neighbouring pixels, see ``first_differences``.
     scale : float, default=1.0
         Factor of the features.
+    center_images : bool, default=False
+        Whether the mean of each channel over an image is taken off the image after the
+        whitening, so that a first layer with ``center_patches`` pads it by its mean.
     """
 
     layers: tuple[Layer, ...]
@@ -48,6 +51,7 @@ class Network:
     normalize: float = 0.0
     differences: bool = False
     scale: float = 1.0
+    center_images: bool = False
 
     def __getstate__(self):
         # The fields only, without the cached properties.
@@ -97,6 +101,14 @@ class Network:
     def settings(self):
         """List of the LayerSettings of the layers."""
         return [layer.settings for layer in self.layers]
+
+    @cached_property
+    def degree(self):
+        """Degree of homogeneity of the maps in the images, before ``normalize``.
+
+        0 if a layer gives the same for a patch of any norm, else 1.
+        """
+        return int(all(settings.keep_norm for settings in self.settings))
 
     @cached_property
     def multiply_adds(self):
@@ -171,6 +183,8 @@ def norm_growth(settings, image_shape, whitening=None, differences=False):
 
     The norm of a patch is at most the largest norm of its pixels times the square root
     of their number. The output of a layer for a patch is no longer than the patch.
+    Features of degree 0 do not grow with the images; only the whitened and centred
+    images do, and their bound is returned.
 
     Parameters
     ----------
@@ -190,6 +204,11 @@ def norm_growth(settings, image_shape, whitening=None, differences=False):
         growth *= 2
     if whitening is not None:
         growth *= whitening.growth
+    if settings and settings[0].center_patches:
+        # A difference of two values.
+        growth *= 2
+    if not all(layer.keep_norm for layer in settings):
+        return growth
     for layer in settings:
         growth *= sqrt(prod(layer.patch_shape(shape)))
         shape = layer.output_shape(shape)

@@ -35,6 +35,10 @@ def _number(value):
     return is_number and 0 < value <= sys.float_info.max
 
 
+def _boolean(value):
+    return isinstance(value, bool)
+
+
 def _one_of(*names):
     return lambda value: isinstance(value, str) and value in names
 
@@ -64,6 +68,8 @@ _RULES = {
         float,
     ),
     "padding": (_one_of("same", "valid"), '"same" or "valid"', str),
+    "center_patches": (_boolean, "True or False", bool),
+    "keep_norm": (_boolean, "True or False", bool),
     "nystrom_reg": (_number, "a positive number", float),
 }
 
@@ -107,22 +113,23 @@ def resolve_layers(parameters, image_shape):
     ----------
     parameters : dict
         Values of the parameters by name. The names are the fields of LayerSettings,
-        for the exact kernel without ``n_anchors`` and ``nystrom_reg``; other names are
-        ignored. The number of layers is ``n_layers`` or, if it is missing, the number
-        of values of ``n_anchors``.
+        for the exact kernel without ``n_anchors`` and ``nystrom_reg``; those with a
+        default may be missing. Other names are ignored. The number of layers is
+        ``n_layers`` or, if it is missing, the number of values of ``n_anchors``.
     image_shape : tuple of int
         (H, W, C) of the images; the subsampling of ``"auto"`` is computed from it.
 
     Returns
     -------
     settings : list of LayerSettings
-        One item for each layer; fields that are not in ``parameters`` are None.
+        One item for each layer. ``n_anchors`` and ``nystrom_reg`` are None if they are
+        not in ``parameters``, other fields have their defaults.
 
     Raises
     ------
     ValueError
         A value is not accepted, a parameter has another number of values than there
-        are layers, or patches are too large.
+        are layers, patches are too large, or patches of one pixel are to be centred.
     """
     parameters = {
         name: plain_value(name, parameters[name])
@@ -140,7 +147,8 @@ def resolve_layers(parameters, image_shape):
     settings = []
     shape = tuple(image_shape)
     for values in zip(*columns.values(), strict=True):
-        layer = dict.fromkeys(_RULES) | dict(zip(columns, values, strict=True))
+        layer = {"n_anchors": None, "nystrom_reg": None}
+        layer |= dict(zip(columns, values, strict=True))
         if layer["subsampling"] == "auto":
             positions = LayerSettings(**{**layer, "subsampling": 1})
             layer["subsampling"] = ceil(max(positions.response_shape(shape)) / 3)
@@ -160,6 +168,12 @@ def resolve_layers(parameters, image_shape):
                 f"dilation={layer['dilation']} makes patches extend over more than "
                 f"{LARGEST_PATCH} values in layer {len(settings) - 1}: use a smaller "
                 "dilation."
+            )
+        if settings[-1].center_patches and settings[-1].patch_shape(shape) == (1, 1):
+            raise ValueError(
+                "center_patches=True leaves nothing of the patches of one pixel of "
+                f"layer {len(settings) - 1}: use a larger patch_size, maps of more "
+                "than one pixel, or center_patches=False for this layer."
             )
         shape = settings[-1].output_shape(shape)
     return settings

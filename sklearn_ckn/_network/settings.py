@@ -26,7 +26,13 @@ class LayerSettings:
         of the exact kernel.
     dilation : int, default=1
         Pixels of the layer's input from one pixel of a patch to the next; see
-        ``patch_span``. Layers that were pickled without it have the default.
+        ``patch_span``. Layers that were pickled without it have the default, as for
+        what follows.
+    center_patches : bool, default=False
+        Whether the mean of each channel over its pixels is taken off every patch. The
+        anchors have no means then.
+    keep_norm : bool, default=True
+        Whether the responses of a patch are multiplied by its norm.
     """
 
     n_anchors: int | None
@@ -37,6 +43,8 @@ class LayerSettings:
     padding: str
     nystrom_reg: float | None
     dilation: int = 1
+    center_patches: bool = False
+    keep_norm: bool = True
 
     def patch_side(self, size):
         """Return the side of patches along an axis of ``size`` pixels.

@@ -3,11 +3,16 @@
 import numpy as np
 
 from sklearn_ckn._common.arrays import namespace
+from sklearn_ckn._common.norms import square_sums
 
 # Patches with a smaller norm count as zero, because a quotient by the norm could
 # overflow. The caller scales the largest value of each image to about 1, so this norm
 # is far below the rounding errors.
 SMALLEST_NORM = 1e-30
+
+# A centred patch counts as zero if its norm is at most this many eps times the norm of
+# the patch: it is constant up to rounding. eps is that of the dtype of the computation.
+FLATNESS = 16
 
 
 def pad_maps(maps, settings):
@@ -49,3 +54,38 @@ def unfold(maps, settings):
         ],
         axis=-1,
     )
+
+
+def without_means(patches, n_channels):
+    """Take the mean of each channel over the pixels of a patch off every patch.
+
+    Parameters
+    ----------
+    patches : array of shape (n, n_pixels * C), float32 or float64
+    n_channels : int
+        C.
+
+    Returns
+    -------
+    centred : array of shape (n, n_pixels * C), float64
+    """
+    xp = namespace(patches)
+    n, length = patches.shape
+    pixels = patches.reshape(n, length // n_channels, n_channels)
+    # Differences from the first pixel: constant patches are then exactly zero.
+    centred = xp.subtract(pixels, pixels[:, :1], dtype=np.float64)
+    centred -= centred.mean(axis=1, keepdims=True)
+    return centred.reshape(n, length)
+
+
+def centred_patches(patches, n_channels):
+    """Return patches without means, zero where they are constant up to rounding.
+
+    See ``without_means`` and ``FLATNESS``. Values must be of about 1: their squares are
+    added.
+    """
+    centred = without_means(patches, n_channels)
+    flatness = FLATNESS * np.finfo(patches.dtype).eps
+    flat = square_sums(centred) <= flatness**2 * square_sums(patches)
+    centred[flat] = 0
+    return centred
