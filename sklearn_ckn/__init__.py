@@ -8,6 +8,7 @@ from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._linear_path import LinearPathClassifier
 from sklearn_ckn._regressor import CKNRegressor
 from sklearn_ckn._ridge_path import RidgePathRegressor
+from sklearn_ckn._signals import signals_to_images
 from sklearn_ckn._spherical_kmeans import SphericalKMeans
 from sklearn_ckn._supervised import SupervisedCKNClassifier
 from sklearn_ckn._version import __version__
@@ -28,4 +29,5 @@ __all__ = [
     "TrainingDisplay",
     "__version__",
     "ckn_kernel",
+    "signals_to_images",
 ]

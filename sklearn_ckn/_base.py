@@ -12,7 +12,7 @@ from sklearn_ckn._engine.choice import get_prediction_engine
 from sklearn_ckn._features import RENAMED_PARAMETERS, CKNFeatures
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._learning.cache import resolve_memory
-from sklearn_ckn._learning.map_choice import MapQuestion, choose_map
+from sklearn_ckn._learning.map_choice import MapChoice, MapQuestion, choose_map
 from sklearn_ckn._learning.training_features import FeatureStorage
 from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 
@@ -47,7 +47,8 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         three subtasks of ``task``. ``fit_in_memory`` can replace the array in the list.
         ``FeatureStorage`` describes ``streaming``.
         """
-        parameters = {name: getattr(self, name) for name in NETWORK_PARAMETERS}
+        own = self.get_params(deep=False)
+        parameters = {name: own[name] for name in NETWORK_PARAMETERS if name in own}
         self.image_shape_ = parameters["image_shape"] = images.shape
         with task.subtask("choose map"):
             self._choose_map(images, problem, parameters, engine)
@@ -70,17 +71,20 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         Set the attributes about the choice, and the parameters of the network.
         """
         question = MapQuestion(**{name: getattr(self, name) for name in CHOSEN})
-        # Checked with values that a network can have.
-        plainest = question.candidates(images.shape)[0]
-        choice = choose_map(
-            images,
-            problem,
-            question,
-            parameters,
-            CKNFeatures(**parameters | vars(plainest))._learning_options(),
-            engine,
-            self.random_state,
-        )
+        if parameters.get("branches") is not None or parameters.get("differences"):
+            choice = MapChoice(question.plainest, None)
+        else:
+            # Checked with values that a network can have.
+            plainest = question.candidates(images.shape)[0]
+            choice = choose_map(
+                images,
+                problem,
+                question,
+                parameters,
+                CKNFeatures(**parameters | vars(plainest))._learning_options(),
+                engine,
+                self.random_state,
+            )
         for name, value in vars(choice.chosen).items():
             parameters[name] = value
             setattr(self, f"{name}_", value)

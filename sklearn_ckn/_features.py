@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any, Literal, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -12,10 +13,11 @@ from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.devices import computed_where_x_is, device_of
 from sklearn_ckn._common.fitting import fitted_property, keep_fitted_on_error
 from sklearn_ckn._common.output import PixelNamesMixin, RowOutputMixin, check_out
-from sklearn_ckn._common.parameters import finite_number
+from sklearn_ckn._common.parameters import finite_number, name_of_parameters
 from sklearn_ckn._common.pickles import VersionedEstimator
 from sklearn_ckn._common.progress import CallbackSupportMixin, start_task
 from sklearn_ckn._common.types import (
+    Branches,
     Device,
     FloatArray,
     ImageShape,
@@ -29,18 +31,27 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine, get_prediction_engine
 from sklearn_ckn._input.images import check_images
+from sklearn_ckn._learning.branches import feature_scale, resolve_branches
 from sklearn_ckn._learning.cache import resolve_memory
 from sklearn_ckn._learning.layers import LearningOptions, learn_network
 from sklearn_ckn._network.constraints import NETWORK_CONSTRAINTS
-from sklearn_ckn._network.network import check_range, norm_growth, with_network
+from sklearn_ckn._network.network import (
+    Network,
+    check_range,
+    norm_growth,
+    with_network,
+)
 from sklearn_ckn._network.parameters import resolve_layers
+from sklearn_ckn._network.union import NetworkUnion
 from sklearn_ckn._network.whitening import learn_whitening
+from sklearn_ckn._signals import SignalsMixin
 
 #: Parameters that had another name in version 0.1.0: old name to new name.
 RENAMED_PARAMETERS = {"max_iter": "kmeans_max_iter", "tol": "kmeans_tol"}
 
 
 class CKNFeatures(
+    SignalsMixin,
     CallbackSupportMixin,
     PixelNamesMixin,
     RowOutputMixin,
@@ -103,6 +114,9 @@ class CKNFeatures(
     kmeans_tol : float, default=1e-4
         Relative tolerance: k-means ends when an iteration decreases the inertia by no
         more than this fraction of it.
+    differences : bool, default=False
+        For signals, images of one row or column: whether to take the difference of each
+        pixel from the one before instead of the pixel. Not with ``whitening``.
     whitening : float or None, default=None
         Power, from 0 to 0.5, of :class:`PatchWhitening` with its default ``patch_size``
         and ``reg``, applied to the images before the first layer. It removes brightness
@@ -118,6 +132,14 @@ class CKNFeatures(
         With 1 they have unit norm, so that the contrast of the image makes no
         difference, and the kernel k(x, y) becomes k(x, y) / sqrt(k(x, x) k(y, y)).
         With 0.5 the contrast counts less. Features of blank images stay zero.
+    branches : list of dict, "signals" or None, default=None
+        Networks side by side, whose features are joined. Each dict has parameters of
+        one network by name, such as ``{"dilation": 2}``; it has the others from this
+        estimator. The features of each branch are divided by one number, so that their
+        variances over the training images have the sum 1. ``"signals"`` makes four
+        branches for each of the dilations 1, 2, 4, ... with which a patch is no longer
+        than the signal: of the signal and of its ``differences``, each with
+        ``keep_norm`` and ``beta`` 2 and without and 8, all with ``center_patches``.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as in :class:`sklearn.pipeline.Pipeline`. Layers
         with the same images, ``random_state`` and relevant parameters are not learned
@@ -149,11 +171,15 @@ class CKNFeatures(
     image_shape_ : tuple of int
         (H, W, C).
     output_shape_ : tuple of int
-        (H', W', p) of the last layer's output, which ``transform`` flattens.
+        (H', W', p) of the last layer's output, which ``transform`` flattens. With
+        ``branches`` it is (1, 1, p), with p features in all.
     n_iter_ : int
         Maximum of ``n_iter_per_layer_``.
     n_iter_per_layer_ : list of int
         For each layer, 1 for k-means++ plus the number of k-means iterations.
+    branches_ : list of CKNFeatures, or None
+        The fitted branches. The other attributes that are lists have the values of all
+        layers of all branches, one branch after the other.
     inertia_ : list of float
         Sum of 1 - cosine between patches and their nearest anchors, for each layer.
     nystrom_residual_ : list of float
@@ -206,9 +232,11 @@ class CKNFeatures(
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
+        differences: bool = False,
         whitening: float | None = None,
         flip_average: bool = False,
         normalize: float = 0.0,
+        branches: Branches = None,
         memory: MemoryLike = None,
         device: Device = "cpu",
         verbose: int = 0,
@@ -226,9 +254,11 @@ class CKNFeatures(
         self.n_patches = n_patches
         self.kmeans_max_iter = kmeans_max_iter
         self.kmeans_tol = kmeans_tol
+        self.differences = differences
         self.whitening = whitening
         self.flip_average = flip_average
         self.normalize = normalize
+        self.branches = branches
         self.memory = memory
         self.device = device
         self.verbose = verbose
@@ -281,14 +311,27 @@ class CKNFeatures(
     def _learn(self, images, engine, task):
         """Learn the network from validated images and set the fitted attributes."""
         self.image_shape_ = images.shape
-        settings = resolve_layers(self.get_params(deep=False), images.shape)
+        if self.branches is None:
+            self._learn_layers(images, engine, task)
+        else:
+            self._learn_branches(images, engine, task)
+
+    def _learn_layers(self, images, engine, task):
+        """Learn the layers of a single network."""
+        settings = self._check_layers(images.shape)
         whitening = learn_whitening(images, self.whitening, engine)
-        check_range(images, norm_growth(settings, images.shape, whitening))
-        options = self._learning_options()
-        rng = check_random_state(self.random_state)
+        growth = norm_growth(settings, images.shape, whitening, self.differences)
+        check_range(images, growth)
         network, learned = learn_network(
-            images, settings, options, rng, engine, task, whitening
+            images,
+            Network((), images.shape, False, whitening, differences=self.differences),
+            settings,
+            self._learning_options(),
+            check_random_state(self.random_state),
+            engine,
+            task,
         )
+        self.branches_ = None
         self.inertia_ = [each.inertia for each in learned]
         self.nystrom_residual_ = [each.residual for each in learned]
         self.n_iter_per_layer_ = [1 + each.n_iter for each in learned]
@@ -296,6 +339,54 @@ class CKNFeatures(
         self._network = replace(
             network, flip_average=self.flip_average, normalize=float(self.normalize)
         )
+
+    def _check_layers(self, image_shape):
+        """Return the LayerSettings; raise an error if a parameter does not fit."""
+        if self.differences and 1 not in image_shape[:2]:
+            raise ValueError(
+                "differences=True needs signals, images of one row or one column, got "
+                f"images of {image_shape[0]} x {image_shape[1]}: set it to False."
+            )
+        if self.differences and self.whitening is not None:
+            raise ValueError(
+                f"differences=True and whitening={self.whitening} cannot be combined: "
+                "set whitening=None."
+            )
+        return resolve_layers(self.get_params(deep=False), image_shape)
+
+    def _learn_branches(self, images, engine, task):
+        """Learn the networks of the branches and join them."""
+        rng = check_random_state(self.random_state)
+        own = self.get_params(deep=False)
+        branches = [
+            CKNFeatures(
+                **parameters,
+                # Without a seed the memory is of no use.
+                memory=None if self.random_state is None else self.memory,
+                device=self.device,
+                verbose=self.verbose,
+                random_state=rng.randint(np.iinfo(np.int32).max),
+            )
+            for parameters in resolve_branches(own, images.shape)
+        ]
+        for i, branch in enumerate(branches):
+            with name_of_parameters(f"branches[{i}]"):
+                branch._validate_params()
+                branch._check_layers(images.shape)
+        for branch in branches:
+            with task.subtask("branch", None) as step:
+                branch._learn(images, engine, step)
+            scale = feature_scale(branch._encoder(images, engine), images, rng)
+            branch._network = replace(branch._network, scale=scale)
+            branch.n_features_in_ = self.n_features_in_
+            if hasattr(self, "feature_names_in_"):
+                branch.feature_names_in_ = self.feature_names_in_
+        self.branches_ = branches
+        for name in ("inertia_", "nystrom_residual_", "n_iter_per_layer_"):
+            joined = [value for each in branches for value in getattr(each, name)]
+            setattr(self, name, joined)
+        self.n_iter_ = max(self.n_iter_per_layer_)
+        self._network = NetworkUnion(tuple(each._network for each in branches))
 
     def _learning_options(self):
         """Return the LearningOptions from the parameters."""
@@ -387,7 +478,11 @@ class CKNFeatures(
 
     @classmethod
     def _translate_state(cls, state):
-        return super()._translate_state(with_network(state))
+        state = with_network(super()._translate_state(state))
+        if "_network" in state and "branches_" not in state:
+            # Version 0.1.0 had none.
+            state = {**state, "branches_": None}
+        return state
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

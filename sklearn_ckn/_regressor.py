@@ -12,6 +12,7 @@ from sklearn_ckn._common.memory_limits import fit_in_memory
 from sklearn_ckn._common.progress import start_task
 from sklearn_ckn._common.types import (
     Alpha,
+    Branches,
     Device,
     FloatArray,
     ImageShape,
@@ -40,9 +41,10 @@ from sklearn_ckn._input.sample_weight import (
 from sklearn_ckn._learning.training_features import STREAMING_CONSTRAINT
 from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 from sklearn_ckn._ridge_path import RidgePathRegressor
+from sklearn_ckn._signals import SignalsMixin
 
 
-class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
+class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
     """Convolutional kernel network with unsupervised anchors and ridge regression.
 
     The features of :class:`CKNFeatures` are the input of :class:`RidgePathRegressor`,
@@ -76,6 +78,10 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         Maximum number of k-means iterations.
     kmeans_tol : float, default=1e-4
         Relative tolerance of k-means for the decrease of the inertia.
+    differences : bool, default=False
+        Whether to take the differences of neighbouring pixels of signals first, see
+        :class:`CKNFeatures`. Nothing is compared for ``"auto"`` then, as with
+        ``branches``.
     whitening : float, "auto" or None, default="auto"
         Power of the whitening of the images, from 0 to 0.5, or None for no whitening.
         ``"auto"`` chooses None, 0 or 0.25 by held-out images: see Notes.
@@ -86,6 +92,9 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         Power, from 0 to 1, of their norm by which the features of an image are divided:
         with 1, its contrast makes no difference. ``"auto"`` chooses 0.5, 0 or 1 by
         held-out images.
+    branches : list of dict, "signals" or None, default=None
+        Networks side by side, see :class:`CKNFeatures`. ``"auto"`` then stands for no
+        whitening, no mirror images and no normalization, as nothing is compared.
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``alpha`` computes these once. They are
@@ -194,9 +203,11 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         n_patches: int = 100_000,
         kmeans_max_iter: int = 0,
         kmeans_tol: float = 1e-4,
+        differences: bool = False,
         whitening: OrAuto[float | None] = "auto",
         flip_average: OrAuto[bool] = "auto",
         normalize: OrAuto[float] = "auto",
+        branches: Branches = None,
         memory: MemoryLike = None,
         alpha: Alpha = "auto",
         streaming: OrAuto[bool] = "auto",
@@ -216,9 +227,11 @@ class CKNRegressor(R2ScoreMixin, MultiOutputMixin, NetworkPredictor):
         self.n_patches = n_patches
         self.kmeans_max_iter = kmeans_max_iter
         self.kmeans_tol = kmeans_tol
+        self.differences = differences
         self.whitening = whitening
         self.flip_average = flip_average
         self.normalize = normalize
+        self.branches = branches
         self.memory = memory
         self.alpha = alpha
         self.streaming = streaming

@@ -21,6 +21,7 @@ from sklearn_ckn import (
     SupervisedCKNClassifier,
     TrainingDisplay,
     ckn_kernel,
+    signals_to_images,
 )
 
 ESTIMATORS = [
@@ -39,7 +40,8 @@ DISPLAYS = [AnchorsDisplay, FeatureMapDisplay, TrainingDisplay]
 
 
 @pytest.mark.parametrize(
-    "documented", [*ESTIMATORS, *DISPLAYS, InconsistentVersionWarning, ckn_kernel]
+    "documented",
+    [*ESTIMATORS, *DISPLAYS, InconsistentVersionWarning, ckn_kernel, signals_to_images],
 )
 def test_examples(documented):
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
@@ -72,6 +74,7 @@ def test_every_parameter_and_attribute_is_described(estimator):
     "function",
     [
         ckn_kernel,
+        signals_to_images,
         *DISPLAYS,
         *(display.from_estimator for display in DISPLAYS),
         *(display.plot for display in DISPLAYS),
@@ -99,5 +102,6 @@ def test_public_names_and_version():
         "TrainingDisplay",
         "__version__",
         "ckn_kernel",
+        "signals_to_images",
     }
     assert all(hasattr(sklearn_ckn, name) for name in sklearn_ckn.__all__)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Set
+from contextlib import contextmanager
 
 
 def plain_value(name, value):
@@ -33,3 +34,12 @@ def finite_number(name, value):
     if abs(value) > sys.float_info.max:
         raise ValueError(f"{name} must be a finite number, got {value!r}.")
     return float(value)
+
+
+@contextmanager
+def name_of_parameters(name):
+    """Put the name of a group of parameters before the message of an error in it."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error

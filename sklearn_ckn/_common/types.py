@@ -20,6 +20,8 @@ OrAuto: TypeAlias = Value | Literal["auto"]
 Alpha: TypeAlias = float | Literal["auto"] | Sequence[float] | NDArray[Any]
 AnyArray: TypeAlias = NDArray[Any]
 ClassWeight: TypeAlias = Mapping[Any, float] | Literal["balanced"] | None
+#: Parameters of networks side by side.
+Branches: TypeAlias = Sequence[Mapping[str, Any]] | Literal["signals"] | None
 #: A number of folds, a splitter of scikit-learn, which has no types, or pairs of rows.
 CrossValidation: TypeAlias = Any
 Device: TypeAlias = Literal["cpu", "cuda", "auto"]

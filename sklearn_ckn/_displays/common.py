@@ -57,7 +57,15 @@ def fitted_features(estimator):
             "or a search pass the step or the best estimator that is one."
         )
     check_is_fitted(estimator)
-    return estimator if isinstance(estimator, CKNFeatures) else estimator.features_
+    is_features = isinstance(estimator, CKNFeatures)
+    features = estimator if is_features else estimator.features_
+    if features.branches_ is not None:
+        name = "estimator" if is_features else "estimator.features_"
+        raise ValueError(
+            f"estimator has branches, of which one can be shown: pass one of {name}"
+            ".branches_."
+        )
+    return features
 
 
 def check_layer(layer, n_layers):

@@ -16,6 +16,8 @@ from sklearn_ckn._common.norms import image_scales
 from sklearn_ckn._common.threads import n_threads
 from sklearn_ckn._engine.encoder import Encoder
 from sklearn_ckn._engine.prepared import prepared_network
+from sklearn_ckn._engine.union_encoder import UnionEncoder
+from sklearn_ckn._network.union import NetworkUnion
 
 # Memory of a block on the CPU. Larger blocks are no faster, as long as every thread
 # has at least IMAGES_PER_THREAD images.
@@ -65,7 +67,7 @@ class Engine(ABC):
 
         Parameters
         ----------
-        network : Network
+        network : Network or NetworkUnion
         dtype : dtype
             float32 or float64; the network is computed in this dtype.
 
@@ -74,6 +76,9 @@ class Engine(ABC):
         encoder : Encoder
         """
         dtype = np.dtype(dtype)
+        if isinstance(network, NetworkUnion):
+            members = [self.bind(each, dtype) for each in network.networks]
+            return UnionEncoder(self, network, dtype, members)
         return Encoder(self, network, dtype, prepared_network(self, network, dtype))
 
     @property

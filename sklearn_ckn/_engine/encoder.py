@@ -9,6 +9,7 @@ from sklearn_ckn._common.lazy_array import LazyArray
 from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import row_norms, unit_rows
 from sklearn_ckn._common.progress import Task
+from sklearn_ckn._network.differences import first_differences
 from sklearn_ckn._network.unfold import SMALLEST_NORM
 
 
@@ -135,8 +136,8 @@ class Encoder:
         """Memory in bytes that is needed for each image of a block."""
         network, itemsize = self.network, self.dtype.itemsize
         # In addition to the engine's memory: the image in ``dtype``, before scaling,
-        # and before whitening.
-        n_converted = 1 if network.whitening is None else 2
+        # and before whitening and differences.
+        n_converted = 1 + (network.whitening is not None) + network.differences
         converted = n_converted * itemsize * network.map_sizes[0]
         return network.n_copies * (
             self.engine.bytes_per_image(network, itemsize) + converted
@@ -158,7 +159,7 @@ class Encoder:
 
     def _encode(self, images):
         """Map one block of images, an array of the engine's namespace."""
-        images = self._whitened(images)
+        images = self._preprocessed(images)
         images = self.engine.xp.ascontiguousarray(images, dtype=self.dtype)
         if not self.network.layers:
             return images
@@ -175,15 +176,22 @@ class Encoder:
         maps *= self._unscaling(inverse)
         return maps
 
-    def _whitened(self, images):
+    def _preprocessed(self, images):
+        """Return the images that the first layer maps."""
+        if self.network.differences:
+            images = first_differences(images.astype(self.dtype, copy=False))
         whitening = self.network.whitening
         if whitening is None:
             return images
         return whitening.apply(images, self.dtype, self.engine)
 
     def _unscaling(self, inverse):
-        """Return the factors that undo the scaling of images in normalized features."""
-        return inverse ** (1 - self.network.normalize)
+        """Return the factors that undo the scaling of images and scale features."""
+        factors = inverse ** (1 - self.network.normalize)
+        if self.network.scale == 1:
+            return factors
+        # Each of the two may be out of the range of float32.
+        return (factors.astype(np.float64) * self.network.scale).astype(inverse.dtype)
 
     def feature_blocks(self, images, xp=None):
         """Yield the slice of each block and its features, (block size, n_features).
@@ -263,7 +271,7 @@ class Encoder:
             Valid until the next call of this method.
         """
         n, n_copies = len(images), self.network.n_copies
-        images = self._whitened(images)
+        images = self._preprocessed(images)
         if self.network.flip_average:
             images = self.engine.xp.concatenate([images, images[:, :, ::-1]])
         # A batch of images that are not C-contiguous is not C-contiguous either.

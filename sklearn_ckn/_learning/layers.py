@@ -13,7 +13,6 @@ from sklearn_ckn._learning.cache import ResilientMemory
 from sklearn_ckn._learning.k_means import spherical_k_means
 from sklearn_ckn._learning.patches import nystrom_residual, sample_patches, unit_patches
 from sklearn_ckn._network.layer import Layer
-from sklearn_ckn._network.network import Network
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,14 @@ class LearnedLayer:
     residual: float
 
 
-def learn_network(
-    images, all_settings, options, random_state, engine, task, whitening=None
-):
+def learn_network(images, start, all_settings, options, random_state, engine, task):
     """Learn the layers of a network from the images of a data set.
 
     Parameters
     ----------
     images : Images
+    start : Network
+        Without layers: what is done to the images before the first layer.
     all_settings : list of LayerSettings
         Settings of each layer.
     options : LearningOptions
@@ -80,8 +79,6 @@ def learn_network(
     engine : Engine
     task : Task
         Parent of the tasks that report the progress, one for each layer.
-    whitening : Whitening or None, default=None
-        Applied to the images before the first layer.
 
     Returns
     -------
@@ -98,8 +95,7 @@ def learn_network(
     # For each layer, a seed for the sampling of patches and one for the clustering.
     # They are drawn in advance, so that they do not depend on the work of other layers.
     seeds = random_state.randint(np.iinfo(np.int32).max, size=(len(all_settings), 2))
-    network = Network((), images.shape, whitening=whitening)
-    learned = []
+    network, learned = start, []
     for settings, layer_seeds in zip(all_settings, seeds.tolist(), strict=True):
         with task.subtask("layer", None) as step:
             learned.append(
@@ -164,6 +160,7 @@ def _learn_on(engine, images, network, settings, options, seeds, task):
         images,
         engine,
         network.whitening,
+        network.differences,
         network.layers,
         settings.patch_size,
         settings.dilation,

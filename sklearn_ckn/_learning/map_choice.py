@@ -127,6 +127,17 @@ class MapQuestion:
         ]
 
     @property
+    def plainest(self):
+        """The candidate that is taken where nothing is compared."""
+        plainest = MapCandidate(None, False, 0.0)
+        given = {
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(value, str)
+        }
+        return replace(plainest, **given)
+
+    @property
     def is_open(self):
         """Whether there is anything to choose."""
         return any(isinstance(value, str) for value in vars(self).values())
@@ -372,12 +383,12 @@ class _Comparison:
             warnings.simplefilter("ignore", UserWarning)
             network, _ = learn_network(
                 images,
+                Network((), images.shape, whitening=whitening),
                 self.settings,
                 self.options,
                 np.random.RandomState(self.seed),
                 self.engine,
                 Task(),
-                whitening,
             )
         return network, images
 

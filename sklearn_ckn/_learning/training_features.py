@@ -187,15 +187,7 @@ def features_in_memory(encoder, images, memory, task):
     """
     if not memory.is_enabled:
         return encoder.resident_features(images.array, task)
-    network, engine = encoder.network, encoder.engine
-    key = memory.key(
-        images,
-        engine,
-        network.layers,
-        network.flip_average,
-        network.normalize,
-        network.whitening,
-    )
+    key = memory.key(images, encoder.engine, encoder.network.key)
     look_up = memory.cache(encode_training_images, ignore=["encoder", "images", "task"])
     features = look_up(key, encoder, images, task)
     return to_namespace(features, encoder.residence(len(images)))

@@ -33,7 +33,12 @@ class Network:
         whitened image.
     normalize : float, default=0.0
         Power of their norm by which the features of an image are divided, after all
-        else.
+        else but the scale.
+    differences : bool, default=False
+        Whether the images, signals of one row or column, are replaced by the
+        differences of neighbouring pixels, see ``first_differences``.
+    scale : float, default=1.0
+        Factor of the features.
     """
 
     layers: tuple[Layer, ...]
@@ -41,10 +46,21 @@ class Network:
     flip_average: bool = False
     whitening: Whitening | None = None
     normalize: float = 0.0
+    differences: bool = False
+    scale: float = 1.0
 
     def __getstate__(self):
         # The fields only, without the cached properties.
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def key(self):
+        """All that features depend on besides the images and the engine."""
+        return [
+            getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "image_shape"
+        ]
 
     @cached_property
     def shapes(self):
@@ -62,7 +78,10 @@ class Network:
     @cached_property
     def norm_growth(self):
         """See the function ``norm_growth``."""
-        return norm_growth(self.settings, self.image_shape, self.whitening)
+        growth = norm_growth(
+            self.settings, self.image_shape, self.whitening, self.differences
+        )
+        return growth * max(self.scale, 1)
 
     @property
     def output_shape(self):
@@ -97,11 +116,15 @@ class Network:
     def first(self, n_layers):
         """Return the network of the first ``n_layers`` layers.
 
-        It does not use mirror images and does not normalize: both come only after the
+        It does not use mirror images, normalize or scale: these come only after the
         last layer.
         """
         return replace(
-            self, layers=self.layers[:n_layers], flip_average=False, normalize=0.0
+            self,
+            layers=self.layers[:n_layers],
+            flip_average=False,
+            normalize=0.0,
+            scale=1.0,
         )
 
     def followed_by(self, layer):
@@ -143,7 +166,7 @@ class Network:
         return start, step, length
 
 
-def norm_growth(settings, image_shape, whitening=None):
+def norm_growth(settings, image_shape, whitening=None, differences=False):
     """Return a bound on the features of images whose largest absolute value is 1.
 
     The norm of a patch is at most the largest norm of its pixels times the square root
@@ -156,12 +179,15 @@ def norm_growth(settings, image_shape, whitening=None):
     image_shape : tuple of int
         (H, W, C).
     whitening : Whitening or None, default=None
+    differences : bool, default=False
 
     Returns
     -------
     growth : float
     """
     growth, shape = sqrt(image_shape[2]), image_shape
+    if differences:
+        growth *= 2
     if whitening is not None:
         growth *= whitening.growth
     for layer in settings:
