@@ -176,6 +176,7 @@ def pack(
     return packed
 
 
+include "correlation_sizes.pxi"
 include "packed_layers.pxi"
 
 

@@ -17,7 +17,7 @@ static CKN_NO_INLINE void CKN(nearest_in_panel)(const CKN_REAL *const *points,
                                                 const CKN_REAL *panel,
                                                 ptrdiff_t n_anchors, ptrdiff_t first,
                                                 CKN_REAL *best, CKN_INTEGER *place) {
-    const ckn_runs runs = {1, 0, length};
+    const ckn_runs runs = {.n_runs = 1, .length = length};
     /* the columns that fill up the last panel are no anchors: minus infinity excludes
      * them */
     CKN_REAL outside[CKN_PANEL];

@@ -228,7 +228,7 @@ static void CKN(respond_strip)(const ckn_correlation *c, const CKN_STRIP *strip,
         return;
     }
     const ptrdiff_t elements = (m + 2) * (m + 2);
-    const ckn_runs runs = {1, 0, c->n_channels};
+    const ckn_runs runs = {.n_runs = 1, .length = c->n_channels};
     const CKN_REAL *filters =
         (const CKN_REAL *)c->panels + panel * elements * c->n_channels * CKN_PANEL;
     for (ptrdiff_t e = 0; e < elements; e++)

@@ -136,7 +136,7 @@ static void CKN(pool_responses)(const ckn_layer *layer, const CKN_REAL *maps,
 static void CKN(multiply_square)(const CKN_REAL *const *rows, ptrdiff_t n_rows,
                                  ptrdiff_t n_anchors, const CKN_REAL *panels,
                                  CKN_REAL *const *destinations) {
-    const ckn_runs runs = {1, 0, n_anchors};
+    const ckn_runs runs = {.n_runs = 1, .length = n_anchors};
     for (ptrdiff_t first = 0; first < n_anchors; first += CKN_PANEL)
         CKN(multiply_rows)(rows, n_rows, &runs, panels + first * n_anchors, first,
                            n_anchors, destinations);
@@ -151,7 +151,7 @@ static void CKN(project_pooled)(const ckn_layer *layer, const void *const *rows,
                              layer->projection, destinations);
         return;
     }
-    const ckn_runs runs = {1, 0, p};
+    const ckn_runs runs = {.n_runs = 1, .length = p};
     for (ptrdiff_t first = 0; first < p; first += CKN_DOUBLE_PANEL)
         CKN_MULTIPLY_WIDE_ROWS((const double *const *)rows, n_rows, &runs,
                                (const double *)layer->projection + first * p, first, p,

@@ -88,7 +88,7 @@ static void CKN(project_back)(const ckn_layer *layer, const CKN_REAL *pooled,
         space->gradient_rows[row] = output_gradients;
         space->destinations[row] = space->pooled_gradients + row * stride;
     }
-    const ckn_runs runs = {1, 0, p};
+    const ckn_runs runs = {.n_runs = 1, .length = p};
     for (ptrdiff_t panel = 0; panel < CKN(n_panels)(p); panel++)
         CKN(add_outer)(space->rows, 0, &runs, space->gradient_rows, panel * CKN_PANEL,
                        n_pooled, sums + panel * p * CKN_PANEL);

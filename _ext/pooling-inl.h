@@ -1,5 +1,5 @@
-/* Gaussian pooling of the responses to one panel, along width and height, and the
- * transpose of this operation.
+/* Pooling of the responses to one panel, along width and height, and the transpose of
+ * this operation. The taps are those of a Gaussian, or all equal, for the mean.
  *
  * The projection that follows enlarges rounding errors of pooled values up to sqrt(1 /
  * nystrom_reg) times. Where that matters, a layer is `wide`: these sums are in double

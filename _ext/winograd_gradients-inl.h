@@ -108,7 +108,7 @@ static void CKN(add_winograd_gradients)(const ckn_correlation *c,
                                         CKN_REAL *elements, CKN_REAL *sums) {
     const ptrdiff_t m = c->tile, width = c->response_width;
     const ptrdiff_t n_elements = (m + 2) * (m + 2);
-    const ckn_runs runs = {1, 0, c->n_channels};
+    const ckn_runs runs = {.n_runs = 1, .length = c->n_channels};
     CKN_REAL *tile = strip->sums;
     ptrdiff_t n_tiles = 0;
     for (ptrdiff_t row = 0; row < strip->n_rows;) {

@@ -322,7 +322,8 @@ def test_the_inverse_root_is_symmetric(cupy, monkeypatch):
         return result + cupy.asarray(np.triu(np.full(result.shape, 1e-15), 1))
 
     monkeypatch.setattr(fake_cupy.ndarray, "__matmul__", uneven)
-    root = InverseSquareRoot.from_matrix(cupy.asarray(matrix), 1e-3).value().get()
+    (root,) = InverseSquareRoot.from_matrices([cupy.asarray(matrix)], [1e-3])
+    root = root.value().get()
     assert_array_equal(root, root.T)
     assert_allclose(root @ (matrix + 1e-3 * np.eye(6)) @ root, np.eye(6), atol=1e-10)
 

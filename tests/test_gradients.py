@@ -22,7 +22,7 @@ from sklearn_ckn._network.kernels import (
     kernel_derivatives,
     kernel_values,
 )
-from sklearn_ckn._network.layer import Layer, anchor_gradients, anchor_root
+from sklearn_ckn._network.layer import Layer, anchor_gradients, anchor_roots
 from sklearn_ckn._network.settings import LayerSettings
 
 NETWORKS = sorted(path.stem for path in REFERENCE.glob("net_*.npz"))
@@ -54,7 +54,7 @@ def test_reference_gradients(name, engine):
     gradients, image_gradient = backward(engine, images, layers, output_gradient)
     assert image_gradient is None
     for i, (layer, gradient) in enumerate(zip(layers, gradients, strict=True)):
-        root = anchor_root(layer.settings, layer.anchors)
+        (root,) = anchor_roots([layer.settings], [layer.anchors])
         anchor_gradient, beta_gradient = anchor_gradients(
             layer.settings, layer.anchors, root, gradient
         )
@@ -136,7 +136,7 @@ class Function:
             anchor_gradients(
                 layer.settings,
                 layer.anchors,
-                anchor_root(layer.settings, layer.anchors),
+                *anchor_roots([layer.settings], [layer.anchors]),
                 gradient,
             )
             for layer, gradient in zip(layers, gradients, strict=True)
@@ -298,17 +298,19 @@ def test_inverse_square_root():
     factor = rng.randn(6, 6)
     matrix, gradient, move = factor @ factor.T, rng.randn(6, 6), rng.randn(6, 6)
     move = move + move.T
-    root = InverseSquareRoot.from_matrix(matrix, 0.1)
+
+    def root_of(matrix):
+        (root,) = InverseSquareRoot.from_matrices([matrix], [0.1])
+        return root
+
+    def inner_product(step):
+        return np.sum(gradient * root_of(matrix + step * move).value())
+
+    root = root_of(matrix)
     expected = np.linalg.inv(sqrtm(matrix + 0.1 * np.eye(6)))
     assert relative_error(root.value(), expected) < 1e-12
     assert_array_equal(root.value(), root.value().T)
     matrix_gradient = root.backward(gradient)
-    expected, error = directional_derivative(
-        lambda step: np.sum(
-            gradient * InverseSquareRoot.from_matrix(matrix + step * move, 0.1).value()
-        ),
-        0.0,
-        1.0,
-    )
+    expected, error = directional_derivative(inner_product, 0.0, 1.0)
     assert abs(np.sum(matrix_gradient * move) - expected) <= error + 1e-9
     assert relative_error(matrix_gradient, matrix_gradient.T) < 1e-14

@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_ckn import CKNFeatures, LinearPathClassifier
 from sklearn_ckn._common import arrays as _arrays
+from sklearn_ckn._common import background_calls as _background_calls
 from sklearn_ckn._common import interrupts as _interrupts
 from sklearn_ckn._common import lapack as _lapack
 from sklearn_ckn._common.interrupts import interruptible
@@ -101,7 +102,7 @@ def endless():
     function = Endless()
     yield function
     function.may_end.set()
-    _interrupts._await_calls()
+    _background_calls._await_calls()
 
 
 def interrupt_once_begun(function, work):
@@ -122,10 +123,10 @@ def test_a_long_call_is_left_at_once(endless):
     interrupt_once_begun(endless, interruptible(endless, np.inf))
     # The call has not come to its end: it runs on, alone.
     assert not endless.may_end.is_set()
-    assert len(_interrupts._calls) == 1
+    assert len(_background_calls._calls) == 1
     endless.may_end.set()
-    _interrupts._await_calls()
-    assert not _interrupts._calls
+    _background_calls._await_calls()
+    assert not _background_calls._calls
 
 
 @pytest.mark.parametrize("shape", [(60, 20), (20, 60)])
@@ -152,10 +153,12 @@ def test_long_calls_give_the_same(shape, head, monkeypatch):
     X, y = rng.randn(*shape), rng.randint(2, size=shape[0])
     expected = LinearPathClassifier(head).fit(X, y)
     starts = []
-    start = _interrupts._Call.start
+    start = _background_calls.BackgroundCall.start
     monkeypatch.setattr(_interrupts, "LONG_WORK", 0)
     monkeypatch.setattr(
-        _interrupts._Call, "start", lambda self: starts.append(self) or start(self)
+        _background_calls.BackgroundCall,
+        "start",
+        lambda self: starts.append(self) or start(self),
     )
     classifier = LinearPathClassifier(head).fit(X, y)
     assert starts
@@ -210,7 +213,7 @@ def test_a_fork_waits_for_a_call_that_was_left(endless):
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()
     assert endless.may_end.is_set()
-    assert not _interrupts._calls
+    assert not _background_calls._calls
     process.join(timeout=60)
     assert process.exitcode == 0
     release.join()

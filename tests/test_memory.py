@@ -114,8 +114,7 @@ def test_what_no_layer_depends_on(change, images, tmp_path, clusterings):
     "change",
     [
         {"n_anchors": (9, 12)},
-        {"patch_size": (2, 3)},
-        {"dilation": (2, 1)},
+        *[{"patch_size": (2, 3)}, {"dilation": (2, 1)}],
         {"padding": ("valid", "same")},
         {"n_patches": 1000},
         {"kmeans_max_iter": 2},

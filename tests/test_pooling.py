@@ -179,6 +179,20 @@ def test_a_stride_beyond_the_map(subsampling):
         assert_allclose(result[:, 0, 0], expected, rtol=1e-11)
 
 
+def test_a_stride_beyond_a_long_row(cpu_engine):
+    # Rows of more positions than are computed at a time, with one output.
+    images = np.random.RandomState(0).rand(2, 2, 1800, 1)
+    settings = LayerSettings(5, 3, 2500, "exp", 1.5, "same", 1e-2)
+    anchors = unit_rows(np.random.RandomState(1).randn(5, 9))
+    layer = Layer.from_anchors(settings, anchors)
+    expected = encode(OracleEngine(), images, [layer])
+    # Kernel values and their products with a projection of norm 1 / sqrt(1e-2) at most,
+    # on sums of 3600 positive numbers, of half as many roundings as terms at the worst.
+    for dtype in ("f4", "f8"):
+        maps = encode(cpu_engine, images.astype(dtype), [layer])
+        assert relative_error(maps, expected) < 20_000 * np.finfo(dtype).eps
+
+
 def all_taps_unscaled(subsampling):
     """Return few numbers whose sum is that of all taps."""
     if subsampling <= LARGEST_TAP_SUM:

@@ -1,12 +1,9 @@
 """Long calls of BLAS and LAPACK that Ctrl-C can interrupt."""
 
-import os
 import threading
 from functools import partial
 
-import numpy as np
-
-from sklearn_ckn._common.threads import single_threaded_blas
+from sklearn_ckn._common.background_calls import BackgroundCall
 
 # A call is long from this number of multiply-adds on: some hundredths of a second on
 # one core, compared to which starting a thread takes no time.
@@ -15,8 +12,6 @@ LONG_WORK = 2**31
 # Seconds between two checks for signals on systems where signals do not interrupt
 # waiting, such as Windows.
 POLL_SECONDS = 0.1
-
-_calls: set["_Call"] = set()
 
 
 def interruptible(function, work):
@@ -45,36 +40,8 @@ def interruptible(function, work):
     return partial(_call_in_thread, function) if is_long else function
 
 
-class _Call(threading.Thread):
-    # Not a daemon thread: at the end of the process, libraries that are unloaded during
-    # a call would crash.
-    def __init__(self, call):
-        super().__init__(name="sklearn_ckn call")
-        self._call = call
-        # A new thread does not inherit these.
-        self._limits = single_threaded_blas.get_thread_limits()
-        self._error_handling = np.geterr()
-        self.ended = threading.Event()
-        self.result = None
-        self.error = None
-
-    def run(self):
-        # Not in the main thread, where an interrupt could come between this and start.
-        _calls.add(self)
-        try:
-            single_threaded_blas.set_thread_limits(self._limits)
-            with np.errstate(**self._error_handling):
-                self.result = self._call()
-        except BaseException as error:
-            self.error = error
-        finally:
-            del self._call
-            _calls.discard(self)
-            self.ended.set()
-
-
 def _call_in_thread(function, *arguments, **options):
-    call = _Call(partial(function, *arguments, **options))
+    call = BackgroundCall(partial(function, *arguments, **options))
     try:
         call.start()
     except RuntimeError:
@@ -89,13 +56,3 @@ def _call_in_thread(function, *arguments, **options):
     finally:
         # The traceback of the error refers to this frame, which would keep the arrays.
         del call
-
-
-def _await_calls():
-    for call in tuple(_calls):
-        call.ended.wait()
-
-
-# A fork stops the threads of OpenBLAS; it would wait for ever for threads at work.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_await_calls, after_in_child=_calls.clear)

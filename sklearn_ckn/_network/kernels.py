@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_ckn._common.arrays import eigh, namespace
+from sklearn_ckn._common.arrays import eigh_each, namespace
 
 #: Names of the kernels; the index of a name is its number in the C sources.
 KERNELS = ("exp", "poly", "arccos1")
@@ -83,23 +83,28 @@ class InverseSquareRoot:
     roots: np.ndarray
 
     @classmethod
-    def from_matrix(cls, matrix, regularization):
-        """Compute the eigendecomposition of (matrix + regularization I).
+    def from_matrices(cls, matrices, regularizations):
+        """Compute the eigendecompositions of (matrix + regularization I) of each pair.
 
         Parameters
         ----------
-        matrix : array of shape (p, p), float64
-            K, symmetric and positive semi-definite up to rounding.
-        regularization : float
+        matrices : list of array of shape (p, p), float64
+            Each is a K, symmetric and positive semi-definite up to rounding.
+        regularizations : list of float
             Positive.
 
         Returns
         -------
-        root : InverseSquareRoot
+        roots : list of InverseSquareRoot
         """
-        eigenvalues, eigenvectors = eigh(matrix)
-        xp = namespace(eigenvalues)
-        return cls(eigenvectors, xp.sqrt(xp.maximum(eigenvalues, 0) + regularization))
+        roots = []
+        for (eigenvalues, eigenvectors), regularization in zip(
+            eigh_each(matrices), regularizations, strict=True
+        ):
+            xp = namespace(eigenvalues)
+            eigenvalues = xp.maximum(eigenvalues, 0)
+            roots.append(cls(eigenvectors, xp.sqrt(eigenvalues + regularization)))
+        return roots
 
     def value(self):
         """Return (K + regularization I)^(-1/2), (p, p), symmetric to the bit."""

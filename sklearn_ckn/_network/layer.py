@@ -51,7 +51,8 @@ class Layer:
         # With one thread, the bits of the projection do not depend on the number of
         # cores of the machine.
         with single_threaded_blas():
-            projection = anchor_root(settings, anchors).value()
+            (root,) = anchor_roots([settings], [anchors])
+            projection = root.value()
         return cls(replace(settings, n_anchors=len(anchors)), anchors, projection)
 
     def to_namespace(self, xp):
@@ -90,22 +91,26 @@ class LayerGradients:
     beta: float
 
 
-def anchor_root(settings, anchors):
-    """Return (kappa(Z Z^T) + nystrom_reg I)^(-1/2) for unit anchors Z.
+def anchor_roots(all_settings, all_anchors):
+    """Return (kappa(Z Z^T) + nystrom_reg I)^(-1/2) for the unit anchors Z of layers.
 
     Parameters
     ----------
-    settings : LayerSettings
-    anchors : ndarray of shape (p, kh * kw * C)
+    all_settings : list of LayerSettings
+    all_anchors : list of array of shape (p, kh * kw * C)
 
     Returns
     -------
-    root : InverseSquareRoot
+    roots : list of InverseSquareRoot
         Computed in float64.
     """
-    unit = anchors.astype(np.float64, copy=False)
-    gram = kernel_values(unit @ unit.T, settings.kernel, settings.beta)
-    return InverseSquareRoot.from_matrix(gram, settings.nystrom_reg)
+    grams = []
+    for settings, anchors in zip(all_settings, all_anchors, strict=True):
+        unit = anchors.astype(np.float64, copy=False)
+        grams.append(kernel_values(unit @ unit.T, settings.kernel, settings.beta))
+    return InverseSquareRoot.from_matrices(
+        grams, [settings.nystrom_reg for settings in all_settings]
+    )
 
 
 def anchor_gradients(settings, anchors, root, gradients):
@@ -118,7 +123,7 @@ def anchor_gradients(settings, anchors, root, gradients):
     settings : LayerSettings
     anchors : ndarray of shape (p, kh * kw * C)
     root : InverseSquareRoot
-        Result of ``anchor_root`` for these anchors.
+        Of ``anchor_roots`` for these anchors.
     gradients : LayerGradients
 
     Returns

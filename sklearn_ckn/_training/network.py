@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_ckn._common.threads import single_threaded_blas
 from sklearn_ckn._network.kernels import InverseSquareRoot
-from sklearn_ckn._network.layer import Layer, anchor_gradients, anchor_root
+from sklearn_ckn._network.layer import Layer, anchor_gradients, anchor_roots
 from sklearn_ckn._network.network import Network
 
 
@@ -36,14 +36,16 @@ class TrainedNetwork:
     @classmethod
     def _from_parameters(cls, network, all_settings, all_anchors):
         """Decompose the kernel matrices and build a network with new parameters."""
-        layers, roots = [], []
         # One thread, so that the bits do not depend on the number of threads.
         with single_threaded_blas():
-            for settings, anchors in zip(all_settings, all_anchors, strict=True):
-                root = anchor_root(settings, anchors)
-                roots.append(root)
-                layers.append(Layer(settings, anchors, root.value()))
-        return cls(replace(network, layers=tuple(layers)), roots)
+            roots = anchor_roots(all_settings, all_anchors)
+            layers = tuple(
+                Layer(settings, anchors, root.value())
+                for settings, anchors, root in zip(
+                    all_settings, all_anchors, roots, strict=True
+                )
+            )
+        return cls(replace(network, layers=layers), roots)
 
     @property
     def anchors(self):

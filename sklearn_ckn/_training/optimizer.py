@@ -60,33 +60,42 @@ def tangent(rows, points):
     return rows - (rows * points).sum(axis=1, keepdims=True) * points
 
 
-def orthogonalized(rows):
-    """Return a matrix with the singular vectors of ``rows`` and values of about 1.
+def orthogonalized(matrices):
+    """Return matrices with the same singular vectors and singular values of about 1.
 
-    A singular value s becomes s / sqrt(s^2 + r ||rows||_F^2), with r =
-    ``REGULARIZATION``. For r = 0 and rows M of full rank this is (M M^T)^(-1/2) M, the
+    A singular value s of a matrix M becomes s / sqrt(s^2 + r ||M||_F^2), with r =
+    ``REGULARIZATION``. For r = 0 and M of full rank this is (M M^T)^(-1/2) M, the
     nearest matrix with orthonormal rows, or columns. Rows of zeros remain so.
 
     Parameters
     ----------
-    rows : array of shape (p, d), float64
+    matrices : list of array of shape (p, d), float64
 
     Returns
     -------
-    rows : array of shape (p, d), float64
+    matrices : list of array of shape (p, d), float64
     """
-    xp = namespace(rows)
-    # Squares of large and of small gradients overflow or underflow.
-    scale, _ = powers_of_two(abs(rows).max())
-    rows = rows * scale
-    is_wide = rows.shape[0] <= rows.shape[1]
+    scaled, grams = [], []
     with single_threaded_blas():
-        gram = rows @ rows.T if is_wide else rows.T @ rows
-        total = xp.trace(gram)
-        total = xp.where(total > 0, total, 1)
-        inverse = InverseSquareRoot.from_matrix(gram / total, REGULARIZATION).value()
-        rows = rows / xp.sqrt(total)
-        return inverse @ rows if is_wide else rows @ inverse
+        for rows in matrices:
+            # Squares of large and of small gradients overflow or underflow.
+            scale, _ = powers_of_two(abs(rows).max())
+            rows = rows * scale
+            gram = rows @ rows.T if _is_wide(rows) else rows.T @ rows
+            xp = namespace(rows)
+            total = xp.trace(gram)
+            total = xp.where(total > 0, total, 1)
+            scaled.append(rows / xp.sqrt(total))
+            grams.append(gram / total)
+        roots = InverseSquareRoot.from_matrices(grams, [REGULARIZATION] * len(grams))
+        return [
+            root.value() @ rows if _is_wide(rows) else rows @ root.value()
+            for root, rows in zip(roots, scaled, strict=True)
+        ]
+
+
+def _is_wide(rows):
+    return rows.shape[0] <= rows.shape[1]
 
 
 class SphereOptimizer:
@@ -138,12 +147,7 @@ class SphereOptimizer:
         network : TrainedNetwork
         """
         self._n_steps += 1
-        anchors = [
-            self._step_anchors(i, rows, row_gradients, rate)
-            for i, (rows, row_gradients) in enumerate(
-                zip(network.anchors, gradients.anchors, strict=True)
-            )
-        ]
+        anchors = self._step_anchors(network.anchors, gradients.anchors, rate)
         betas = network.betas
         if self._learned.any():
             # One number per layer: computed with NumPy on every device.
@@ -155,13 +159,23 @@ class SphereOptimizer:
             betas = np.clip(np.array(betas) * factors, low, high).tolist()
         return network.moved(anchors, betas)
 
-    def _step_anchors(self, i, rows, gradients, rate):
-        means = self._means[i]
-        means *= MOMENTUM
-        means += (1 - MOMENTUM) * tangent(gradients, rows)
-        moved = unit_rows(rows - rate * tangent(orthogonalized(means), rows))
-        self._means[i] = tangent(means, moved)
-        return moved
+    def _step_anchors(self, all_rows, all_gradients, rate):
+        for means, rows, gradients in zip(
+            self._means, all_rows, all_gradients, strict=True
+        ):
+            means *= MOMENTUM
+            means += (1 - MOMENTUM) * tangent(gradients, rows)
+        all_moved = [
+            unit_rows(rows - rate * tangent(direction, rows))
+            for rows, direction in zip(
+                all_rows, orthogonalized(self._means), strict=True
+            )
+        ]
+        self._means = [
+            tangent(means, moved)
+            for means, moved in zip(self._means, all_moved, strict=True)
+        ]
+        return all_moved
 
     def _beta_moves(self, gradients):
         """Return m / sqrt(v), both corrected; 0 if all gradients were 0."""
