@@ -32,9 +32,9 @@ def sweep(label, lowest=0.03, highest=0.2):
     return np.hanning(duration) * np.sin(phase)
 
 
-def place(pattern):
+def place(pattern, noise=0.3):
     """Return a signal of noise with a pattern at a random time."""
-    signal = rng.normal(scale=0.3, size=length)
+    signal = rng.normal(scale=noise, size=length)
     start = rng.randint(length - duration)
     signal[start : start + duration] += pattern
     return signal
@@ -121,17 +121,19 @@ plt.show()
 # %%
 # Packages for time series have signals of several channels as arrays (n, channels,
 # length), which would be read as images of one channel. ``signals_to_images`` puts the
-# channels last. Here the second channel says in which half of the signals the class is
-# to be read backwards:
+# channels last. Patches hold the samples of all channels. Here two sensors swing
+# together or against each other, which neither of them tells alone:
 
-backwards = rng.randint(2, size=n_signals)
-second = backwards[:, np.newaxis] * np.sin(np.arange(length) / 2)
-channels = np.stack([signals, second], axis=1)
-images = signals_to_images(channels)
-print(channels.shape, "becomes", images.shape)
-meant = np.where(backwards & (labels < 2), 1 - labels, labels)
-two = CKNClassifier.for_signals(random_state=0).fit(images[:400], meant[:400])
-print(f"two channels: {100 * two.score(images[400:], meant[400:]):.1f} %")
+together = rng.randint(2, size=n_signals)
+pairs = []
+for label, sign in zip(labels, 2 * together - 1, strict=True):
+    clean = place(sweep(label), noise=0)
+    pairs.append([clean, sign * clean])
+pairs = np.array(pairs) + rng.normal(scale=0.3, size=(n_signals, 2, length))
+images = signals_to_images(pairs)
+print(pairs.shape, "becomes", images.shape)
+two = CKNClassifier.for_signals(random_state=0).fit(images[:200], together[:200])
+print(f"two channels: {100 * two.score(images[200:], together[200:]):.1f} %")
 
 # %%
 # ``CKNRegressor.for_signals`` predicts numbers, as the highest frequency of a sweep:
