@@ -100,15 +100,16 @@ ways = {
     "for signals, z-normalised": (normalized, normalize),
     "by default": (models["CKN by default"], np.asarray),
 }
-levels, sizes = [0, 0.25, 0.5, 1, 2, 4, 8], [0.25, 0.5, 1, 2, 4]
+levels, sizes = [0, 0.25, 0.5, 1, 2], [0.25, 0.5, 1, 2, 4]
 figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
 for name, (model, prepare) in ways.items():
     moved = [model.score(prepare(X_test + level), y_test) for level in levels]
     scaled = [model.score(prepare(size * X_test), y_test) for size in sizes]
     axes[0].plot(levels, moved, marker="o", label=name)
     axes[1].plot(sizes, scaled, marker="o", label=name)
-axes[0].set(xlabel="added level", ylabel="accuracy", xscale="symlog")
-axes[1].set(xlabel="factor", xscale="log")
+axes[0].set(xlabel="added level", ylabel="accuracy")
+axes[1].set_xscale("log", base=2)
+axes[1].set_xlabel("factor")
 axes[0].legend()
 plt.show()
 
