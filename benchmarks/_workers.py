@@ -27,7 +27,13 @@ from typing import NamedTuple
 from _timing import LASTING, alternate, receive_answer, send_answer
 
 # Variables that the libraries read when they are loaded.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 # Seconds before a turn: OpenBLAS lets the threads of the process before spin for 2^26
 # cycles, the other libraries for less.
@@ -141,6 +147,14 @@ def _serve(connection, engine):
         except EOFError:
             return
         send_answer(connection, getattr(timed, name), *arguments)
+
+
+def limit_threads(n_threads):
+    """Limit the threads of processes that start from now on."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(n_threads)))
+    # Threads that wait in a loop would take the processor from the one they wait for
+    # where other programs run too: PyTorch then takes ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @contextmanager

@@ -30,7 +30,6 @@ scikit-image, scattering kymatio, and the CNN PyTorch.
 
 import argparse
 import json
-import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -49,14 +48,7 @@ from _outside_models import (
 )
 from _outside_tables import print_tables
 from _timing import processor_name
-
-#: Read by the libraries of linear algebra and by OpenMP when they start.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
+from _workers import limit_threads
 
 
 def load(path, max_train):
@@ -185,14 +177,6 @@ def parse_arguments():
         "--tables", action="store_true", help="print what the file has, and run nothing"
     )
     return parser.parse_args()
-
-
-def limit_threads(n_threads):
-    """Limit the threads of processes that start from now on."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(n_threads)))
-    # Threads that wait in a loop would take the processor from the one they wait for
-    # where other programs run too: PyTorch then takes ten times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def main():

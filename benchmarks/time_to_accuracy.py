@@ -37,8 +37,9 @@ from _accuracy_fronts import draw_figures, print_tables
 from _accuracy_models import POINTS
 from _cifar import load_cifar
 from _timing import in_process, processor_name
+from _workers import limit_threads
 from mnist import load as load_mnist
-from outside import draw, key_of, limit_threads, load, read_results
+from outside import draw, key_of, load, read_results
 
 N_TEST = 10_000
 SEED = 0

@@ -91,6 +91,7 @@ sphinx_gallery_conf = {
             "plot_exact_kernel.py",
             "plot_whitening.py",
             "plot_signals.py",
+            "plot_for_signals.py",
             "plot_serving.py",
             "*",
         ]
