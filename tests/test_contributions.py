@@ -1,4 +1,4 @@
-"""ContributionDisplay: sums, gradients by finite differences, a planted mark, errors."""
+"""ContributionDisplay: sums, gradients, occlusion, a planted mark, and errors."""
 
 import sys
 
@@ -77,7 +77,7 @@ def test_parts_of_positions_add_up(whitening, flip_average, normalize, target):
     features = model.features_.transform(image[np.newaxis])[0]
     maps = features.reshape(model.features_.output_shape_)
     weights = decision.coef.reshape(maps.shape)
-    assert_allclose(parts[1, 2], maps[1, 2] @ weights[1, 2], rtol=1e-12)
+    assert_allclose(parts[2, 1], maps[2, 1] @ weights[2, 1], rtol=1e-12, atol=atol)
     # Compared with the mean of other images.
     centred, mean = position_parts(decision, image, Images(IMAGES, 2.0))
     assert_allclose(centred.sum() + mean, expected, rtol=1e-12, atol=10 * atol)
@@ -108,7 +108,7 @@ def test_regression(pyplot):
     total = display.contributions.sum() + display.offset
     assert_allclose(total, display.decision, rtol=1e-10)
     assert display.ax_.get_title().startswith("prediction of target 1: ")
-    with pytest.raises(ValueError, match="target must be given: .* 2 targets"):
+    with pytest.raises(ValueError, match=r"target must be given: .* 2 targets"):
         ContributionDisplay.from_estimator(model, image)
     with pytest.raises(ValueError, match="target must be one of 0, 1, got 2"):
         ContributionDisplay.from_estimator(model, image, target=2)
@@ -219,10 +219,12 @@ def test_blank_surroundings_have_no_gradient():
     model = fit(np.arange(40) % 2, images, n_anchors=4, subsampling=2)
     decision = Decision.from_estimator(model, images[0][..., np.newaxis], 1)
     gradient = pixel_gradient(decision, images[0][..., np.newaxis])[..., 0]
-    # Pixels that share a patch of 3 x 3 with one that is not zero.
-    assert (gradient[:6, :6] != 0).any(axis=1).all()
-    assert_array_equal(gradient[6:], 0)
-    assert_array_equal(gradient[:, 6:], 0)
+    # Pixels that share a patch of 3 x 3 with one that is not zero; up to rounding, as
+    # tiles of pixels are computed together.
+    size = abs(gradient).max()
+    assert (abs(gradient[:6, :6]) > 1e-6 * size).any(axis=1).all()
+    assert_allclose(gradient[6:], 0, rtol=0, atol=1e-13 * size)
+    assert_allclose(gradient[:, 6:], 0, rtol=0, atol=1e-13 * size)
 
 
 def test_occlusion_in_plain_loops():
@@ -288,7 +290,7 @@ def test_a_planted_mark_is_found(marked, method, pyplot):
         values = np.linalg.norm(values, axis=-1)
     # The part of the image with the mark and the pixels that share patches with it.
     around = values[:6, 10:]
-    assert abs(around).mean() > 3 * abs(values).mean()
+    assert abs(around).mean() > 2 * abs(values).mean()
     if method == "occlusion":
         assert around.max() == values.max()
 
@@ -400,15 +402,15 @@ def test_errors(monkeypatch):
         message = f"{name} must be None or an integer from 1 to {largest}, got {value}"
         with pytest.raises(ValueError, match=message):
             explain(model, IMAGES[0], method="occlusion", **{name: value})
-    with pytest.raises(ValueError, match='one position.*"gradient" or "occlusion"'):
+    with pytest.raises(ValueError, match=r'one position.*"gradient" or "occlusion"'):
         explain(fit(subsampling="global"), IMAGES[0])
     branches = fit(branches=[{"n_anchors": 3}, {"n_anchors": 4}])
-    with pytest.raises(ValueError, match='branches.*"gradient" or "occlusion"'):
+    with pytest.raises(ValueError, match=r'branches.*"gradient" or "occlusion"'):
         explain(branches, IMAGES[0])
     # Layers without gradient.
     settings = model.features_._network.settings[0]
     monkeypatch.setitem(vars(settings), "keep_norm", False)
-    with pytest.raises(ValueError, match='keep_norm=False.*use "occlusion"'):
+    with pytest.raises(ValueError, match=r'keep_norm=False.*use "occlusion"'):
         explain(model, IMAGES[0], method="gradient")
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
