@@ -281,7 +281,8 @@ class ContributionDisplay:
             rows = np.asarray(ax.get_ylim())
         else:
             picture = as_picture(self.image)
-            picture = stretch(picture, picture.min(), picture.max())
+            # In the lighter half of the greys, so that colours show on dark parts, too.
+            picture = (1 + stretch(picture, picture.min(), picture.max())) / 2
             show(ax, picture, cmap="gray", vmin=0, vmax=1)
         # Any limit will do where all contributions are 0.
         limit = abs(values).max() or 1.0
