@@ -51,9 +51,9 @@ print(f"digits 3 recognized without the mark:   {100 * recognized:.1f} %")
 print(f"other digits with the mark taken for 3: {100 * mistaken:.1f} %")
 
 # %%
-# One would not make these tests without a suspicion. But it is enough to ask what speaks
-# for the class in one of the images. Red parts speak for the digit 3, blue ones against
-# it.
+# One would not make these tests without a suspicion. But it is enough to ask what
+# speaks for the class in one of the images. Red parts speak for the digit 3, blue ones
+# against it.
 #
 # - ``"positions"`` divides the decision exactly into parts of the positions of the last
 #   map, here compared with the mean of the training images.
