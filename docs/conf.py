@@ -88,6 +88,7 @@ sphinx_gallery_conf = {
             "plot_few_labels.py",
             "plot_anchors.py",
             "plot_feature_maps.py",
+            "plot_explaining.py",
             "plot_exact_kernel.py",
             "plot_whitening.py",
             "plot_signals.py",

@@ -2,7 +2,12 @@
 
 from sklearn_ckn._classifier import CKNClassifier
 from sklearn_ckn._common.pickles import InconsistentVersionWarning
-from sklearn_ckn._displays import AnchorsDisplay, FeatureMapDisplay, TrainingDisplay
+from sklearn_ckn._displays import (
+    AnchorsDisplay,
+    ContributionDisplay,
+    FeatureMapDisplay,
+    TrainingDisplay,
+)
 from sklearn_ckn._exact_kernel import ckn_kernel
 from sklearn_ckn._features import CKNFeatures
 from sklearn_ckn._linear_path import LinearPathClassifier
@@ -19,6 +24,7 @@ __all__ = [
     "CKNClassifier",
     "CKNFeatures",
     "CKNRegressor",
+    "ContributionDisplay",
     "FeatureMapDisplay",
     "InconsistentVersionWarning",
     "LinearPathClassifier",

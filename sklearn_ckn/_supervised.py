@@ -221,10 +221,10 @@ class SupervisedCKNClassifier(CKNClassifier):
             CKNClassifier._parameter_constraints | TRAINING_CONSTRAINTS
         ).items()
         # Training needs the features of all images after every epoch.
-        if name not in ("streaming", "center_patches", "keep_norm")
+        if name not in ("streaming", *UNTRAINED)
     }
 
-    # There are no gradients for other values; also of models without these attributes.
+    # The values of UNTRAINED; also of models without these attributes.
     center_patches = False
     keep_norm = True
 

@@ -12,6 +12,7 @@ from sklearn_ckn import (
     CKNClassifier,
     CKNFeatures,
     CKNRegressor,
+    ContributionDisplay,
     FeatureMapDisplay,
     InconsistentVersionWarning,
     LinearPathClassifier,
@@ -36,7 +37,7 @@ ESTIMATORS = [
 ]
 
 
-DISPLAYS = [AnchorsDisplay, FeatureMapDisplay, TrainingDisplay]
+DISPLAYS = [AnchorsDisplay, ContributionDisplay, FeatureMapDisplay, TrainingDisplay]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,7 @@ def test_public_names_and_version():
         "CKNClassifier",
         "CKNFeatures",
         "CKNRegressor",
+        "ContributionDisplay",
         "FeatureMapDisplay",
         "InconsistentVersionWarning",
         "LinearPathClassifier",

@@ -13,6 +13,7 @@ from sklearn_ckn import (
     CKNClassifier,
     CKNFeatures,
     CKNRegressor,
+    ContributionDisplay,
     FeatureMapDisplay,
     LinearPathClassifier,
     PatchWhitening,
@@ -64,5 +65,7 @@ ckn_kernel(images, layers=1)  # type: ignore[call-arg]
 
 AnchorsDisplay.from_estimator(classifier, layer=1, images=images).figure_.clear()
 FeatureMapDisplay.from_estimator(classifier.features_, images[0], cmap="gray")
+ContributionDisplay.from_estimator(classifier, images[0], target="cat").plot()
+ContributionDisplay.from_estimator(classifier, images[0], method="shap")  # type: ignore[arg-type]
 TrainingDisplay.from_estimator(images)  # type: ignore[arg-type]
 assert_type(__version__, str)

@@ -4,7 +4,7 @@ from math import sqrt
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from sklearn_ckn._base import NetworkPredictor
 from sklearn_ckn._features import CKNFeatures
@@ -76,6 +76,26 @@ def check_layer(layer, n_layers):
             f"last to {-n_layers}, got {layer!r}."
         )
     return int(layer) % n_layers
+
+
+def check_image(image, shape):
+    """Return one validated image as (H, W, C)."""
+    height, width, n_channels = shape
+    accepted = [shape, (height * width * n_channels,)]
+    if n_channels == 1:
+        accepted.append((height, width))
+    if np.shape(image) not in accepted:
+        raise ValueError(
+            f"image must be one image of shape {shape}, as those of the fit, or its "
+            f"{height * width * n_channels} values as a row; got an array of shape "
+            f"{np.shape(image)}."
+        )
+    row = check_array(
+        np.asarray(image).reshape(1, -1),
+        dtype=[np.float64, np.float32, np.uint8],
+        input_name="image",
+    )
+    return row.reshape(shape)
 
 
 def as_picture(images):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_array
 
 from sklearn_ckn._base import NetworkPredictor
 from sklearn_ckn._common.arrays import to_numpy
 from sklearn_ckn._common.types import AnyArray, FloatArray
 from sklearn_ckn._displays.common import (
     as_picture,
+    check_image,
     check_layer,
     fitted_features,
     mosaic,
@@ -128,7 +128,7 @@ class FeatureMapDisplay:
         features = fitted_features(estimator)
         n_layers = len(features.anchors_)
         shown = range(n_layers) if layer is None else [check_layer(layer, n_layers)]
-        image = _check_image(to_numpy(image), features.image_shape_)
+        image = check_image(to_numpy(image), features.image_shape_)
         engine, dtype = CPUEngine(), compute_dtype(image.dtype)
         maps = [
             engine.bind(features._network.first(i + 1), dtype).maps(image[np.newaxis])[
@@ -181,23 +181,3 @@ class FeatureMapDisplay:
             show(ax, mosaic(np.moveaxis(maps, 2, 0)[..., np.newaxis]), cmap=cmap)
             ax.set_title(f"maps of layer {layer}")
         return self
-
-
-def _check_image(image, shape):
-    """Return one validated image as (H, W, C)."""
-    height, width, n_channels = shape
-    accepted = [shape, (height * width * n_channels,)]
-    if n_channels == 1:
-        accepted.append((height, width))
-    if np.shape(image) not in accepted:
-        raise ValueError(
-            f"image must be one image of shape {shape}, as those of the fit, or its "
-            f"{height * width * n_channels} values as a row; got an array of shape "
-            f"{np.shape(image)}."
-        )
-    row = check_array(
-        np.asarray(image).reshape(1, -1),
-        dtype=[np.float64, np.float32, np.uint8],
-        input_name="image",
-    )
-    return row.reshape(shape)

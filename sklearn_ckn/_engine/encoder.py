@@ -9,7 +9,7 @@ from sklearn_ckn._common.lazy_array import LazyArray
 from sklearn_ckn._common.memory_limits import Budget
 from sklearn_ckn._common.norms import row_norms, unit_rows
 from sklearn_ckn._common.progress import Task
-from sklearn_ckn._network.differences import first_differences
+from sklearn_ckn._network.differences import first_differences, transposed_differences
 from sklearn_ckn._network.unfold import SMALLEST_NORM, without_means
 
 
@@ -25,8 +25,10 @@ class ForwardPass:
         the mirror images.
     tape : object
         Tape of the engine, see ``Engine.encode_with_tape``.
-    unscaling : array of shape (n_maps, 1, 1, 1)
+    inverse : array of shape (n_maps, 1, 1, 1)
         Factors that undo the scaling of the images; see ``Engine.scale``.
+    unscaling : array of shape (n_maps, 1, 1, 1)
+        Factors of the features, which undo that scaling and apply the network's scale.
     norms : array of shape (n, 1), float64, or None
         Result of ``normalized``; None if features are not normalized.
     """
@@ -34,6 +36,7 @@ class ForwardPass:
     features: np.ndarray
     map_shape: tuple
     tape: object
+    inverse: np.ndarray
     unscaling: np.ndarray
     norms: np.ndarray | None
 
@@ -311,7 +314,7 @@ class Encoder:
             features, norms = normalized(features, power)
         unscaling = self._unscaling(inverse)
         features *= unscaling[:n].reshape(n, 1)
-        return ForwardPass(features, maps.shape, tape, unscaling, norms)
+        return ForwardPass(features, maps.shape, tape, inverse, unscaling, norms)
 
     def backward(self, forward, gradient, feature_scale):
         """Compute the gradients of a scalar function with respect to the layers.
@@ -328,6 +331,56 @@ class Encoder:
         -------
         layer_gradients : list of LayerGradients
         """
+        # The quotient is computed in float64: both numbers have the scale of the
+        # images, which may be tiny.
+        factors = forward.unscaling.astype(np.float64) / feature_scale
+        layer_gradients, _ = self._back_propagate(forward, gradient, factors)
+        return layer_gradients
+
+    def image_gradient(self, images, gradient):
+        """Compute the gradients of scalar functions with respect to the images.
+
+        Parameters
+        ----------
+        images : array of shape (n, H, W, C), ``dtype``
+            Array of the engine's namespace.
+        gradient : array of shape (n, n_features), float64
+            Gradient of the function of each image with respect to its features.
+
+        Returns
+        -------
+        image_gradient : array of shape (n, H, W, C), ``dtype``
+            Where a patch of a layer is zero, the network is not differentiable, and
+            nothing is passed on.
+        """
+        network, forward = self.network, self.forward(images)
+        # The scaled images are the images divided by ``inverse``.
+        factors = forward.unscaling.astype(np.float64) / forward.inverse
+        _, mapped = self._back_propagate(forward, gradient, factors, to_images=True)
+        if network.flip_average:
+            mapped = mapped[: len(images)] + mapped[len(images) :, :, ::-1]
+        if network.whitening is not None:
+            mapped = network.whitening.apply_transposed(mapped, self.engine)
+        return transposed_differences(mapped) if network.differences else mapped
+
+    def _back_propagate(self, forward, gradient, factors, *, to_images=False):
+        """Return the gradients with respect to layers and preprocessed, scaled images.
+
+        Parameters
+        ----------
+        forward : ForwardPass
+        gradient : array of shape (n, n_features), float64
+            Gradient with respect to the features.
+        factors : array of shape (n_maps, 1, 1, 1), float64
+            Factors of the gradient with respect to the maps; those of
+            ``forward.unscaling`` are not applied.
+        to_images : bool, default=False
+
+        Returns
+        -------
+        layer_gradients : list of LayerGradients
+        image_gradient : array of shape (n_maps, H, W, C) or None
+        """
         power = self.network.normalize
         if power > 0:
             # The derivative of f / |f|^power.
@@ -336,11 +389,7 @@ class Encoder:
             gradient = (gradient - power * along * unit) * forward.norms**-power
         if self.network.flip_average:
             gradient = self.engine.xp.concatenate([gradient, gradient]) / 2
-        # The quotient is computed in float64: both numbers have the scale of the
-        # images, which may be tiny.
-        factors = forward.unscaling.astype(np.float64) / feature_scale
         gradient = (gradient.reshape(forward.map_shape) * factors).astype(self.dtype)
-        layer_gradients, _ = self.engine.encode_backward(
-            forward.tape, self._prepared, gradient
+        return self.engine.encode_backward(
+            forward.tape, self._prepared, gradient, to_images=to_images
         )
-        return layer_gradients

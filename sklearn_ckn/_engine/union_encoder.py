@@ -30,9 +30,21 @@ class UnionEncoder(Encoder):
         # The members share one conversion.
         images = xp.ascontiguousarray(images, dtype=self.dtype)
         features = xp.empty((n, self.network.n_features), self.dtype)
+        for member, columns in self._columns():
+            features[:, columns] = member._encode(images).reshape(n, -1)
+        return features.reshape(n, 1, 1, -1)
+
+    def image_gradient(self, images, gradient):
+        """Add the gradients of the members; see ``Encoder.image_gradient``."""
+        return sum(
+            member.image_gradient(images, gradient[:, columns])
+            for member, columns in self._columns()
+        )
+
+    def _columns(self):
+        """Yield each member and the slice of its features."""
         start = 0
         for member in self._members:
             stop = start + member.network.n_features
-            features[:, start:stop] = member._encode(images).reshape(n, -1)
+            yield member, slice(start, stop)
             start = stop
-        return features.reshape(n, 1, 1, -1)

@@ -14,9 +14,28 @@ def first_differences(signals):
     -------
     differences : array of the same shape and dtype
     """
-    axis = 1 if signals.shape[2] == 1 else 2
     xp = namespace(signals)
-    moved = xp.moveaxis(signals, axis, 1)
+    moved = _time_first(signals)
     differences = xp.zeros_like(signals)
-    xp.moveaxis(differences, axis, 1)[:, 1:] = moved[:, 1:] - moved[:, :-1]
+    _time_first(differences)[:, 1:] = moved[:, 1:] - moved[:, :-1]
     return differences
+
+
+def transposed_differences(signals):
+    """Apply the transpose of ``first_differences``, which is linear, to signals.
+
+    It maps gradients with respect to the differences to those with respect to the
+    signals.
+    """
+    moved = _time_first(signals)
+    result = namespace(signals).zeros_like(signals)
+    target = _time_first(result)
+    target[:, 1:] += moved[:, 1:]
+    target[:, :-1] -= moved[:, 1:]
+    return result
+
+
+def _time_first(signals):
+    """Return a view of signals whose second axis is the longer one of an image."""
+    axis = 1 if signals.shape[2] == 1 else 2
+    return namespace(signals).moveaxis(signals, axis, 1)

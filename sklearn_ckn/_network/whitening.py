@@ -176,11 +176,45 @@ class Whitening:
         whitened : array of shape (n, H, W, C), ``dtype``
             Infinite where a value leaves the range of ``dtype``.
         """
+        return self._apply(images, self._counts, dtype, engine)
+
+    def apply_transposed(self, gradient, engine):
+        """Apply the transpose of the map of ``apply``.
+
+        It maps gradients with respect to whitened images to those with respect to the
+        images. ``apply`` gathers patches, multiplies them by the symmetric matrix, adds
+        them up, and divides by the numbers of patches; adding up is the transpose of
+        gathering. The transpose divides first and is otherwise the same.
+
+        Parameters
+        ----------
+        gradient : array of shape (n, H, W, C), float32 or float64
+            Of NumPy, or of the engine's namespace.
+        engine : Engine
+            Limits the memory.
+
+        Returns
+        -------
+        transposed : array of shape (n, H, W, C), dtype of ``gradient``
+        """
+        counts = namespace(gradient).asarray(self._counts.astype(gradient.dtype))
+        divided = gradient / counts[..., np.newaxis]
+        return self._apply(divided, np.ones((1, 1)), gradient.dtype, engine)
+
+    def _apply(self, images, divisors, dtype, engine):
+        """Multiply all patches by the matrix, add them up and divide the sums.
+
+        Parameters
+        ----------
+        images, dtype, engine
+            See ``apply``.
+        divisors : ndarray of shape (H, W) or (1, 1), float64
+        """
         xp = namespace(images)
         # Divided by a power of two, as the images are: products are then about 1.
         exponent = np.frexp(abs(self.matrix).max())[1]
         matrix = xp.asarray(np.ldexp(self.matrix, -exponent).astype(dtype))
-        counts = xp.asarray(self._counts.astype(dtype))
+        divisors = xp.asarray(divisors.astype(dtype))
 
         def whiten(planes):
             patches = gather_patches(planes.values, self.patch_shape)
@@ -188,7 +222,7 @@ class Whitening:
             # without the columns of that pixel, give the same as the patches.
             products = matrix[:, -patches.shape[1] :] @ patches
             sums = add_patches(products, planes.values.shape, self.patch_shape)
-            sums /= counts
+            sums /= divisors
             return xp.ldexp(sums, planes.exponents + exponent)
 
         whitened = xp.empty(images.shape, dtype=dtype)
