@@ -386,6 +386,8 @@ class CKNClassifier(SignalsMixin, DecisionsMixin, NetworkPredictor):
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+            In the units of the images of ``fit``; a warning says if they seem to be
+            others.
 
         Returns
         -------

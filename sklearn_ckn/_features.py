@@ -31,6 +31,7 @@ from sklearn_ckn._common.types import (
 )
 from sklearn_ckn._engine.choice import get_engine, get_prediction_engine
 from sklearn_ckn._input.images import check_images
+from sklearn_ckn._input.magnitudes import UsualMagnitudes
 from sklearn_ckn._learning.branches import feature_scale, resolve_branches
 from sklearn_ckn._learning.cache import resolve_memory
 from sklearn_ckn._learning.layers import LearningOptions, learn_network
@@ -310,6 +311,13 @@ class CKNFeatures(
 
     def _learn(self, images, engine, task):
         """Learn the network from validated images and set the fitted attributes."""
+        self._learn_network(images, engine, task)
+        usual = UsualMagnitudes.of_images(images)
+        for each in (self, *(self.branches_ or ())):
+            each._usual = None if each._network.ignores_units else usual
+
+    def _learn_network(self, images, engine, task):
+        """Learn the network from validated images, and what tells of it."""
         self.image_shape_ = images.shape
         if self.branches is None:
             self._learn_layers(images, engine, task)
@@ -375,7 +383,7 @@ class CKNFeatures(
                 branch._check_layers(images.shape)
         for branch in branches:
             with task.subtask("branch", None) as step:
-                branch._learn(images, engine, step)
+                branch._learn_network(images, engine, step)
             scale = feature_scale(branch._encoder(images, engine), images, rng)
             branch._network = replace(branch._network, scale=scale)
             branch.n_features_in_ = self.n_features_in_
@@ -408,7 +416,8 @@ class CKNFeatures(
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images of the same shape as in ``fit``, in any of these layouts.
+            Images of the same shape and in the same units as in ``fit``, in any of
+            these layouts.
         out : array of shape (n, H' * W' * p) or None, default=None
             Where to write the features, block by block: an array, a memory-mapped file
             or an object to whose rows arrays can be assigned, such as a data set of
@@ -431,7 +440,9 @@ class CKNFeatures(
         Warns
         -----
         UserWarning
-            There is no GPU for ``device="cuda"``: the features are computed on the CPU.
+            X seems to be in other units than the images of the fit, as of values from 0
+            to 1 instead of 255. There is no GPU for ``device="cuda"``: the features are
+            computed on the CPU.
         """
         # check_is_fitted takes some percent of the time of a small network.
         if not hasattr(self, "_network"):
@@ -450,6 +461,10 @@ class CKNFeatures(
     def _encoder(self, images, engine):
         """Return the encoder of the fitted network for validated images."""
         check_range(images, self._network.norm_growth)
+        # Models that were pickled by earlier versions have none.
+        usual = getattr(self, "_usual", None)
+        if usual is not None:
+            usual.warn_of_units(images)
         return engine.bind(self._network, images.dtype)
 
     @fitted_property

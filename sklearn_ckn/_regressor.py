@@ -324,6 +324,8 @@ class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredicto
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+            In the units of the images of ``fit``; a warning says if they seem to be
+            others.
         return_std : bool, default=False
             Whether to return the standard deviations too.
 
