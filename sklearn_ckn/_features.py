@@ -30,6 +30,7 @@ from sklearn_ckn._common.types import (
     fit_context,
 )
 from sklearn_ckn._engine.choice import get_engine, get_prediction_engine
+from sklearn_ckn._input.hints import warn_of_patches
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.magnitudes import UsualMagnitudes
 from sklearn_ckn._learning.branches import feature_scale, resolve_branches
@@ -102,8 +103,9 @@ class CKNFeatures(
         position; per layer. Axes shorter than a patch, with its gaps, are always
         padded.
     image_shape : tuple of int or None, default=None
-        (height, width) or (height, width, channels) of images given as rows. With
-        None, a row is one pixel with ``n_features`` channels, with a warning.
+        (height, width) or (height, width, channels) of images given as rows, or of
+        signals (n, length, channels). With None, a row is one pixel with
+        ``n_features`` channels, with a warning.
     nystrom_reg : float or tuple of float, default=1e-3
         Added to the eigenvalues of the anchors' kernel matrix; per layer.
     n_patches : int, default=100_000
@@ -327,6 +329,7 @@ class CKNFeatures(
     def _learn_layers(self, images, engine, task):
         """Learn the layers of a single network."""
         settings = self._check_layers(images.shape)
+        warn_of_patches(settings, images.shape)
         whitening = learn_whitening(images, self.whitening, engine)
         growth = norm_growth(settings, images.shape, whitening, self.differences)
         check_range(images, growth)

@@ -19,6 +19,8 @@ EXPECTED_WARNINGS = (
     (UserWarning, r"X does not have valid feature names"),
     (ConvergenceWarning, r"The linear head did not converge"),
     (UserWarning, r"X seems to be in other units"),
+    (UserWarning, r"X is taken for images of"),
+    (UserWarning, r"makes patches of the first layer extend over"),
 )
 
 

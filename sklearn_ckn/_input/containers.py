@@ -104,6 +104,32 @@ def image_shape_of(X):
     return (*X.shape[1:], 1)[:3] if getattr(X, "ndim", 0) > 2 else None
 
 
+def as_signals(X, shape):
+    """Return signals with their channels last as images of one row or one column.
+
+    Parameters
+    ----------
+    X : object
+        The result of ``read_images``.
+    shape : tuple of int
+        (H, W, C) of the images that are expected.
+
+    Returns
+    -------
+    X : array of shape (n, H, W, C), or X
+        Reshaped if it has the shape (n, length, C), and no other reading fits.
+    """
+    length, n_channels = max(shape[:2]), shape[2]
+    is_signals = (
+        getattr(X, "ndim", 0) == 3
+        and min(shape[:2]) == 1
+        and X.shape[1:] == (length, n_channels)
+        # Of as many channels as samples, either may come first.
+        and length != n_channels
+    )
+    return X.reshape(len(X), *shape) if is_signals else X
+
+
 def as_rows(X):
     """Return images as rows, and their shape (H, W, C), which is None for rows.
 

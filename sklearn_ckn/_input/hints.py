@@ -14,6 +14,11 @@ from sklearn_ckn._common.user_warnings import warn_user
 MIN_PICTURE = 16
 MAX_ELONGATION = 2
 
+# Images of one channel are taken for signals in several channels if one side has from 2
+# to MAX_SIGNALS pixels and the other at least MIN_LENGTH times as many.
+MAX_SIGNALS = 16
+MIN_LENGTH = 4
+
 
 def is_frame(X):
     """Return whether X is a data frame, of pandas, polars or another library."""
@@ -80,6 +85,12 @@ def explain_mismatch(given, fitted):
             "X seems to be one image with its channels first: pass "
             "X.transpose(1, 2, 0)[np.newaxis], a batch of one with its channels last."
         )
+    length = max(height, width)
+    if min(height, width) == 1 and given[1:] == (n_channels, length):
+        return (
+            "X seems to hold signals with their channels first: pass "
+            "sklearn_ckn.signals_to_images(X), images of one row."
+        )
     if given[1:] == channels_first:
         return (
             "The channels of X seem to come first: pass X.transpose(0, 2, 3, 1), which "
@@ -109,6 +120,53 @@ def warn_of_channels(images):
             "opacity often is. It makes all patches more alike: pass X[..., :-1], "
             f"or image_shape={images.shape[1:]} to silence this warning.",
         )
+
+
+def warn_of_signals(X):
+    """Warn if images of one channel may be signals in several channels.
+
+    Parameters
+    ----------
+    X : array of shape (n, H, W)
+    """
+    height, width = X.shape[1:]
+    n_channels, length = sorted((height, width))
+    if not 2 <= n_channels <= MAX_SIGNALS or length < MIN_LENGTH * n_channels:
+        return
+    remedy = (
+        "sklearn_ckn.signals_to_images(X)" if height < width else "X[:, np.newaxis]"
+    )
+    warn_user(
+        f"X is taken for images of {height} x {width} pixels. If they are signals of "
+        f"{length} samples in {n_channels} channels, pass {remedy}, images of one row; "
+        f"if not, pass image_shape={height, width} to silence this warning."
+    )
+
+
+def warn_of_patches(settings, image_shape):
+    """Warn if the patches of the first layer extend beyond the images.
+
+    They do if they are larger in every direction, or twice as large in one. Patches of
+    3 x 3 suit images of two rows as well.
+
+    Parameters
+    ----------
+    settings : list of LayerSettings
+    image_shape : tuple of int
+        (H, W, C).
+    """
+    first = settings[0]
+    sides = [size for size in image_shape[:2] if size > 1]
+    span = max(map(first.patch_span, image_shape[:2]))
+    if not sides or (span <= max(sides) and span < 2 * min(sides)):
+        return
+    gaps = "" if first.dilation == 1 else f" and dilation={first.dilation}"
+    warn_user(
+        f"patch_size={first.patch_size}{gaps} makes patches of the first layer extend "
+        f"over {span} pixels, beyond images of {image_shape[0]} x {image_shape[1]}, so "
+        "that a part of each patch is padding: use a smaller one, or check the shape "
+        "of X."
+    )
 
 
 def _has_channels_first(height, width, n_channels):
