@@ -1,6 +1,8 @@
 """Error messages and warnings that recognise common mistakes in the input."""
 
+import sys
 from math import prod
+from os import PathLike
 
 import numpy as np
 from sklearn.utils import gen_batches
@@ -25,14 +27,46 @@ def is_frame(X):
     return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
-def refuse_strings(array, name, X_name):
-    """Raise if an array with one axis holds strings, such as the names of files."""
-    if array.ndim == 1 and len(array) and isinstance(array[0], str):
-        raise ValueError(
-            f"{X_name} holds strings, such as {str(array[0])!r}: give {name} the "
-            "images themselves, as arrays of one shape. "
-            "numpy.asarray(PIL.Image.open(path)) reads a file."
-        )
+def refuse_names(array, name, X_name):
+    """Raise if an array holds strings or paths, such as the names of files.
+
+    Numbers in strings are left to scikit-learn.
+    """
+    if array.dtype.kind not in "OU" or array.size == 0:
+        return
+    first = array.flat[0]
+    if not isinstance(first, str | PathLike):
+        return
+    is_string = isinstance(first, str)
+    if is_string and _is_number(first):
+        return
+    kind = "strings" if is_string else "paths"
+    raise ValueError(
+        f"{X_name} holds {kind}, such as {str(first)!r}: give {name} the images "
+        "themselves, as arrays of one shape. numpy.asarray(PIL.Image.open(path)) reads "
+        "a file."
+    )
+
+
+def _is_number(string):
+    try:
+        float(string)
+    except ValueError:
+        return False
+    return True
+
+
+def refuse_picture(X, X_name):
+    """Raise if X is a picture of PIL, whose rows would be taken for images."""
+    pictures = sys.modules.get("PIL.Image")
+    if pictures is not None and isinstance(X, pictures.Image):
+        raise ValueError(f"{X_name} seems to be one image: {one_image(X, X_name)}.")
+
+
+def one_image(X, X_name="X"):
+    """Return the advice for one image that is given without a batch."""
+    batch = f"{X_name}[np.newaxis]" if hasattr(X, "shape") else f"[{X_name}]"
+    return f"pass {batch}, a batch of one"
 
 
 def describe_shapes(images):
@@ -66,20 +100,22 @@ def describe_image_columns(X):
     return ""
 
 
-def explain_mismatch(given, fitted):
+def explain_mismatch(X, given, fitted):
     """Return advice if the shape of X is a common mistake, or an empty string.
 
     Parameters
     ----------
+    X : object
+        What the user has given.
     given : tuple of int
-        Shape of X.
+        Its shape.
     fitted : tuple of int
         (H, W, C) of the images of the fit.
     """
     height, width, n_channels = fitted
     channels_first = (n_channels, height, width)
     if given == fitted or (n_channels == 1 and given == (height, width)):
-        return "X seems to be one image: pass X[np.newaxis], a batch of one."
+        return f"X seems to be one image: {one_image(X)}."
     if given == channels_first:
         return (
             "X seems to be one image with its channels first: pass "

@@ -142,17 +142,17 @@ def _check_stated(X, shape, image_shape):
         raise ValueError(
             f"X holds images of shape {shape}, and image_shape="
             f"{image_shape!r}: make them agree, or leave image_shape at None. "
-            f"{explain_mismatch(X.shape, stated)}".rstrip()
+            f"{explain_mismatch(X, X.shape, stated)}".rstrip()
         )
 
 
-def _check_fitted(X, shape, estimator, name):
+def _check_fitted(X, shape, estimator, name, given):
     """Raise if images, or rows with ``shape`` None, differ from those of the fit.
 
-    X is the result of ``read_images``.
+    X is the result of ``read_images`` for what is given.
     """
     fitted = estimator.image_shape_
-    hint = explain_mismatch(getattr(X, "shape", ()), fitted)
+    hint = explain_mismatch(given, getattr(X, "shape", ()), fitted)
     if shape not in (None, fitted):
         raise ValueError(
             f"X holds images of shape {shape}, but {name} was fitted on images of "
@@ -277,6 +277,7 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         X is sparse.
     """
     name = type(estimator).__name__
+    given = X
     X = read_images(X, name)
     if not reset:
         X = as_signals(X, estimator.image_shape_)
@@ -286,7 +287,7 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
     if reset:
         _check_stated(X, shape, estimator.image_shape)
     else:
-        _check_fitted(X, shape, estimator, name)
+        _check_fitted(X, shape, estimator, name, given)
     largest = None
     if needs_no_conversion(X, IMAGE_DTYPES, allow_nd=True):
         largest = largest_magnitude(X)
