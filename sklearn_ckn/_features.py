@@ -34,7 +34,7 @@ from sklearn_ckn._input.hints import warn_of_patches
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._input.magnitudes import UsualMagnitudes
 from sklearn_ckn._learning.branches import feature_scale, resolve_branches
-from sklearn_ckn._learning.cache import resolve_memory
+from sklearn_ckn._learning.cache import resolve_memory, warn_without_seed
 from sklearn_ckn._learning.layers import LearningOptions, learn_network
 from sklearn_ckn._network.constraints import NETWORK_CONSTRAINTS
 from sklearn_ckn._network.network import (
@@ -148,7 +148,7 @@ class CKNFeatures(
         with the same images, ``random_state`` and relevant parameters are not learned
         again. The first layer's anchors do not depend on its ``beta``, ``kernel``,
         ``subsampling`` or ``nystrom_reg``. Damaged entries are computed again, with a
-        warning. Not used if ``random_state`` is None.
+        warning. Not used if ``random_state`` is None, with a warning.
     device : {"cpu", "cuda", "auto"}, default="cpu"
         Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
         ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
@@ -299,6 +299,7 @@ class CKNFeatures(
         with keep_fitted_on_error(self), device_of(X):
             engine = get_engine(self.device, X)
             images = check_images(self, X, reset=True)
+            warn_without_seed(self.memory, self.random_state)
             self._learn(images, engine, task)
         task.end()
         return self

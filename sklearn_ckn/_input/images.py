@@ -316,7 +316,7 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
     array = _to_images(array, shape, estimator.image_shape, "X")
     images = Images(array, largest_magnitude(array) if largest is None else largest)
     if reset and estimator.image_shape is None:
-        if X.ndim == 3:
+        if getattr(X, "ndim", 0) == 3:
             warn_of_signals(X)
         warn_of_channels(images.array)
     return (images, y) if given_y else images
