@@ -106,7 +106,7 @@ class CKNClassifier(SignalsMixin, DecisionsMixin, NetworkPredictor):
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``head``, ``alpha`` or ``class_weight``
         computes these once. They are stored on disk for each network and each training
-        set, up to 256 MiB in all if ``memory`` is a folder: the oldest are then
+        set, up to 128 MiB in all if ``memory`` is a folder: the oldest are then
         removed. In a joblib.Memory they stay until its ``reduce_size`` is called.
     head : {"ridge", "linear_svm", "logistic"}, default="ridge"
         Loss of the head: squared error, squared hinge loss or log loss. See ``loss`` of

@@ -98,7 +98,7 @@ class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredicto
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``alpha`` computes these once. They are
-        stored on disk for each network and each training set, up to 256 MiB in all, as
+        stored on disk for each network and each training set, up to 128 MiB in all, as
         for :class:`CKNClassifier`.
     alpha : float, "auto" or array-like of float, default="auto"
         Regularization of the head, or candidates for it: see

@@ -13,9 +13,9 @@ from sklearn_ckn._learning.checked_store import BACKEND_NAME
 from sklearn_ckn._version import __version__
 
 #: Bytes that the features in a folder may take; the oldest are then removed. Layers are
-#: small and kept. The features of five folds of 5,000 images, of 2,304 numbers each in
+#: small and kept. The features of five folds of 2,500 images, of 2,304 numbers each in
 #: float32, fit.
-FEATURE_BYTES = 2**28
+FEATURE_BYTES = 2**27
 
 
 def warn_without_seed(memory, random_state):
