@@ -17,7 +17,7 @@ N_PLACES = 16
 
 #: Values of images that are measured at most, unless a single image in each place has
 #: more.
-N_VALUES = 2**21
+N_VALUES = 2**20
 
 # Deviations that are a smaller part of the root mean square may be rounding errors of
 # float32.
@@ -122,7 +122,9 @@ def _magnitudes(images):
     except MemoryError:
         return np.empty((3, 0))
     some = some.reshape(len(some), -1, images.shape[-1])
-    rows = gen_batches(len(some), cache_rows(prod(some.shape[1:]), np))
+    # Of float64, with several arrays for what is computed.
+    n_rows = max(1, cache_rows(prod(some.shape[1:]), np) // 8)
+    rows = gen_batches(len(some), n_rows)
     return np.hstack([_magnitudes_of_block(some[part]) for part in rows])
 
 
