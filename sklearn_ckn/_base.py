@@ -11,7 +11,7 @@ from sklearn_ckn._common.types import AnyArray, FloatArray
 from sklearn_ckn._engine.choice import get_prediction_engine
 from sklearn_ckn._features import RENAMED_PARAMETERS, CKNFeatures
 from sklearn_ckn._input.images import check_images
-from sklearn_ckn._learning.cache import resolve_memory
+from sklearn_ckn._learning.cache import resolve_memory, warn_without_seed
 from sklearn_ckn._learning.map_choice import MapChoice, MapQuestion, choose_map
 from sklearn_ckn._learning.training_features import FeatureStorage
 from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
@@ -47,6 +47,7 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         three subtasks of ``task``. ``fit_in_memory`` can replace the array in the list.
         ``FeatureStorage`` describes ``streaming``.
         """
+        warn_without_seed(self.memory, self.random_state)
         own = self.get_params(deep=False)
         parameters = {name: own[name] for name in NETWORK_PARAMETERS if name in own}
         self.image_shape_ = parameters["image_shape"] = images.shape

@@ -110,7 +110,8 @@ class CKNClassifier(SignalsMixin, DecisionsMixin, NetworkPredictor):
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``head``, ``alpha`` or ``class_weight``
         computes these once. They are stored on disk for each network and each training
-        set.
+        set, up to 128 MiB in all if ``memory`` is a folder: the oldest are then
+        removed. In a joblib.Memory they stay until its ``reduce_size`` is called.
     head : {"ridge", "linear_svm", "logistic"}, default="ridge"
         Loss of the head: squared error, squared hinge loss or log loss. See ``loss`` of
         :class:`LinearPathClassifier`. The last two take several times longer than
@@ -394,6 +395,8 @@ class CKNClassifier(SignalsMixin, DecisionsMixin, NetworkPredictor):
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+            In the units of the images of ``fit``; a warning says if they seem to be
+            others.
 
         Returns
         -------

@@ -30,9 +30,11 @@ from sklearn_ckn._common.types import (
     fit_context,
 )
 from sklearn_ckn._engine.choice import get_engine, get_prediction_engine
+from sklearn_ckn._input.hints import warn_of_patches
 from sklearn_ckn._input.images import check_images
+from sklearn_ckn._input.magnitudes import UsualMagnitudes
 from sklearn_ckn._learning.branches import feature_scale, resolve_branches
-from sklearn_ckn._learning.cache import resolve_memory
+from sklearn_ckn._learning.cache import resolve_memory, warn_without_seed
 from sklearn_ckn._learning.layers import LearningOptions, learn_network
 from sklearn_ckn._network.constraints import NETWORK_CONSTRAINTS
 from sklearn_ckn._network.network import (
@@ -113,8 +115,9 @@ class CKNFeatures(
         stay zero: multiplying an image by a positive number does not change its
         features. Noise in faint parts of an image then counts as much as the rest.
     image_shape : tuple of int or None, default=None
-        (height, width) or (height, width, channels) of images given as rows. With
-        None, a row is one pixel with ``n_features`` channels, with a warning.
+        (height, width) or (height, width, channels) of images given as rows, or of
+        signals (n, length, channels). With None, a row is one pixel with
+        ``n_features`` channels, with a warning.
     nystrom_reg : float or tuple of float, default=1e-3
         Added to the eigenvalues of the anchors' kernel matrix; per layer.
     n_patches : int, default=100_000
@@ -158,7 +161,7 @@ class CKNFeatures(
         with the same images, ``random_state`` and relevant parameters are not learned
         again. The first layer's anchors do not depend on its ``beta``, ``kernel``,
         ``subsampling`` or ``nystrom_reg``. Damaged entries are computed again, with a
-        warning. Not used if ``random_state`` is None.
+        warning. Not used if ``random_state`` is None, with a warning.
     device : {"cpu", "cuda", "auto"}, default="cpu"
         Where a NumPy array X is computed: ``"cuda"`` needs CuPy and an NVIDIA GPU, and
         ``"auto"`` takes a GPU where CuPy sees one. An array of CuPy is computed on its
@@ -313,6 +316,7 @@ class CKNFeatures(
         with keep_fitted_on_error(self), device_of(X):
             engine = get_engine(self.device, X)
             images = check_images(self, X, reset=True)
+            warn_without_seed(self.memory, self.random_state)
             self._learn(images, engine, task)
         task.end()
         return self
@@ -327,6 +331,13 @@ class CKNFeatures(
 
     def _learn(self, images, engine, task):
         """Learn the network from validated images and set the fitted attributes."""
+        self._learn_network(images, engine, task)
+        usual = UsualMagnitudes.of_images(images)
+        for each in (self, *(self.branches_ or ())):
+            each._usual = None if each._network.ignores_units else usual
+
+    def _learn_network(self, images, engine, task):
+        """Learn the network from validated images, and what tells of it."""
         self.image_shape_ = images.shape
         if self.branches is None:
             self._learn_layers(images, engine, task)
@@ -336,6 +347,7 @@ class CKNFeatures(
     def _learn_layers(self, images, engine, task):
         """Learn the layers of a single network."""
         settings = self._check_layers(images.shape)
+        warn_of_patches(settings, images.shape)
         whitening = learn_whitening(images, self.whitening, engine)
         growth = norm_growth(settings, images.shape, whitening, self.differences)
         check_range(images, growth)
@@ -398,7 +410,7 @@ class CKNFeatures(
                 branch._check_layers(images.shape)
         for branch in branches:
             with task.subtask("branch", None) as step:
-                branch._learn(images, engine, step)
+                branch._learn_network(images, engine, step)
             scale = feature_scale(branch._encoder(images, engine), images, rng)
             branch._network = replace(branch._network, scale=scale)
             branch.n_features_in_ = self.n_features_in_
@@ -431,7 +443,8 @@ class CKNFeatures(
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
-            Images of the same shape as in ``fit``, in any of these layouts.
+            Images of the same shape and in the same units as in ``fit``, in any of
+            these layouts.
         out : array of shape (n, H' * W' * p) or None, default=None
             Where to write the features, block by block: an array, a memory-mapped file
             or an object to whose rows arrays can be assigned, such as a data set of
@@ -454,7 +467,9 @@ class CKNFeatures(
         Warns
         -----
         UserWarning
-            There is no GPU for ``device="cuda"``: the features are computed on the CPU.
+            X seems to be in other units than the images of the fit, as of values from 0
+            to 1 instead of 255. There is no GPU for ``device="cuda"``: the features are
+            computed on the CPU.
         """
         # check_is_fitted takes some percent of the time of a small network.
         if not hasattr(self, "_network"):
@@ -473,6 +488,10 @@ class CKNFeatures(
     def _encoder(self, images, engine):
         """Return the encoder of the fitted network for validated images."""
         check_range(images, self._network.norm_growth)
+        # Models that were pickled by earlier versions have none.
+        usual = getattr(self, "_usual", None)
+        if usual is not None:
+            usual.warn_of_units(images)
         return engine.bind(self._network, images.dtype)
 
     @fitted_property

@@ -102,7 +102,8 @@ class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredicto
     memory : str, path, joblib.Memory or None, default=None
         Cache of the learned anchors, as for :class:`CKNFeatures`, and of the features
         of the training images: a search over ``alpha`` computes these once. They are
-        stored on disk for each network and each training set.
+        stored on disk for each network and each training set, up to 128 MiB in all, as
+        for :class:`CKNClassifier`.
     alpha : float, "auto" or array-like of float, default="auto"
         Regularization of the head, or candidates for it: see
         :class:`RidgePathRegressor`.
@@ -332,6 +333,8 @@ class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredicto
         Parameters
         ----------
         X : array-like of shape (n, H*W*C), (n, H, W) or (n, H, W, C)
+            In the units of the images of ``fit``; a warning says if they seem to be
+            others.
         return_std : bool, default=False
             Whether to return the standard deviations too.
 

@@ -28,6 +28,9 @@ from sklearn_ckn._training.constraints import TRAINING_CONSTRAINTS
 from sklearn_ckn._training.fit import fit_supervised
 from sklearn_ckn._training.presets import PRESETS
 
+#: Parameters of CKNClassifier for which there are no gradients.
+UNTRAINED = ("center_patches", "keep_norm", "differences", "branches")
+
 
 class SupervisedCKNClassifier(CKNClassifier):
     """Convolutional kernel network whose anchors are learned together with the head.

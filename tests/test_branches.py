@@ -218,6 +218,7 @@ def test_the_preset_for_signals(estimator):
         assert (difference < 1e-4) == (i % 5 > 0)
 
 
+@pytest.mark.filterwarnings("ignore:patch_size=9 makes patches")
 def test_short_signals():
     X, y = make_signals(60, length=3)
     model = CKNClassifier.for_signals(n_anchors=4, n_patches=100, random_state=0)

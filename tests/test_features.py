@@ -154,6 +154,7 @@ def test_more_anchors_than_distinct_patches():
 
 
 @pytest.mark.filterwarnings("ignore:.*distinct patches:UserWarning")
+@pytest.mark.filterwarnings("ignore:patch_size=. makes patches:UserWarning")
 @pytest.mark.parametrize("dtype", ["u1", "f4", "f8"])
 @pytest.mark.parametrize(
     "images",

@@ -58,13 +58,27 @@ def test_images_of_different_shapes(wrap, other, shape):
         make().fit(wrap([*IMAGES[:11], other]), LABELS)
 
 
-@pytest.mark.parametrize("wrap", [list, np.array, pd.Series])
-def test_names_of_files(wrap):
-    names = [f"{i}.png" for i in range(12)]
-    with pytest.raises(ValueError, match=r"X holds strings.*'0\.png'.*themselves"):
-        make().fit(wrap(names), LABELS)
-    with pytest.raises(ValueError, match="Y holds strings"):
-        ckn_kernel(IMAGES, wrap(names))
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        list,
+        np.array,
+        pd.Series,
+        lambda names: pd.DataFrame({"file": names}),
+        lambda names: np.array(names)[:, np.newaxis],
+        lambda names: names[0],
+    ],
+)
+@pytest.mark.parametrize(("kind", "word"), [(str, "strings"), (Path, "paths")])
+def test_names_of_files(wrap, kind, word):
+    names = wrap([kind(f"{i}.png") for i in range(12)])
+    with pytest.raises(ValueError, match=rf"X holds {word}.*'0\.png'.*themselves"):
+        make().fit(names, LABELS)
+    with pytest.raises(ValueError, match=f"X holds {word}"):
+        make().fit(IMAGES, LABELS).predict(names)
+    if np.ndim(names):
+        with pytest.raises(ValueError, match=f"Y holds {word}"):
+            ckn_kernel(IMAGES, names)
 
 
 @pytest.mark.parametrize(
@@ -96,9 +110,14 @@ def test_remedies_for_other_shapes(images, given, remedy):
 def test_one_image_that_is_no_array(images):
     image = pytest.importorskip("PIL.Image")
     classifier = make().fit(images, LABELS)
+    expected = classifier.predict(images[:1])
     for given in (images[0].tolist(), image.fromarray(images[0])):
-        with pytest.raises(ValueError, match=r"one image: pass X\[np.newaxis\]"):
+        with pytest.raises(ValueError, match=r"one image: pass \[X\], a batch of one"):
             classifier.predict(given)
+        assert_array_equal(classifier.predict([given]), expected)
+    # Its rows are not taken for images either.
+    with pytest.raises(ValueError, match=r"one image: pass \[X\], a batch of one"):
+        CKNFeatures(3).fit(image.fromarray(images[0]))
 
 
 def test_another_shape_has_no_remedy():

@@ -145,7 +145,11 @@ BAD_X = {
     "5-D": (IMAGES[..., None], ValueError, "array with dim 5"),
     "1-D": (np.arange(4.0), ValueError, "1D array"),
     "0-D": (3.0, ValueError, "scalar array"),
-    "strings": (np.full((3, 4, 4), "a"), ValueError, "could not convert|dtype"),
+    "strings": (
+        np.full((3, 4, 4), "a"),
+        ValueError,
+        "X holds strings",
+    ),
     "unequal": ([np.ones((3, 3)), np.ones((4, 3))], ValueError, "one shape"),
 }
 

@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sklearn_ckn import CKNClassifier, CKNFeatures, CKNRegressor
 from sklearn_ckn._engine.encoder import Encoder
+from sklearn_ckn._learning import cache
 from sklearn_ckn._learning import layers as _learning
 from sklearn_ckn._learning.cache import resolve_memory
 from sklearn_ckn._learning.checked_store import CheckedStoreBackend
@@ -147,10 +148,13 @@ def test_a_layer_does_not_depend_on_the_number_of_layers(images):
 
 
 def test_without_a_seed_nothing_is_kept(images, tmp_path, clusterings):
+    model = CKNFeatures(**{**PARAMETERS, "random_state": None}, memory=str(tmp_path))
     for _ in range(2):
-        CKNFeatures(**{**PARAMETERS, "random_state": None}, memory=str(tmp_path)).fit(
-            images
-        )
+        with pytest.warns(
+            UserWarning, match="keeps nothing.*pass an integer"
+        ) as record:
+            model.fit(images)
+        assert [each.filename for each in record] == [__file__]
     assert clusterings == [8, 12] * 2
     assert list(tmp_path.rglob("output.pkl")) == []
 
@@ -207,6 +211,69 @@ def test_heads_share_the_features_of_the_training_images(digits, tmp_path, encod
     assert encodings == [60] * (2 + len(settings))
     plain = CKNClassifier(**mirrored).fit(images, labels)
     assert_array_equal(plain.coef_, flipped.coef_)
+
+
+@pytest.mark.parametrize("estimator", [CKNClassifier, CKNRegressor])
+def test_predictors_without_a_seed_warn_once(estimator, digits, tmp_path):
+    model = estimator(**{**PARAMETERS, "random_state": None}, memory=tmp_path)
+    with pytest.warns(UserWarning, match="keeps nothing") as record:
+        model.fit(digits[0][:60], digits[1][:60])
+    assert [each.filename for each in record] == [__file__]
+
+
+def fit_head(memory, digits, n_images, alpha=1e-3):
+    parameters = {**PARAMETERS, "memory": memory, "alpha": alpha}
+    return CKNClassifier(**parameters).fit(digits[0][:n_images], digits[1][:n_images])
+
+
+def bytes_of_features(model, n_images):
+    # Of uint8 images they are float32.
+    return 4 * n_images * len(model.coef_[0])
+
+
+def test_the_oldest_features_are_removed(digits, tmp_path, encodings, monkeypatch):
+    n_bytes = bytes_of_features(fit_head(None, digits, 60), 60)
+    # With room for two of these, and the rest of their entries.
+    monkeypatch.setattr(cache, "FEATURE_BYTES", int(2.9 * n_bytes))
+    encodings.clear()
+    times = iter(range(1, 100))
+
+    def fit_and_date(n_images, alpha=1e-3):
+        before = set(tmp_path.rglob("output.pkl"))
+        fit_head(tmp_path, digits, n_images, alpha)
+        for path in set(tmp_path.rglob("output.pkl")) - before:
+            # Files may be written within a tick of the clock.
+            os.utime(path, (1e9 + next(times), 1e9 + next(times)))
+
+    for n_images in (60, 59, 58):
+        fit_and_date(n_images)
+    assert encodings == [60, 59, 58]
+    # The first ones are gone, the last ones are found. Layers are all there.
+    for n_images in (58, 59):
+        fit_and_date(n_images, alpha=1e-2)
+    assert encodings == [60, 59, 58]
+    layers = len(list(tmp_path.rglob("output.pkl")))
+    fit_and_date(60, alpha=1e-2)
+    assert encodings == [60, 59, 58, 60]
+    assert len(list(tmp_path.rglob("output.pkl"))) == layers
+
+
+def test_features_beyond_the_limit_are_not_stored(
+    digits, tmp_path, encodings, monkeypatch
+):
+    n_bytes = bytes_of_features(fit_head(None, digits, 60), 60)
+    monkeypatch.setattr(cache, "FEATURE_BYTES", n_bytes - 1)
+    encodings.clear()
+    for alpha in (1e-3, 1e-2):
+        fit_head(tmp_path, digits, 60, alpha)
+    assert encodings == [60, 60]
+    sizes = [path.stat().st_size for path in tmp_path.rglob("output.pkl")]
+    # Those of the two layers and of their patches.
+    assert len(sizes) == 4
+    # A memory of the user has no limit.
+    for alpha in (1e-3, 1e-2):
+        fit_head(joblib.Memory(tmp_path, verbose=0), digits, 60, alpha)
+    assert encodings == [60, 60, 60]
 
 
 def test_regressor(digits, tmp_path, encodings):

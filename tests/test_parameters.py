@@ -117,6 +117,7 @@ def test_strange_parameters(name, parameter, capsys):
             with warnings.catch_warnings():
                 # Fewer anchors or patches than were asked for.
                 warnings.filterwarnings("ignore", message=".*distinct patches")
+                warnings.filterwarnings("ignore", message="patch_size=.* makes patches")
                 changed.fit(X, y)
         except (TypeError, ValueError) as error:
             message = str(error)

@@ -21,6 +21,7 @@ DIGITS = load_digits()
 
 
 class TestNormalization:
+    @pytest.mark.filterwarnings("ignore:X seems to be in other units")
     @pytest.mark.parametrize("power", [0.5, 1])
     @pytest.mark.parametrize("flip_average", [False, True])
     @pytest.mark.parametrize("dtype", ["f4", "f8"])

@@ -18,6 +18,9 @@ EXPECTED_WARNINGS = (
     # scikit-learn's, of arrays after a fit to a frame.
     (UserWarning, r"X does not have valid feature names"),
     (ConvergenceWarning, r"The linear head did not converge"),
+    (UserWarning, r"X seems to be in other units"),
+    (UserWarning, r"X is taken for images of"),
+    (UserWarning, r"makes patches of the first layer extend over"),
 )
 
 

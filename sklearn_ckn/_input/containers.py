@@ -7,7 +7,12 @@ import numpy as np
 from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.dask_arrays import DaskImages, check_chunks, is_dask
 from sklearn_ckn._common.lazy_array import LazyArray, is_lazy
-from sklearn_ckn._input.hints import describe_shapes, is_frame, refuse_strings
+from sklearn_ckn._input.hints import (
+    describe_shapes,
+    is_frame,
+    refuse_names,
+    refuse_picture,
+)
 
 
 def _stack(X):
@@ -35,12 +40,9 @@ def _as_array(X):
     return LazyArray(X) if is_lazy(X) else _stack(X)
 
 
-def _image_column(frame):
-    """Return the only column of a data frame as an array, None if it has no images."""
-    if len(frame.columns) != 1:
-        return None
-    array = _stack(frame[frame.columns[0]])
-    return array if array.ndim > 1 else None
+def _only_column(frame):
+    """Return the only column of a data frame as an array, None if there are others."""
+    return _stack(frame[frame.columns[0]]) if len(frame.columns) == 1 else None
 
 
 def read_images(X, name, X_name="X"):
@@ -65,15 +67,17 @@ def read_images(X, name, X_name="X"):
     Raises
     ------
     ValueError
-        The images differ in shape, X has more axes, or it holds strings.
+        The images differ in shape, X has more axes or is one picture, or it holds
+        strings or paths.
     """
     if hasattr(X, "tocsr") or isinstance(X, np.matrix):
         return X
+    refuse_picture(X, X_name)
     if is_dask(X):
         check_chunks(X, X_name)
     try:
         if is_frame(X):
-            array = _image_column(X)
+            array = _only_column(X)
             if array is None:
                 return X
         else:
@@ -84,7 +88,7 @@ def read_images(X, name, X_name="X"):
             f"no numbers: {X_name} must be rows (n, H*W*C), (n, H, W) or (n, H, W, C). "
             "Crop or resize the images to one shape, and give all the same channels."
         ) from error
-    refuse_strings(array, name, X_name)
+    refuse_names(array, name, X_name)
     if array.ndim > 4:
         raise ValueError(
             f"Found array with dim {array.ndim}, while {name} expects rows (n, H*W*C), "
@@ -102,6 +106,32 @@ def image_shape_of(X):
         The result of ``read_images``.
     """
     return (*X.shape[1:], 1)[:3] if getattr(X, "ndim", 0) > 2 else None
+
+
+def as_signals(X, shape):
+    """Return signals with their channels last as images of one row or one column.
+
+    Parameters
+    ----------
+    X : object
+        The result of ``read_images``.
+    shape : tuple of int
+        (H, W, C) of the images that are expected.
+
+    Returns
+    -------
+    X : array of shape (n, H, W, C), or X
+        Reshaped if it has the shape (n, length, C), and no other reading fits.
+    """
+    length, n_channels = max(shape[:2]), shape[2]
+    is_signals = (
+        getattr(X, "ndim", 0) == 3
+        and min(shape[:2]) == 1
+        and X.shape[1:] == (length, n_channels)
+        # Of as many channels as samples, either may come first.
+        and length != n_channels
+    )
+    return X.reshape(len(X), *shape) if is_signals else X
 
 
 def as_rows(X):

@@ -1,6 +1,8 @@
 """Error messages and warnings that recognise common mistakes in the input."""
 
+import sys
 from math import prod
+from os import PathLike
 
 import numpy as np
 from sklearn.utils import gen_batches
@@ -14,20 +16,57 @@ from sklearn_ckn._common.user_warnings import warn_user
 MIN_PICTURE = 16
 MAX_ELONGATION = 2
 
+# Images of one channel are taken for signals in several channels if one side has from 2
+# to MAX_SIGNALS pixels and the other at least MIN_LENGTH times as many.
+MAX_SIGNALS = 16
+MIN_LENGTH = 4
+
 
 def is_frame(X):
     """Return whether X is a data frame, of pandas, polars or another library."""
     return hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
-def refuse_strings(array, name, X_name):
-    """Raise if an array with one axis holds strings, such as the names of files."""
-    if array.ndim == 1 and len(array) and isinstance(array[0], str):
-        raise ValueError(
-            f"{X_name} holds strings, such as {str(array[0])!r}: give {name} the "
-            "images themselves, as arrays of one shape. "
-            "numpy.asarray(PIL.Image.open(path)) reads a file."
-        )
+def refuse_names(array, name, X_name):
+    """Raise if an array holds strings or paths, such as the names of files.
+
+    Numbers in strings are left to scikit-learn.
+    """
+    if array.dtype.kind not in "OU" or array.size == 0:
+        return
+    first = array.flat[0]
+    if not isinstance(first, str | PathLike):
+        return
+    is_string = isinstance(first, str)
+    if is_string and _is_number(first):
+        return
+    kind = "strings" if is_string else "paths"
+    raise ValueError(
+        f"{X_name} holds {kind}, such as {str(first)!r}: give {name} the images "
+        "themselves, as arrays of one shape. numpy.asarray(PIL.Image.open(path)) reads "
+        "a file."
+    )
+
+
+def _is_number(string):
+    try:
+        float(string)
+    except ValueError:
+        return False
+    return True
+
+
+def refuse_picture(X, X_name):
+    """Raise if X is a picture of PIL, whose rows would be taken for images."""
+    pictures = sys.modules.get("PIL.Image")
+    if pictures is not None and isinstance(X, pictures.Image):
+        raise ValueError(f"{X_name} seems to be one image: {one_image(X, X_name)}.")
+
+
+def one_image(X, X_name="X"):
+    """Return the advice for one image that is given without a batch."""
+    batch = f"{X_name}[np.newaxis]" if hasattr(X, "shape") else f"[{X_name}]"
+    return f"pass {batch}, a batch of one"
 
 
 def describe_shapes(images):
@@ -61,24 +100,32 @@ def describe_image_columns(X):
     return ""
 
 
-def explain_mismatch(given, fitted):
+def explain_mismatch(X, given, fitted):
     """Return advice if the shape of X is a common mistake, or an empty string.
 
     Parameters
     ----------
+    X : object
+        What the user has given.
     given : tuple of int
-        Shape of X.
+        Its shape.
     fitted : tuple of int
         (H, W, C) of the images of the fit.
     """
     height, width, n_channels = fitted
     channels_first = (n_channels, height, width)
     if given == fitted or (n_channels == 1 and given == (height, width)):
-        return "X seems to be one image: pass X[np.newaxis], a batch of one."
+        return f"X seems to be one image: {one_image(X)}."
     if given == channels_first:
         return (
             "X seems to be one image with its channels first: pass "
             "X.transpose(1, 2, 0)[np.newaxis], a batch of one with its channels last."
+        )
+    length = max(height, width)
+    if min(height, width) == 1 and given[1:] == (n_channels, length):
+        return (
+            "X seems to hold signals with their channels first: pass "
+            "sklearn_ckn.signals_to_images(X), images of one row."
         )
     if given[1:] == channels_first:
         return (
@@ -109,6 +156,53 @@ def warn_of_channels(images):
             "opacity often is. It makes all patches more alike: pass X[..., :-1], "
             f"or image_shape={images.shape[1:]} to silence this warning.",
         )
+
+
+def warn_of_signals(X):
+    """Warn if images of one channel may be signals in several channels.
+
+    Parameters
+    ----------
+    X : array of shape (n, H, W)
+    """
+    height, width = X.shape[1:]
+    n_channels, length = sorted((height, width))
+    if not 2 <= n_channels <= MAX_SIGNALS or length < MIN_LENGTH * n_channels:
+        return
+    remedy = (
+        "sklearn_ckn.signals_to_images(X)" if height < width else "X[:, np.newaxis]"
+    )
+    warn_user(
+        f"X is taken for images of {height} x {width} pixels. If they are signals of "
+        f"{length} samples in {n_channels} channels, pass {remedy}, images of one row; "
+        f"if not, pass image_shape={height, width} to silence this warning."
+    )
+
+
+def warn_of_patches(settings, image_shape):
+    """Warn if the patches of the first layer extend beyond the images.
+
+    They do if they are larger in every direction, or twice as large in one. Patches of
+    3 x 3 suit images of two rows as well.
+
+    Parameters
+    ----------
+    settings : list of LayerSettings
+    image_shape : tuple of int
+        (H, W, C).
+    """
+    first = settings[0]
+    sides = [size for size in image_shape[:2] if size > 1]
+    span = max(map(first.patch_span, image_shape[:2]))
+    if not sides or (span <= max(sides) and span < 2 * min(sides)):
+        return
+    gaps = "" if first.dilation == 1 else f" and dilation={first.dilation}"
+    warn_user(
+        f"patch_size={first.patch_size}{gaps} makes patches of the first layer extend "
+        f"over {span} pixels, beyond images of {image_shape[0]} x {image_shape[1]}, so "
+        "that a part of each patch is padding: use a smaller one, or check the shape "
+        "of X."
+    )
 
 
 def _has_channels_first(height, width, n_channels):

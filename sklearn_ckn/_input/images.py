@@ -14,13 +14,19 @@ from sklearn_ckn._common.arrays import namespace, to_namespace, to_numpy
 from sklearn_ckn._common.lazy_array import LazyArray, largest_magnitude
 from sklearn_ckn._common.parameters import plain_value
 from sklearn_ckn._common.user_warnings import warn_user
-from sklearn_ckn._input.containers import as_rows, image_shape_of, read_images
+from sklearn_ckn._input.containers import (
+    as_rows,
+    as_signals,
+    image_shape_of,
+    read_images,
+)
 from sklearn_ckn._input.copies import first_copies
 from sklearn_ckn._input.dtypes import compute_dtype
 from sklearn_ckn._input.hints import (
     describe_image_columns,
     explain_mismatch,
     warn_of_channels,
+    warn_of_signals,
 )
 from sklearn_ckn._input.rows import (
     IMAGE_DTYPES,
@@ -124,24 +130,29 @@ def _stated_shape(image_shape):
     return shape if len(shape) == 3 else (*shape, 1)
 
 
-def _check_stated(shape, image_shape):
-    """Raise if the shape of images differs from the parameter ``image_shape``."""
+def _check_stated(X, shape, image_shape):
+    """Raise if images differ in shape from the parameter ``image_shape``.
+
+    X is the result of ``read_images``, of images of ``shape``, or of rows with None.
+    """
     if shape is None or image_shape is None:
         return
-    if shape != _stated_shape(image_shape):
+    stated = _stated_shape(image_shape)
+    if shape != stated:
         raise ValueError(
             f"X holds images of shape {shape}, and image_shape="
-            f"{image_shape!r}: make them agree, or leave image_shape at None."
+            f"{image_shape!r}: make them agree, or leave image_shape at None. "
+            f"{explain_mismatch(X, X.shape, stated)}".rstrip()
         )
 
 
-def _check_fitted(X, shape, estimator, name):
+def _check_fitted(X, shape, estimator, name, given):
     """Raise if images, or rows with ``shape`` None, differ from those of the fit.
 
-    X is the result of ``read_images``.
+    X is the result of ``read_images`` for what is given.
     """
     fitted = estimator.image_shape_
-    hint = explain_mismatch(getattr(X, "shape", ()), fitted)
+    hint = explain_mismatch(given, getattr(X, "shape", ()), fitted)
     if shape not in (None, fitted):
         raise ValueError(
             f"X holds images of shape {shape}, but {name} was fitted on images of "
@@ -210,15 +221,19 @@ def check_image_pair(X, Y, image_shape, name):
     TypeError
         X or Y is sparse.
     """
-    rows, shape = as_rows(read_images(X, name))
-    _check_stated(shape, image_shape)
+    is_one_set = Y is None or Y is X
+    X = read_images(X, name)
+    if image_shape is not None:
+        X = as_signals(X, _stated_shape(image_shape))
+    rows, shape = as_rows(X)
+    _check_stated(X, shape, image_shape)
     rows = _check_rows(rows, name, "X")
     if shape is None:
         shape = _row_shape(image_shape, rows.shape[1], name)
     left = _to_images(rows, shape, image_shape, "X")
-    if Y is None or Y is X:
+    if is_one_set:
         return left, left
-    rows, other = as_rows(read_images(Y, name, "Y"))
+    rows, other = as_rows(as_signals(read_images(Y, name, "Y"), shape))
     if other not in (None, shape):
         raise ValueError(
             f"X holds images of shape {shape} and Y images of shape {other}: crop or "
@@ -262,12 +277,17 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
         X is sparse.
     """
     name = type(estimator).__name__
+    given = X
     X = read_images(X, name)
+    if not reset:
+        X = as_signals(X, estimator.image_shape_)
+    elif estimator.image_shape is not None:
+        X = as_signals(X, _stated_shape(estimator.image_shape))
     shape = image_shape_of(X)
     if reset:
-        _check_stated(shape, estimator.image_shape)
+        _check_stated(X, shape, estimator.image_shape)
     else:
-        _check_fitted(X, shape, estimator, name)
+        _check_fitted(X, shape, estimator, name, given)
     largest = None
     if needs_no_conversion(X, IMAGE_DTYPES, allow_nd=True):
         largest = largest_magnitude(X)
@@ -296,5 +316,7 @@ def check_images(estimator, X, y=NOT_GIVEN, *, reset, **y_options):
     array = _to_images(array, shape, estimator.image_shape, "X")
     images = Images(array, largest_magnitude(array) if largest is None else largest)
     if reset and estimator.image_shape is None:
+        if getattr(X, "ndim", 0) == 3:
+            warn_of_signals(X)
         warn_of_channels(images.array)
     return (images, y) if given_y else images

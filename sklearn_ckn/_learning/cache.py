@@ -12,6 +12,20 @@ from sklearn_ckn._common.user_warnings import warn_user
 from sklearn_ckn._learning.checked_store import BACKEND_NAME
 from sklearn_ckn._version import __version__
 
+#: Bytes that the features in a folder may take; the oldest are then removed. Layers are
+#: small and kept. The features of five folds of 2,500 images, of 2,304 numbers each in
+#: float32, fit.
+FEATURE_BYTES = 2**27
+
+
+def warn_without_seed(memory, random_state):
+    """Warn if the memory of an estimator is of no use, because it has no seed."""
+    if memory is not None and random_state is None:
+        warn_user(
+            "memory keeps nothing while random_state is None, since no two fits then "
+            "are the same: pass an integer as random_state."
+        )
+
 
 def resolve_memory(memory, random_state):
     """Convert the parameter ``memory`` of an estimator to a ResilientMemory.
@@ -36,6 +50,8 @@ def resolve_memory(memory, random_state):
     """
     if isinstance(memory, os.PathLike):
         memory = os.fspath(memory)
+    # Users of a joblib.Memory may call its reduce_size themselves.
+    feature_bytes = FEATURE_BYTES if isinstance(memory, str) else None
     try:
         memory = check_memory(memory)
         if random_state is None:
@@ -47,7 +63,7 @@ def resolve_memory(memory, random_state):
             f"The memory {memory!r} cannot be used ({error}): the fit does without it."
         )
         memory = None
-    return ResilientMemory(memory)
+    return ResilientMemory(memory, feature_bytes)
 
 
 def _with_checksums(memory):
@@ -72,10 +88,14 @@ class ResilientMemory:
     ----------
     memory : joblib.Memory, an object like it, or None
         None computes everything.
+    feature_bytes : int or None, default=None
+        Bytes that features may take; None is no limit. A memory with a limit is a
+        joblib.Memory.
     """
 
-    def __init__(self, memory):
+    def __init__(self, memory, feature_bytes=None):
         self._memory = memory
+        self._feature_bytes = feature_bytes
 
     @property
     def location(self):
@@ -135,6 +155,38 @@ class ResilientMemory:
             relevant = {name: bound[name] for name in bound if name not in ignore}
             computation = _Computation(function, arguments)
             return self._look_up(function.__name__, joblib.hash(relevant), computation)
+
+        return look_up
+
+    def cache_features(self, function, ignore, n_bytes):
+        """Return ``cache`` of a function whose results are features of ``n_bytes``.
+
+        If they are limited, they are stored in a folder of their own, within that of
+        the memory. Those that were not used for the longest time are removed, and those
+        beyond the limit are not stored at all.
+        """
+        limit = self._feature_bytes
+        if limit is None or not self.is_enabled:
+            return self.cache(function, ignore)
+        if n_bytes > limit:
+            return function
+
+        def look_up(*arguments):
+            try:
+                memory = joblib.Memory(
+                    self._memory.store_backend.location,
+                    backend=BACKEND_NAME,
+                    verbose=0,
+                )
+            except OSError as error:
+                self.warn_of(error)
+                return function(*arguments)
+            features = ResilientMemory(memory).cache(function, ignore)(*arguments)
+            try:
+                memory.reduce_size(bytes_limit=limit)
+            except OSError as error:
+                self.warn_of(error)
+            return features
 
         return look_up
 

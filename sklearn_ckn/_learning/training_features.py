@@ -188,6 +188,10 @@ def features_in_memory(encoder, images, memory, task):
     if not memory.is_enabled:
         return encoder.resident_features(images.array, task)
     key = memory.key(images, encoder.engine, encoder.network.key)
-    look_up = memory.cache(encode_training_images, ignore=["encoder", "images", "task"])
+    look_up = memory.cache_features(
+        encode_training_images,
+        ["encoder", "images", "task"],
+        len(images) * encoder.network.n_features * encoder.dtype.itemsize,
+    )
     features = look_up(key, encoder, images, task)
     return to_namespace(features, encoder.residence(len(images)))

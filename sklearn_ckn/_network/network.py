@@ -88,6 +88,11 @@ class Network:
         return growth * max(self.scale, 1)
 
     @property
+    def ignores_units(self):
+        """Whether an image that is multiplied by a constant has the same features."""
+        return self.normalize == 1
+
+    @property
     def output_shape(self):
         """Shape (H', W', p) of the output of the last layer."""
         return self.shapes[-1]

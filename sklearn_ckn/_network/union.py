@@ -52,6 +52,11 @@ class NetworkUnion:
         """List of the LayerSettings of ``layers``."""
         return [layer.settings for layer in self.layers]
 
+    @property
+    def ignores_units(self):
+        """Whether an image that is multiplied by a constant has the same features."""
+        return all(network.ignores_units for network in self.networks)
+
     @cached_property
     def n_features(self):
         """Number of features of one image."""
