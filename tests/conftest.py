@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_digits
 
 from sklearn_ckn._engine.cpu import CPUEngine, choose_instruction_set
+from sklearn_ckn._engine.encoder import Encoder
 from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._ext import _cpu
 from sklearn_ckn._network.layer import Layer
@@ -82,3 +83,17 @@ def pyplot():
 
     yield pyplot
     pyplot.close("all")
+
+
+@pytest.fixture
+def encodings(monkeypatch):
+    """Count the images whose features are computed."""
+    calls = []
+    function = Encoder.features
+
+    def counted(self, images, *arguments):
+        calls.append(len(images))
+        return function(self, images, *arguments)
+
+    monkeypatch.setattr(Encoder, "features", counted)
+    return calls

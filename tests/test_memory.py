@@ -13,8 +13,6 @@ from plain_map import PLAIN
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_ckn import CKNClassifier, CKNFeatures, CKNRegressor
-from sklearn_ckn._engine.encoder import Encoder
-from sklearn_ckn._learning import cache
 from sklearn_ckn._learning import layers as _learning
 from sklearn_ckn._learning.cache import resolve_memory
 from sklearn_ckn._learning.checked_store import CheckedStoreBackend
@@ -39,20 +37,6 @@ def clusterings(monkeypatch):
         return function(points, n_clusters, **options)
 
     monkeypatch.setattr(_learning, "spherical_k_means", counted)
-    return calls
-
-
-@pytest.fixture
-def encodings(monkeypatch):
-    """Count the images whose features are computed."""
-    calls = []
-    function = Encoder.features
-
-    def counted(self, images, *arguments):
-        calls.append(len(images))
-        return function(self, images, *arguments)
-
-    monkeypatch.setattr(Encoder, "features", counted)
     return calls
 
 
@@ -219,61 +203,6 @@ def test_predictors_without_a_seed_warn_once(estimator, digits, tmp_path):
     with pytest.warns(UserWarning, match="keeps nothing") as record:
         model.fit(digits[0][:60], digits[1][:60])
     assert [each.filename for each in record] == [__file__]
-
-
-def fit_head(memory, digits, n_images, alpha=1e-3):
-    parameters = {**PARAMETERS, "memory": memory, "alpha": alpha}
-    return CKNClassifier(**parameters).fit(digits[0][:n_images], digits[1][:n_images])
-
-
-def bytes_of_features(model, n_images):
-    # Of uint8 images they are float32.
-    return 4 * n_images * len(model.coef_[0])
-
-
-def test_the_oldest_features_are_removed(digits, tmp_path, encodings, monkeypatch):
-    n_bytes = bytes_of_features(fit_head(None, digits, 60), 60)
-    # With room for two of these, and the rest of their entries.
-    monkeypatch.setattr(cache, "FEATURE_BYTES", int(2.9 * n_bytes))
-    encodings.clear()
-    times = iter(range(1, 100))
-
-    def fit_and_date(n_images, alpha=1e-3):
-        before = set(tmp_path.rglob("output.pkl"))
-        fit_head(tmp_path, digits, n_images, alpha)
-        for path in set(tmp_path.rglob("output.pkl")) - before:
-            # Files may be written within a tick of the clock.
-            os.utime(path, (1e9 + next(times), 1e9 + next(times)))
-
-    for n_images in (60, 59, 58):
-        fit_and_date(n_images)
-    assert encodings == [60, 59, 58]
-    # The first ones are gone, the last ones are found. Layers are all there.
-    for n_images in (58, 59):
-        fit_and_date(n_images, alpha=1e-2)
-    assert encodings == [60, 59, 58]
-    layers = len(list(tmp_path.rglob("output.pkl")))
-    fit_and_date(60, alpha=1e-2)
-    assert encodings == [60, 59, 58, 60]
-    assert len(list(tmp_path.rglob("output.pkl"))) == layers
-
-
-def test_features_beyond_the_limit_are_not_stored(
-    digits, tmp_path, encodings, monkeypatch
-):
-    n_bytes = bytes_of_features(fit_head(None, digits, 60), 60)
-    monkeypatch.setattr(cache, "FEATURE_BYTES", n_bytes - 1)
-    encodings.clear()
-    for alpha in (1e-3, 1e-2):
-        fit_head(tmp_path, digits, 60, alpha)
-    assert encodings == [60, 60]
-    sizes = [path.stat().st_size for path in tmp_path.rglob("output.pkl")]
-    # Those of the two layers and of their patches.
-    assert len(sizes) == 4
-    # A memory of the user has no limit.
-    for alpha in (1e-3, 1e-2):
-        fit_head(joblib.Memory(tmp_path, verbose=0), digits, 60, alpha)
-    assert encodings == [60, 60, 60]
 
 
 def test_regressor(digits, tmp_path, encodings):
