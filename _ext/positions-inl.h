@@ -232,9 +232,10 @@ static void CKN(prepare_pixels)(const ckn_correlation *c, const CKN_REAL *map,
 /* Replace the squared norms of row y of patches by those of the centred patches. A patch
  * that is constant up to rounding counts as zero; _network/unfold.py has the same rule.
  * squares is working memory. */
-static void CKN(centre_windows)(const ckn_correlation *c, const CKN_REAL *map,
-                                ptrdiff_t y, const CKN_POSITIONS *p, double *squares,
-                                double *windows) {
+static CKN_NO_INLINE void CKN(centre_windows)(const ckn_correlation *c,
+                                              const CKN_REAL *map, ptrdiff_t y,
+                                              const CKN_POSITIONS *p, double *squares,
+                                              double *windows) {
     const double contrast = 16 * (CKN_REAL_IS_DOUBLE ? 0x1p-52 : 0x1p-23);
     if (c->n_channels < CKN_FEW_CHANNELS)
         CKN(slide_centred)(c, p->planes, y, squares);
@@ -295,11 +296,14 @@ static void CKN(position_row)(const ckn_layer *layer, const CKN_REAL *map, ptrdi
         double norm = sqrt(windows[x]);
         double inverse = norm > smallest ? 1 / norm : 0;
         double cosine = products[x] * inverse;
-        norms[x] = (CKN_REAL)(norm > smallest ? (layer->keep_norm ? norm : 1) : 0);
+        norms[x] = (CKN_REAL)(norm > smallest ? norm : 0);
         inverse_norms[x] = (CKN_REAL)inverse;
         scale[x] = (CKN_REAL)(inverse * factor);
         shift[x] = (CKN_REAL)(norm > smallest ? factor * (cosine - less) : 0);
     }
+    if (!layer->keep_norm)
+        for (ptrdiff_t x = 0; x < width; x++)
+            norms[x] = norms[x] > 0;
 }
 
 static void CKN(compute_positions)(const ckn_layer *layer, const CKN_REAL *maps,

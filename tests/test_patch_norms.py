@@ -434,7 +434,6 @@ def test_memory_tells_the_options_apart(tmp_path):
 
 def test_anchors_are_drawn(pyplot):
     images = np.random.RandomState(0).rand(30, 7, 7)
-    # A dim copy of a patch far above zero beside a bright one that is nearly like it.
     features = CKNFeatures((5, 6), center_patches=True, random_state=0).fit(images)
     assert AnchorsDisplay.from_estimator(features).tiles.shape == (5, 1, 3, 3, 1)
     for layer in (0, 1):
