@@ -74,18 +74,19 @@ for name, model in models.items():
     print(f"{name:18} {100 * score:5.1f} %")
 
 # %%
-# The features are joined from four branches for each dilation: of the signal and of its
-# differences, with and without the norm of the centred patches. Each branch has one
-# feature per anchor, the mean over all positions.
+# The features are joined from five branches for each dilation: of patches as they are,
+# and of the centred patches of the signal and of its differences, each with and without
+# their norms. Each branch has one feature per anchor, the mean over all positions.
 
 network = models["CKN for signals"].features_
 print("features:", network.transform(X_test).shape)
 
 # %%
 # What happens if the signals that are to be classified have another level or size than
-# those of the training? The level is removed from every signal and every patch. The
-# size matters to the branches with norms, half of all. If it means nothing,
-# z-normalise the signals: to mean 0 and standard deviation 1.
+# those of the training? The level matters to one branch in five, the others remove it
+# from every signal and every patch. The size matters to the branches with norms, three
+# in five. If neither means anything, z-normalise the signals: to mean 0 and standard
+# deviation 1.
 
 
 def normalize(signals):
