@@ -223,13 +223,13 @@ def test_contrast_makes_no_difference(keep_norm, center, flip_average, normalize
     )
     maps = features.fit_transform(images)
     assert features._network.degree == 0
-    for exponent in (-900, -30, 30, 900):
-        # By powers of two there is no rounding, even near the ends of the range.
+    for exponent in (-900, -30, 30, 900):  # Powers of two: there is no rounding.
         assert_array_equal(features.transform(images * 2.0**exponent), maps)
     factors = np.random.RandomState(1).uniform(0.1, 10, size=(10, 1, 1, 1))
     assert relative_error(features.transform(factors * images), maps) < 1e-11
 
 
+@pytest.mark.filterwarnings("ignore:X seems to be in other units:UserWarning")
 def test_contrast_counts_with_centred_patches_alone():
     images = np.random.RandomState(0).randn(10, 7, 8, 2)
     features = CKNFeatures((4, 5), center_patches=True, random_state=0)

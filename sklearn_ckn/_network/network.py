@@ -90,7 +90,7 @@ class Network:
     @property
     def ignores_units(self):
         """Whether an image that is multiplied by a constant has the same features."""
-        return self.normalize == 1
+        return self.normalize == 1 or self.degree == 0
 
     @property
     def output_shape(self):
