@@ -156,7 +156,8 @@ plt.show()
 #
 #    MiniRocketClassifier(random_state=0).fit(X_train[:, np.newaxis], y_train)
 #
-# ``benchmarks/signals.py`` compares the two on the sets of the UCR and UEA archives
+# On the signals of this example it reaches 99 %. ``benchmarks/signals.py`` compares the
+# two on sets of the UCR and UEA archives, where they are equally accurate on average
 # (:doc:`/guide/signals`).
 
 # sphinx_gallery_thumbnail_number = 2
