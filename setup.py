@@ -36,6 +36,9 @@ if sys.platform == "win32":
 else:
     # Vectors wider than the baseline's are never passed between object files.
     COMPILE_ARGS, LINK_ARGS = ["-O3", "-Wno-psabi", *VECTOR_ARGS], []
+    # Python's own flags ask for what a debugger reads, most of the size of a wheel.
+    if "-g" not in os.environ.get("CFLAGS", "").split():
+        COMPILE_ARGS.append("-g0")
     # Apple's Clang has no OpenMP of its own: CPPFLAGS and LDFLAGS bring it or not.
     if sys.platform != "darwin":
         COMPILE_ARGS.append("-fopenmp")

@@ -37,3 +37,7 @@ __all__ = [
     "ckn_kernel",
     "signals_to_images",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

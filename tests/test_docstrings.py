@@ -107,3 +107,4 @@ def test_public_names_and_version():
         "signals_to_images",
     }
     assert all(hasattr(sklearn_ckn, name) for name in sklearn_ckn.__all__)
+    assert dir(sklearn_ckn) == sorted(sklearn_ckn.__all__)
