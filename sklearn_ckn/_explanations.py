@@ -218,7 +218,7 @@ def pixel_gradient(decision: Decision, image: FloatArray) -> FloatArray:
     """
     for settings in decision.features._network.settings:
         for name, without in WITHOUT_GRADIENT.items():
-            value = getattr(settings, name, without)
+            value = getattr(settings, name)
             if value != without:
                 raise ValueError(
                     f'method="gradient" does not support {name}={value} of the '

@@ -120,6 +120,17 @@ def test_blocks_and_memory_give_the_same(tmp_path):
             assert_allclose(decisions, expected.decision_function(X), atol=1e-4)
 
 
+def test_signals_of_a_dask_array():
+    da = pytest.importorskip("dask.array")
+    X, y = make_signals()
+    parameters = make().get_params()
+    expected = CKNClassifier(**parameters).fit(X, y).features_.transform(X)
+    lazy = da.from_array(X, chunks=(25, -1, -1, -1))
+    features = CKNClassifier(**parameters).fit(lazy, y).features_
+    assert_array_equal(features.transform(X), expected)
+    assert_array_equal(features.transform(lazy).compute(), expected)
+
+
 def test_branches_of_images(digits):
     images, labels = digits[0][:300], digits[1][:300]
     branches = [{"patch_size": 3}, {"patch_size": 5, "flip_average": True}]
