@@ -10,6 +10,8 @@ from functools import partial
 from math import ceil
 from pathlib import Path
 
+import numpy as np
+
 # Seconds that what is timed should last: a first call after others finds neither its
 # memory nor its data in place.
 LASTING = 0.2
@@ -69,6 +71,22 @@ def alternate_lasting(functions, repeats, synchronize=nothing):
     }
     seconds = alternate(lasting, repeats, synchronize)
     return {name: value / counts[name] for name, value in seconds.items()}
+
+
+def timed_test(model, X, y, X_test, y_test):
+    """Fit and test a classifier; return its accuracy, the sizes and the seconds."""
+    start = time.perf_counter()
+    model.fit(X, y)
+    fitted = time.perf_counter()
+    predicted = model.predict(X_test)
+    end = time.perf_counter()
+    return {
+        "accuracy": float(np.mean(predicted == y_test)),
+        "n_train": len(y),
+        "n_test": len(y_test),
+        "fit_seconds": fitted - start,
+        "predict_seconds": end - fitted,
+    }
 
 
 def processor_name():

@@ -30,7 +30,6 @@ scikit-image, scattering kymatio, and the CNN PyTorch.
 
 import argparse
 import json
-import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -47,7 +46,7 @@ from _outside_models import (
     WITHOUT_SEED,
 )
 from _outside_tables import print_tables
-from _timing import processor_name
+from _timing import processor_name, timed_test
 from _workers import limit_threads
 
 
@@ -76,19 +75,9 @@ def draw(X, y, max_train):
 
 def evaluate(path, max_train, model_name, seed, n_threads):
     """Train and test a model; return what the file of results keeps of it."""
-    X, y, X_test, y_test = load(path, max_train)
     model = MODELS[model_name](seed, n_threads)
-    start = time.perf_counter()
-    model.fit(X, y)
-    fitted = time.perf_counter()
-    predicted = model.predict(X_test)
-    end = time.perf_counter()
     return {
-        "accuracy": float(np.mean(predicted == y_test)),
-        "n_train": len(y),
-        "n_test": len(y_test),
-        "fit_seconds": fitted - start,
-        "predict_seconds": end - fitted,
+        **timed_test(model, *load(path, max_train)),
         "chosen": {
             name: str(getattr(model, name)) for name in CHOSEN if hasattr(model, name)
         },

@@ -23,7 +23,6 @@ Run with ``python benchmarks/signals.py --data DIR --aeon DIR --store FILE``.
 
 import argparse
 import json
-import time
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -34,7 +33,7 @@ import numpy as np
 from _signals_data import find_sets, load, write_shipped
 from _signals_models import MODELS, warm_up
 from _signals_tables import print_tables
-from _timing import processor_name
+from _timing import processor_name, timed_test
 from _workers import limit_threads
 
 
@@ -49,21 +48,11 @@ def evaluate(path, model_name, seed):
         return None
     n_channels, length = X.shape[1:]
     warm_up(model_name, n_channels)
-    estimator = model.make(seed)
-    start = time.perf_counter()
-    estimator.fit(X, y)
-    fitted = time.perf_counter()
-    predicted = estimator.predict(X_test)
-    end = time.perf_counter()
     return {
-        "accuracy": float(np.mean(predicted == y_test)),
-        "n_train": len(y),
-        "n_test": len(y_test),
+        **timed_test(model.make(seed), X, y, X_test, y_test),
         "n_channels": n_channels,
         "length": length,
         "n_classes": len(np.unique(y)),
-        "fit_seconds": fitted - start,
-        "predict_seconds": end - fitted,
         "version": installed_version(model.package),
         "processor": processor_name(),
     }
