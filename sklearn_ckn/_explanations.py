@@ -23,9 +23,6 @@ from sklearn_ckn._network.network import check_range
 # Windows per side of an image, where their size is not given.
 WINDOWS_PER_SIDE = 8
 
-#: Options of layers that have no gradient, with the values that stand for none of them.
-WITHOUT_GRADIENT = {"center_patches": False, "keep_norm": True}
-
 
 @dataclass(frozen=True)
 class Decision:
@@ -216,14 +213,12 @@ def pixel_gradient(decision: Decision, image: FloatArray) -> FloatArray:
     ValueError
         The network has a layer without gradient.
     """
-    for settings in decision.features._network.settings:
-        for name, without in WITHOUT_GRADIENT.items():
-            value = getattr(settings, name)
-            if value != without:
-                raise ValueError(
-                    f'method="gradient" does not support {name}={value} of the '
-                    'estimator: use "occlusion".'
-                )
+    settings = decision.features._network.settings
+    if not all(each.responds_by_norm for each in settings):
+        raise ValueError(
+            'method="gradient" does not support center_patches=True and '
+            'keep_norm=False: use "occlusion".'
+        )
     images = Images(image[np.newaxis], largest_magnitude(image))
     encoder = decision.features._encoder(images, CPUEngine())
     return encoder.image_gradient(images.array, decision.coef[np.newaxis])[0]

@@ -48,15 +48,21 @@ def take_axes(name, axes, n_axes, size, purpose):
     return axes[:n_axes]
 
 
-def fitted_features(estimator):
-    """Return the fitted CKNFeatures of an estimator, which may be the estimator."""
-    if not isinstance(estimator, (CKNFeatures, NetworkPredictor)):
+def check_kind(estimator, *others):
+    """Raise unless an estimator is a fitted NetworkPredictor, or one of other kinds."""
+    if not isinstance(estimator, (*others, NetworkPredictor)):
+        names = [*(kind.__name__ for kind in others), "CKNClassifier", "CKNRegressor"]
         raise TypeError(
-            "estimator must be a CKNFeatures, CKNClassifier, CKNRegressor or "
-            f"SupervisedCKNClassifier, got {type(estimator).__name__}: of a Pipeline "
-            "or a search pass the step or the best estimator that is one."
+            f"estimator must be a {', '.join(names)} or SupervisedCKNClassifier, got "
+            f"{type(estimator).__name__}: of a Pipeline or a search pass the step or "
+            "the best estimator that is one."
         )
     check_is_fitted(estimator)
+
+
+def fitted_features(estimator):
+    """Return the fitted CKNFeatures of an estimator, which may be the estimator."""
+    check_kind(estimator, CKNFeatures)
     is_features = isinstance(estimator, CKNFeatures)
     features = estimator if is_features else estimator.features_
     if features.branches_ is not None:

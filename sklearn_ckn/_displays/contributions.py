@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ckn._base import NetworkPredictor
 from sklearn_ckn._common.arrays import to_numpy
@@ -14,6 +13,7 @@ from sklearn_ckn._common.types import AnyArray, FloatArray
 from sklearn_ckn._displays.common import (
     as_picture,
     check_image,
+    check_kind,
     import_pyplot,
     show,
     stretch,
@@ -195,13 +195,7 @@ class ContributionDisplay:
         For two classes, the decision for the first class is that for the second class
         times -1. Everything is computed in float64 on the CPU.
         """
-        if not isinstance(estimator, NetworkPredictor):
-            raise TypeError(
-                "estimator must be a CKNClassifier, CKNRegressor or "
-                f"SupervisedCKNClassifier, got {type(estimator).__name__}: of a "
-                "Pipeline or a search pass the step or the best estimator that is one."
-            )
-        check_is_fitted(estimator)
+        check_kind(estimator)
         if method not in METHODS:
             raise ValueError(
                 f"method must be one of {', '.join(map(repr, METHODS))}, got "

@@ -293,12 +293,11 @@ class Encoder:
             A layer has ``center_patches`` or not ``keep_norm``: the engines have no
             gradients for them.
         """
-        for settings in self.network.settings:
-            if settings.center_patches or not settings.keep_norm:
-                raise NotImplementedError(
-                    "There are no gradients of layers with center_patches=True or "
-                    "keep_norm=False."
-                )
+        if not all(settings.responds_by_norm for settings in self.network.settings):
+            raise NotImplementedError(
+                "There are no gradients of layers with center_patches=True or "
+                "keep_norm=False."
+            )
         n, n_copies = len(images), self.network.n_copies
         images = self._preprocessed(images)
         if self.network.flip_average:

@@ -278,7 +278,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         tiles = [t for t, gain in MAX_RESPONSE_GAIN.items() if gains.responses <= gain]
         max_tile = max(tiles, default=1)
         wide = needs_float64(settings, gains)
-    if settings.center_patches or not settings.keep_norm:
+    if not settings.responds_by_norm:
         # With tiles, the kernels look for weak patches by the numbers that multiply
         # responses, which must then be norms of the patches as they are.
         max_tile = 1

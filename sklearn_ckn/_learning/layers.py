@@ -1,6 +1,6 @@
 """Unsupervised learning of a network, one layer after the other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -95,7 +95,8 @@ def learn_network(images, start, all_settings, options, random_state, engine, ta
     # For each layer, a seed for the sampling of patches and one for the clustering.
     # They are drawn in advance, so that they do not depend on the work of other layers.
     seeds = random_state.randint(np.iinfo(np.int32).max, size=(len(all_settings), 2))
-    network, learned = start, []
+    network = replace(start, center_images=all_settings[0].center_patches)
+    learned = []
     for settings, layer_seeds in zip(all_settings, seeds.tolist(), strict=True):
         with task.subtask("layer", None) as step:
             learned.append(

@@ -383,12 +383,7 @@ class _Comparison:
             warnings.simplefilter("ignore", UserWarning)
             network, _ = learn_network(
                 images,
-                Network(
-                    (),
-                    images.shape,
-                    whitening=whitening,
-                    center_images=self.settings[0].center_patches,
-                ),
+                Network((), images.shape, whitening=whitening),
                 self.settings,
                 self.options,
                 np.random.RandomState(self.seed),

@@ -55,11 +55,7 @@ class NetworkLearner:
         network, learned = learn_network(
             images,
             Network(
-                (),
-                images.shape,
-                whitening=whitening,
-                differences=self.differences,
-                center_images=settings[0].center_patches,
+                (), images.shape, whitening=whitening, differences=self.differences
             ),
             settings,
             self._learning_options(),

@@ -46,6 +46,15 @@ class LayerSettings:
     center_patches: bool = False
     keep_norm: bool = True
 
+    @property
+    def responds_by_norm(self):
+        """Whether responses are multiplied by the norm of the patch as it is.
+
+        Only then the engines have gradients, and the CPU's tiles of Winograd's
+        algorithm.
+        """
+        return self.keep_norm and not self.center_patches
+
     def patch_side(self, size):
         """Return the side of patches along an axis of ``size`` pixels.
 

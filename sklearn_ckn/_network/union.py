@@ -12,7 +12,8 @@ from sklearn_ckn._network.network import Network
 class NetworkUnion:
     """Networks for the same images; the features of an image are those of all of them.
 
-    It has those properties of a Network that do not belong to a single one of them.
+    It has those properties of a Network that do not belong to a single one of them;
+    each network whitens, mirrors and normalizes for itself.
 
     Attributes
     ----------
@@ -21,12 +22,6 @@ class NetworkUnion:
     """
 
     networks: tuple[Network, ...]
-
-    # Each network whitens, mirrors and normalizes for itself.
-    whitening = None
-    flip_average = False
-    n_copies = 1
-    normalize = 0.0
 
     def __getstate__(self):
         # The fields only, without the cached properties.
