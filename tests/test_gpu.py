@@ -51,7 +51,7 @@ from test_where_results_live import (  # noqa: F401
     test_targets_and_weights_anywhere,
 )
 
-from sklearn_ckn import CKNClassifier
+from sklearn_ckn import CKNClassifier, SupervisedCKNClassifier
 from sklearn_ckn._engine.cuda_steps import CudaSteps
 
 pytestmark = pytest.mark.gpu
@@ -87,6 +87,35 @@ def test_digits(gpu):
     decisions = [model.decision_function(images[1200:]) for model in models]
     assert_allclose(*features, atol=1e-4 * np.abs(features[0]).max())
     assert np.mean(decisions[0].argmax(1) == decisions[1].argmax(1)) > 0.99
+
+
+def test_signals(gpu):
+    # Patches with gaps, centred ones, ones that keep their norms, and means of maps.
+    rng = np.random.RandomState(0)
+    signals = rng.randn(300, 1, 90, 2).astype("f4").cumsum(axis=2)
+    labels = np.arange(300) % 2
+    models = [
+        CKNClassifier.for_signals(random_state=0, device=device).fit(signals, labels)
+        for device in ("cpu", "cuda")
+    ]
+    features = [model.features_.transform(signals) for model in models]
+    assert_allclose(*features, atol=1e-4 * np.abs(features[0]).max())
+
+
+def test_training_of_dilated_and_global_layers(gpu):
+    images = np.random.RandomState(0).randn(256, 12, 12, 2).astype("f4")
+    labels = np.arange(256) % 3
+    settings = dict(patch_size=3, dilation=[1, 2], subsampling=[2, "global"])
+    decisions = [
+        SupervisedCKNClassifier(
+            (16, 16), **settings, n_epochs=2, random_state=0, device=device
+        )
+        .fit(images, labels)
+        .decision_function(images)
+        for device in ("cpu", "cuda")
+    ]
+    # Rounding of a few steps in float32.
+    assert_allclose(*decisions, atol=1e-2 * np.abs(decisions[0]).max())
 
 
 def test_memory_running_out(gpu):
