@@ -19,6 +19,7 @@ from layers cimport (
     ckn_functions,
     ckn_instruction_set,
     ckn_layer,
+    ckn_team,
 )
 
 include "share.pxi"

@@ -9,6 +9,7 @@
 #define CKN_STRIP CKN(strip)
 #define CKN_LINES CKN(lines)
 #define CKN_ENCODER CKN(encoder)
+#define CKN_PARTS CKN(parts)
 #define CKN_GRADIENT_SPACE CKN(gradient_space)
 
 #include "vectors-inl.h"
@@ -43,4 +44,5 @@
 #undef CKN_STRIP
 #undef CKN_LINES
 #undef CKN_ENCODER
+#undef CKN_PARTS
 #undef CKN_GRADIENT_SPACE

@@ -92,8 +92,8 @@ static void CKN(project_back)(const ckn_layer *layer, const CKN_REAL *pooled,
     for (ptrdiff_t panel = 0; panel < CKN(n_panels)(p); panel++)
         CKN(add_outer)(space->rows, 0, &runs, space->gradient_rows, panel * CKN_PANEL,
                        n_pooled, sums + panel * p * CKN_PANEL);
-    CKN(multiply_square)(space->gradient_rows, n_pooled, p, layer->real_projection,
-                         space->destinations);
+    CKN(multiply_square)(space->gradient_rows, n_pooled, p, layer->real_projection, 0,
+                         CKN(n_panels)(p), space->destinations);
 }
 
 CKN_INLINE double CKN(differentiate_row_inline)(const ckn_layer *layer,

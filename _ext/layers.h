@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+#include "team.h"
+
 /* The function applied to the product of a patch and an anchor: a dot-product kernel,
  * in the order of KERNELS in sklearn_ckn/_network/kernels.py, or none, which leaves the
  * product. */
@@ -47,6 +49,13 @@ typedef struct {
                     * center */
 } ckn_layer;
 
+/* Threads that map one block of images together. */
+typedef struct {
+    ckn_share_function share;
+    int n_threads;
+    size_t scratch_bytes; /* from the scratch of one thread to that of the next */
+} ckn_team;
+
 /* The functions of one instruction set for one real type. */
 typedef struct {
     ptrdiff_t panel_width; /* anchors side by side in a panel */
@@ -62,7 +71,8 @@ typedef struct {
     size_t (*encode_scratch)(const ckn_layer *layers, ptrdiff_t n_layers,
                              ptrdiff_t n_images);
     void (*encode)(const ckn_layer *layers, ptrdiff_t n_layers, const void *images,
-                   ptrdiff_t n_images, void *output, void *pooled, void *scratch);
+                   ptrdiff_t n_images, void *output, void *pooled, void *scratch,
+                   const ckn_team *team);
     size_t (*gradient_scratch)(const ckn_layer *layer, ptrdiff_t n_images);
     double (*gradients)(const ckn_layer *layer, const void *images, const void *pooled,
                         const void *gradients, ptrdiff_t n_images,

@@ -1,5 +1,7 @@
 """layers.h: what the kernels are told, and their table."""
 
+from team cimport ckn_share_function
+
 cdef extern from "layers.h" nogil:
     enum:
         CKN_EXP
@@ -28,6 +30,11 @@ cdef extern from "layers.h" nogil:
         double beta
         int center, keep_norm
 
+    ctypedef struct ckn_team:
+        ckn_share_function share
+        int n_threads
+        size_t scratch_bytes
+
     ctypedef struct ckn_functions:
         Py_ssize_t panel_width
         void (*pack)(const void*, Py_ssize_t, Py_ssize_t, Py_ssize_t, void*) noexcept nogil
@@ -36,7 +43,8 @@ cdef extern from "layers.h" nogil:
         ) noexcept nogil
         size_t (*encode_scratch)(const ckn_layer*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*encode)(
-            const ckn_layer*, Py_ssize_t, const void*, Py_ssize_t, void*, void*, void*
+            const ckn_layer*, Py_ssize_t, const void*, Py_ssize_t, void*, void*, void*,
+            const ckn_team*
         ) noexcept nogil
         size_t (*gradient_scratch)(const ckn_layer*, Py_ssize_t) noexcept nogil
         double (*gradients)(

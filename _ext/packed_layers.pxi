@@ -48,6 +48,7 @@ cdef void encode_block(
         work.output + first * work.map_bytes,
         NULL if work.pooled == NULL else work.pooled + first * work.map_bytes,
         work.scratch + thread * work.scratch_bytes,
+        NULL,
     )
 
 
@@ -296,7 +297,8 @@ cdef class PackedLayers:
     ):
         """Encode blocks of images; each is the work of one thread from start to end.
 
-        A block has n_block images, and fewer towards the end.
+        A block has n_block images, and fewer towards the end. If there are at least
+        two threads for each image, all threads work on a single block together.
         """
         cdef Py_ssize_t n_images = images.shape[0]
         self._check_images(sizeof(floating), images.shape)
@@ -325,8 +327,23 @@ cdef class PackedLayers:
             itemsize * output.shape[1] * output.shape[2] * output.shape[3],
             scratch.shape[1],
         )
+        cdef ckn_team team = ckn_team(share, n_threads, scratch.shape[1])
         if pooled is not None:
             work.pooled = <char*> &pooled[0, 0, 0, 0]
+        if 0 < 2 * n_images <= n_threads and n_images <= n_block:
+            with nogil:
+                work.functions.encode(
+                    work.layers,
+                    work.n_layers,
+                    work.images,
+                    n_images,
+                    work.output,
+                    work.pooled,
+                    work.scratch,
+                    &team,
+                )
+            PyErr_CheckSignals()
+            return
         while first < n_images:
             n_together = min(images_per_check, n_images - first)
             with nogil:

@@ -105,7 +105,7 @@ def test_signals(gpu):
 def test_training_of_dilated_and_global_layers(gpu):
     images = np.random.RandomState(0).randn(256, 12, 12, 2).astype("f4")
     labels = np.arange(256) % 3
-    settings = dict(patch_size=3, dilation=[1, 2], subsampling=[2, "global"])
+    settings = {"patch_size": 3, "dilation": [1, 2], "subsampling": [2, "global"]}
     decisions = [
         SupervisedCKNClassifier(
             (16, 16), **settings, n_epochs=2, random_state=0, device=device

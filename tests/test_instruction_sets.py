@@ -158,6 +158,27 @@ def test_the_same_bits_in_any_block(cpu_engine, dtype, scratch, monkeypatch):
             assert_array_equal(encode(cpu_engine, images, layers), expected)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(
+    ("shape", "layers"),
+    [
+        ((44, 37, 3), [make_layer(90, 3, seed=1), make_layer(70, 90, seed=2)]),
+        # Sums in double precision, and no tiles.
+        ((44, 37, 3), [make_layer(90, 3, distance=0.01, nystrom_reg=1e-9)]),
+        # Rows that are computed in parts.
+        ((3, 3000, 2), [make_layer(90, 2, subsampling="global")]),
+    ],
+)
+def test_the_same_bits_where_threads_share_an_image(cpu_engine, dtype, shape, layers):
+    images = np.random.RandomState(0).randn(3, *shape).astype(dtype)
+    with threadpool_limits(1):
+        expected = encode(cpu_engine, images, layers)
+    for n_images, n_threads in [(1, 2), (1, 5), (2, 4), (3, 40)]:
+        with threadpool_limits(n_threads):
+            actual = encode(cpu_engine, images[:n_images], layers)
+        assert_array_equal(actual, expected[:n_images])
+
+
 def test_large_images_go_in_strips(cpu_engine):
     layers = [make_layer(5, 2), make_layer(40, 5)]
     layers.append(make_layer(9, 40, subsampling=1))

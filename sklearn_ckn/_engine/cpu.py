@@ -25,6 +25,10 @@ WORK_PER_CHECK = 50_000_000_000
 SCRATCH_BYTES = 6 * 2**20
 MAX_BLOCK = 12
 
+# Largest scratch memory of threads that map the same images together. Each of them has
+# room for all maps, although only one uses it.
+TEAM_SCRATCH_BYTES = 256 * 2**20
+
 
 class _Scratch(local):
     """Scratch memory of the kernels, kept for the next call of the same thread.
@@ -181,8 +185,13 @@ class CPUEngine(Engine):
         if len(images) == 0:
             return
         with shared_threads() as n_workers:
-            n_block = _block_size(packed.encode_scratch, len(images), n_workers)
-            n_workers = min(n_workers, -(-len(images) // n_block))
+            team_bytes = n_workers * packed.encode_scratch(len(images))
+            if 2 * len(images) <= n_workers and team_bytes <= TEAM_SCRATCH_BYTES:
+                # All threads work on all images together.
+                n_block = len(images)
+            else:
+                n_block = _block_size(packed.encode_scratch, len(images), n_workers)
+                n_workers = min(n_workers, -(-len(images) // n_block))
             packed.encode(
                 images,
                 output,
