@@ -10,6 +10,7 @@ from sklearn_ckn._common.progress import CallbackSupportMixin
 from sklearn_ckn._common.types import AnyArray, FloatArray
 from sklearn_ckn._engine.choice import get_prediction_engine
 from sklearn_ckn._features import RENAMED_PARAMETERS, CKNFeatures
+from sklearn_ckn._heads.summed import FeatureSource
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._learning.cache import resolve_memory, warn_without_seed
 from sklearn_ckn._learning.map_choice import MapChoice, MapQuestion, choose_map
@@ -51,48 +52,54 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         own = self.get_params(deep=False)
         parameters = {name: own[name] for name in NETWORK_PARAMETERS if name in own}
         self.image_shape_ = parameters["image_shape"] = images.shape
-        with task.subtask("choose map"):
-            self._choose_map(images, problem, parameters, engine)
+        self._choose_map(images, problem, parameters, engine, task)
         self.features_ = CKNFeatures(**parameters)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
                 setattr(self.features_, name, getattr(self, name))
-        with task.fit_by(self.features_, "fit features"):
+        with task.fit_by(self.features_, "network"):
             self.features_._fit_validated(images, engine)
         self.n_iter_ = self.features_.n_iter_
-        with task.subtask("transform training images", None) as step:
+        with task.step("features of the training images", None) as step:
             encoder = self.features_._encoder(images, engine)
             memory = resolve_memory(self.memory, self.random_state)
             storage = FeatureStorage(streaming, memory)
-            return [storage.features(encoder, images, problem, step)]
+            features = storage.features(encoder, images, problem, step)
+            step.outcome = f"{len(images)} x {encoder.network.n_features}"
+            if isinstance(features, FeatureSource):
+                step.outcome += ", computed whenever the head reads them"
+            return [features]
 
-    def _choose_map(self, images, problem, parameters, engine):
-        """Choose the parameters of the map that are ``"auto"``.
+    def _choose_map(self, images, problem, parameters, engine, task):
+        """Choose the parameters of the map that are ``"auto"``, as a subtask.
 
         Set the attributes about the choice, and the parameters of the network.
         """
         question = MapQuestion(**{name: getattr(self, name) for name in CHOSEN})
-        if parameters.get("branches") is not None or parameters.get("differences"):
+        names = "branches", "differences"
+        if any(parameters.get(name) for name in names) or not question.is_open:
             choice = MapChoice(question.plainest, None)
         else:
             # Checked with values that a network can have.
             plainest = question.candidates(images.shape)[0]
-            choice = choose_map(
-                images,
-                problem,
-                question,
-                parameters,
-                CKNFeatures(**parameters | vars(plainest))._learning_options(),
-                engine,
-                self.random_state,
-            )
+            options = CKNFeatures(**parameters | vars(plainest))._learning_options()
+            with task.step("whitening, mirror images, normalization") as step:
+                choice = choose_map(
+                    images,
+                    problem,
+                    question,
+                    parameters,
+                    options,
+                    engine,
+                    self.random_state,
+                )
+                step.outcome = ", ".join(
+                    f"{name}={value}" for name, value in vars(choice.chosen).items()
+                )
         for name, value in vars(choice.chosen).items():
             parameters[name] = value
             setattr(self, f"{name}_", value)
         self.map_results_ = choice.results
-        if self.verbose and choice.results is not None:
-            text = ", ".join(f"{name}={parameters[name]}" for name in CHOSEN)
-            print(f"[{type(self).__name__}] chosen by held-out images: {text}")
 
     @classmethod
     def _translate_state(cls, state):

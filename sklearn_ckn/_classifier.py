@@ -133,7 +133,8 @@ class CKNClassifier(SignalsMixin, DecisionsMixin, NetworkPredictor):
         own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
         arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
-        1 prints a line per layer, 2 also one per k-means iteration.
+        1 prints a line for each step of the fit, with its seconds, 2 also one per
+        k-means iteration.
     random_state : int, RandomState instance or None, default=None
         Seeds the sampling of patches and k-means.
 
@@ -374,8 +375,9 @@ class CKNClassifier(SignalsMixin, DecisionsMixin, NetworkPredictor):
 
     def _fit_head(self, problem, features, engine, task):
         """Return the head fitted to features, given in a list, as a subtask."""
-        with task.subtask("fit head"):
+        with task.step("head") as step:
             fitted = fit_in_memory(problem.fit, features, engine)
+            step.outcome = fitted.description
         return self._new_head()._set_fitted(fitted, problem.labels)
 
     def _new_head(self):

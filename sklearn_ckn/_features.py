@@ -157,7 +157,8 @@ class CKNFeatures(
         own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
         arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
-        1 prints a line per layer, 2 also one per k-means iteration.
+        1 prints a line for each step of the fit, with its seconds, 2 also one per
+        k-means iteration.
     random_state : int, RandomState instance or None, default=None
         Seeds the sampling of patches and k-means. The same seed gives bit-identical
         anchors with any number of threads, on the same kind of processor.

@@ -117,7 +117,8 @@ class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredicto
         own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
         arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
-        1 prints a line per layer, 2 also one per k-means iteration.
+        1 prints a line for each step of the fit, with its seconds, 2 also one per
+        k-means iteration.
     random_state : int, RandomState instance or None, default=None
         Seeds the sampling of patches and k-means.
 
@@ -304,8 +305,9 @@ class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredicto
             features = self._learn_features(
                 images, problem, engine, task, self.streaming
             )
-            with task.subtask("fit head"):
+            with task.step("head") as step:
                 fitted, posterior = fit_in_memory(problem.fit, features, engine)
+                step.outcome = fitted.description
             head = RidgePathRegressor(self.alpha)
             self.head_ = head._set_fitted(fitted, posterior, y.ndim)
         task.end()

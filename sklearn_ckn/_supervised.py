@@ -141,7 +141,8 @@ class SupervisedCKNClassifier(CKNClassifier):
         own GPU, whatever ``device`` is. Results follow X: NumPy arrays for NumPy,
         arrays of CuPy on the same GPU for CuPy. Fitted attributes are NumPy arrays.
     verbose : int, default=0
-        1 prints a line per layer and per epoch, 2 also one per k-means iteration.
+        1 prints a line for each step and each epoch, with its seconds, 2 also one per
+        k-means iteration.
     random_state : int, RandomState instance or None, default=None
         Seeds the start, the split, the batches and the augmentation. The same seed
         gives a bit-identical network with any number of threads, on the same kind of
@@ -382,7 +383,7 @@ class SupervisedCKNClassifier(CKNClassifier):
         ImportError, RuntimeError
             ``device="cuda"`` without CuPy or a GPU.
         """
-        task = start_task(self, self.n_epochs + 4, X, y)
+        task = start_task(self, self.n_epochs + 6, X, y)
         with keep_fitted_on_error(self), device_of(X):
             failure = fit_supervised(self, X, y, sample_weight, groups, task)
         if failure is not None:

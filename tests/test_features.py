@@ -207,7 +207,7 @@ def test_verbose(capsys):
     make(verbose=1).fit(IMAGES)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
-    assert "layer 1: 10 anchors of 72 values" in lines[1]
+    assert "layer 1 ... 10 anchors of 72 values" in lines[1]
     make(verbose=2, kmeans_max_iter=2, kmeans_tol=0.0).fit(IMAGES)
     assert capsys.readouterr().out.count("k-means iteration ") == 4
 

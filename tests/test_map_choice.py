@@ -272,7 +272,7 @@ class TestChoice:
 
     def test_verbose(self, capsys):
         CKNClassifier(**NETWORK, verbose=1).fit(DIGITS.images[:80], DIGITS.target[:80])
-        text = "[CKNClassifier] chosen by held-out images: whitening="
+        text = "whitening, mirror images, normalization ... whitening="
         assert text in capsys.readouterr().out
 
     def test_a_second_fit_keeps_the_choice(self):

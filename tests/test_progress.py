@@ -1,9 +1,12 @@
-"""scikit-learn's callbacks are told of every step, and nothing else changes."""
+"""Every step is printed and told to scikit-learn's callbacks; nothing else changes."""
 
+import re
+import warnings
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
@@ -64,7 +67,7 @@ def test_every_task_begins_and_ends(estimator):
     assert recorder.begun[0] == recorder.ended[-1] == (name, "fit")
     assert sorted(recorder.begun) == sorted(recorder.ended)
     begun = [task for _, task in recorder.begun]
-    assert begun.count("layer") == 2
+    assert [task for task in begun if "layer" in task] == ["layer 0", "layer 1"]
     assert begun.count("block") >= 2
     assert begun.count("k-means iteration") >= 2
     if name == "SupervisedCKNClassifier":
@@ -72,6 +75,81 @@ def test_every_task_begins_and_ends(estimator):
     assert not recorder.is_open
     estimator.set_callbacks()
     assert "_callback_fit_ctx" not in vars(fitted)
+
+
+STEPS = {
+    "CKNFeatures": ["layer 0", "layer 1"],
+    "CKNClassifier": [
+        "whitening, mirror images, normalization",
+        "layer 0",
+        "layer 1",
+        "features of the training images",
+        "head",
+    ],
+}
+STEPS["CKNRegressor"] = STEPS["CKNClassifier"]
+STEPS["SupervisedCKNClassifier"] = [
+    *STEPS["CKNClassifier"],
+    "start of the training",
+    "head of the best epoch",
+]
+
+
+def fit_quietly(estimator):
+    """Fit without the warnings of small data."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return estimator.fit(IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda each: type(each).__name__)
+def test_every_step_is_printed(estimator, capsys):
+    fit_quietly(clone(estimator))
+    assert capsys.readouterr().out == ""
+    name = type(estimator).__name__
+    fit_quietly(clone(estimator).set_params(verbose=1))
+    printed = capsys.readouterr().out.splitlines()
+    lines = [line.partition("] ")[2] for line in printed if " ... " in line]
+    steps = [line.partition(" ... ")[0] for line in lines]
+    # The images may or may not be whitened.
+    assert [step for step in steps if step != "whitening"] == STEPS[name]
+    assert all(re.fullmatch(r"\[\w+\] .*\d\.\d s", line) for line in printed[:2])
+    # With lines of the clustering in between, a step has two lines.
+    fit_quietly(clone(estimator).set_params(verbose=2))
+    printed = capsys.readouterr().out.splitlines()
+    position = printed.index("[CKNFeatures] layer 1 ...")
+    assert printed[position + 1].startswith("k-means iteration 1")
+    end = next(
+        line for line in printed[position:] if line.startswith("[CKNFeatures] layer 1:")
+    )
+    assert re.search(r"4 anchors of 27 values .*, \d+\.\d s$", end)
+
+
+@needs_callbacks
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda each: type(each).__name__)
+def test_callbacks_are_told_of_the_printed_steps(estimator):
+    recorder = Recorder()
+    fit_quietly(clone(estimator).set_callbacks(recorder))
+    begun = [task for _, task in recorder.begun]
+    steps = STEPS[type(estimator).__name__]
+    assert [task for task in begun if task in steps] == steps
+
+
+def test_whitening_and_branches_are_steps(capsys):
+    CKNFeatures((3, 4), whitening=0.25, verbose=1).fit(IMAGES)
+    assert capsys.readouterr().out.startswith("[CKNFeatures] whitening ... 0.")
+    branches = [{"patch_size": 2}, {"patch_size": 3}]
+    CKNFeatures((3,), branches=branches, verbose=1).fit(IMAGES)
+    printed = capsys.readouterr().out
+    assert printed.count("layer 0 ... 3 anchors") == 2
+    assert "scale of the features of branch 1 ... " in printed
+
+
+def test_the_line_of_a_step_that_fails_ends(capsys):
+    task = Task(CKNFeatures(verbose=1))
+    with pytest.raises(KeyError), task.step("part"):
+        raise KeyError
+    assert capsys.readouterr().out == "[CKNFeatures] part ... \n"
 
 
 @needs_callbacks
@@ -126,7 +204,7 @@ def test_in_a_pipeline_and_a_search():
     search = GridSearchCV(pipeline, {"cknclassifier__beta": [1.0, 2.0]}, cv=2)
     with pytest.warns(UserWarning, match="PatchWhitening does not support"):
         search.set_callbacks(recorder).fit(IMAGES, LABELS)
-    assert ("CKNFeatures", "layer") in recorder.begun
+    assert ("CKNFeatures", "layer 0") in recorder.begun
     assert sorted(recorder.begun) == sorted(recorder.ended)
 
 

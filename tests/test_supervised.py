@@ -365,7 +365,7 @@ def test_verbose_prints_a_line_per_epoch(digits):
     output = io.StringIO()
     with redirect_stdout(output):
         make(verbose=1).fit(digits[0][:200], digits[1][:200])
-    lines = [line for line in output.getvalue().splitlines() if "epoch" in line]
+    lines = [line for line in output.getvalue().splitlines() if "] epoch " in line]
     assert len(lines) == 4
     for word in ("objective", "validation accuracy", "rate", " s"):
         assert all(word in line for line in lines)

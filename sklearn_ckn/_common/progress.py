@@ -1,5 +1,6 @@
-"""Reports of the progress of a fit to the callbacks of scikit-learn."""
+"""Reports of the progress of a fit: to scikit-learn's callbacks, and printed."""
 
+import time
 from contextlib import contextmanager
 
 try:
@@ -16,6 +17,7 @@ class Task:
     Parameters
     ----------
     estimator : estimator or None
+        Steps are printed if its parameter ``verbose`` is not 0.
     context : sklearn.callback.CallbackContext or None
         None if there are no callbacks.
 
@@ -27,6 +29,8 @@ class Task:
     result : dict
         Passed to callbacks at the end: ``X``, ``y`` and ``reconstruction_attributes``,
         a function that returns the fitted attributes of an estimator that stops here.
+    outcome : str
+        What is printed at the end of a step, before its time.
     """
 
     def __init__(self, estimator=None, context=None):
@@ -34,11 +38,36 @@ class Task:
         self._context = context
         self.was_stopped = False
         self.result = {}
+        self.outcome = ""
 
     @property
     def is_observed(self):
         """Whether there are callbacks."""
         return bool(getattr(self._estimator, "_skl_callbacks", None))
+
+    @contextmanager
+    def step(self, name, n_subtasks=0):
+        """Report a subtask that can take seconds, and print it; see ``subtask``.
+
+        A line begins with the name, and ends with the outcome and the time. What is
+        printed in between with ``verbose=2`` has lines of its own.
+        """
+        verbose = getattr(self._estimator, "verbose", 0)
+        line = f"[{type(self._estimator).__name__}] {name}"
+        if verbose:
+            print(f"{line} ...", end="\n" if verbose > 1 else " ", flush=True)
+        start = time.perf_counter()
+        try:
+            with self.subtask(name, n_subtasks) as task:
+                yield task
+        except BaseException:
+            if verbose == 1:
+                print(flush=True)
+            raise
+        if verbose:
+            seconds = f"{time.perf_counter() - start:.1f} s"
+            result = ", ".join(filter(None, [task.outcome, seconds]))
+            print(f"{line}: {result}" if verbose > 1 else result, flush=True)
 
     @contextmanager
     def subtask(self, name, n_subtasks=0):
@@ -55,7 +84,7 @@ class Task:
         task : Task
         """
         if self._context is None:
-            yield Task()
+            yield Task(self._estimator)
             return
         context = self._context.subcontext(task_name=name, max_subtasks=n_subtasks)
         context.call_on_fit_task_begin(estimator=self._estimator)
@@ -118,7 +147,7 @@ def start_task(estimator, n_subtasks, X=None, y=None):
     task : Task
     """
     if not hasattr(estimator, "_init_callback_context"):
-        return Task()
+        return Task(estimator)
     context = estimator._init_callback_context(max_subtasks=n_subtasks)
     context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
     task = Task(estimator, context)

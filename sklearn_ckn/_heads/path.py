@@ -46,6 +46,14 @@ class AlphaChoice:
         """The score of the alpha that was chosen."""
         return self.scores[self.best]
 
+    @property
+    def description(self):
+        """The choice in words, for a line that is printed."""
+        (alpha,) = self.chosen
+        tried = f" of {len(self.alphas)} tried" if len(self.alphas) > 1 else ""
+        scoring = self.scoring.replace("_", "-")
+        return f"alpha={alpha:.2g}{tried}, {scoring} score {self.score:.4f}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FittedHead(AlphaChoice):

@@ -98,31 +98,36 @@ def learn_network(images, start, all_settings, options, random_state, engine, ta
     network = replace(start, center_images=all_settings[0].center_patches)
     learned = []
     for settings, layer_seeds in zip(all_settings, seeds.tolist(), strict=True):
-        with task.subtask("layer", None) as step:
+        position = len(network.layers)
+        with task.step(f"layer {position}", None) as step:
             learned.append(
                 _learn_layer(
                     images, network, settings, options, layer_seeds, engine, step
                 )
             )
-        _report(len(network.layers), settings, learned[-1], options.verbose)
+            step.outcome = _describe(learned[-1])
+        _warn_of_few_anchors(position, settings, learned[-1].layer)
         network = network.followed_by(learned[-1].layer)
     return network, learned
 
 
-def _report(position, settings, learned, verbose):
-    """Warn if a layer has too few anchors, and print its line if ``verbose``."""
+def _describe(learned):
+    """Return what is printed of a LearnedLayer."""
     n_anchors, length = learned.layer.anchors.shape
+    return (
+        f"{n_anchors} anchors of {length} values from {learned.n_points} patches, "
+        f"{learned.n_iter} k-means iterations, Nystroem residual {learned.residual:.4f}"
+    )
+
+
+def _warn_of_few_anchors(position, settings, layer):
+    """Warn if a layer has fewer anchors than it should have."""
+    n_anchors = len(layer.anchors)
     if n_anchors < settings.n_anchors:
         warn_user(
             f"Layer {position} has {n_anchors} distinct patches among those sampled, "
             f"fewer than n_anchors={settings.n_anchors}: it gets as many anchors as "
             "there are distinct patches."
-        )
-    if verbose:
-        print(
-            f"[CKNFeatures] layer {position}: {n_anchors} anchors of {length} values "
-            f"from {learned.n_points} patches, {learned.n_iter} k-means iterations, "
-            f"Nystroem residual {learned.residual:.4f}"
         )
 
 

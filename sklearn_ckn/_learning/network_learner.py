@@ -49,7 +49,10 @@ class NetworkLearner:
         """Learn the layers of a single network."""
         settings = self._check_layers(images.shape)
         warn_of_patches(settings, images.shape)
-        whitening = learn_whitening(images, self.whitening, engine)
+        whitening = None
+        if self.whitening is not None:
+            with task.step("whitening"):
+                whitening = learn_whitening(images, self.whitening, engine)
         growth = norm_growth(settings, images.shape, whitening, self.differences)
         check_range(images, growth)
         network, learned = learn_network(
@@ -105,10 +108,11 @@ class NetworkLearner:
             with name_of_parameters(f"branches[{i}]"):
                 branch._validate_params()
                 branch._check_layers(images.shape)
-        for branch in branches:
+        for i, branch in enumerate(branches):
             with task.subtask("branch", None) as step:
                 branch._learn_network(images, engine, step)
-            scale = feature_scale(branch._encoder(images, engine), images, rng)
+            with task.step(f"scale of the features of branch {i}"):
+                scale = feature_scale(branch._encoder(images, engine), images, rng)
             branch._network = replace(branch._network, scale=scale)
             branch.n_features_in_ = self.n_features_in_
             if hasattr(self, "feature_names_in_"):

@@ -57,9 +57,10 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
         start_head = model._fit_head(problem, features, engine, task)
     else:
         earlier.check_same_problem(model, images)
-        with task.subtask("encode start"):
+        with task.step("features of the training images", None) as step:
             encoder = model.features_._encoder(images, engine)
-            features = [encoder.features(images.array)]
+            features = [encoder.features(images.array, task=step)]
+            step.outcome = f"{len(images)} x {encoder.network.n_features}"
     rows = _choose_held_out(model, problem, origin, earlier, random_state)
     n_given, positions = origin
     model._split_of = n_given, positions[rows[1]]
@@ -86,13 +87,15 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     network = TrainedNetwork.from_network(replace(network, whitening=None), engine.xp)
     if earlier is None:
         model.history_ = {}
-        training.begin(network, features, 0, None)
-        training.score_start(features)
+        with task.step("start of the training"):
+            training.begin(network, features, 0, None)
+            training.score_start(features)
         _record(model, training.start)
     else:
-        training.begin(network, features, earlier.epoch, earlier.feature_scale)
-        # This network was trained on the labels, so its head is chosen accordingly.
-        start_head = training.fit_start_head(features)
+        with task.step("start of the training"):
+            training.begin(network, features, earlier.epoch, earlier.feature_scale)
+            # This network was trained on the labels: its head is chosen accordingly.
+            start_head = training.fit_start_head(features)
     model._feature_scale = training.start.head.scale
     # Wide features take more memory than the whole training.
     del features
@@ -106,7 +109,8 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
         model.n_iter_ = epoch.number - training.start.number
         state = training.state, model.history_, model.n_iter_
         checkpoints.save(model.n_iter_, state)
-    head = training.fit_best_head()
+    with task.step("head of the best epoch"):
+        head = training.fit_best_head()
     model.head_ = start_head if head is None else head
     model.best_epoch_ = training.best.number
     if head is not None:
