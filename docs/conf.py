@@ -22,6 +22,8 @@ version = release = sklearn_ckn.__version__
 extensions = [
     "myst_parser",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
@@ -68,7 +70,9 @@ html_theme_options = {
 }
 # Pages that stand alone have no section to navigate.
 ALONE = (
+    "benchmarks",
     "changelog",
+    "glossary",
     "index",
     "install",
     "quickstart",
