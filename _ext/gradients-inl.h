@@ -23,7 +23,7 @@ typedef struct {
     CKN_REAL *product_gradients;         /* padded map: of the products */
     const CKN_REAL **position_gradients; /* (strip positions,): rows of that map */
     const CKN_REAL **tile_rows;          /* (tiles,), and */
-    CKN_REAL *elements;    /* (elements, n_channels, CKN_PANEL), with Winograd */
+    CKN_REAL *elements;    /* (elements, channels together, CKN_PANEL), with tiles */
     double *radial;        /* (positions): of the norms */
     double *pixel_weights; /* (padded_height, padded_width) */
 } CKN_GRADIENT_SPACE;
@@ -53,10 +53,11 @@ static CKN_GRADIENT_SPACE CKN(take_gradient_space)(const ckn_layer *layer,
     space.gradient_rows = ckn_take(arena, n_pooled, sizeof(CKN_REAL *));
     space.unpooled = ckn_take(arena, layer->pooled_width * CKN_PANEL, sizeof(CKN_REAL));
     space.tile_rows = ckn_take(arena, strip, sizeof(CKN_REAL *));
-    space.elements = ckn_take(
-        arena,
-        c->tile > 1 ? (c->tile + 2) * (c->tile + 2) * c->n_channels * CKN_PANEL : 0,
-        sizeof(CKN_REAL));
+    space.elements = ckn_take(arena,
+                              c->tile > 1 ? (c->tile + 2) * (c->tile + 2) *
+                                                CKN(channels_together)(c) * CKN_PANEL
+                                          : 0,
+                              sizeof(CKN_REAL));
     space.position_gradients = ckn_take(arena, strip, sizeof(CKN_REAL *));
     space.radial = ckn_take(arena, n_images * c->response_height * c->response_width,
                             sizeof(double));

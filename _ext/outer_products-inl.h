@@ -45,14 +45,19 @@ static CKN_NO_INLINE void CKN(add_outer)(const CKN_REAL *const *rows, ptrdiff_t 
                                          ptrdiff_t column, ptrdiff_t n_rows,
                                          CKN_REAL *sums) {
     const ptrdiff_t depth = runs->n_runs * runs->length;
+    ptrdiff_t run = 0, element = 0; /* in the run */
     for (ptrdiff_t k = 0; k < depth; k += CKN_REGISTER_ROWS) {
         ptrdiff_t offsets[CKN_REGISTER_ROWS];
         int n = depth - k < CKN_REGISTER_ROWS ? (int)(depth - k) : CKN_REGISTER_ROWS;
-        for (int i = 0; i < CKN_REGISTER_ROWS; i++) {
-            ptrdiff_t element = k + (i < n ? i : n - 1);
-            offsets[i] = offset + ckn_run_offset(runs, element / runs->length) +
-                         element % runs->length;
+        for (int i = 0; i < n; i++) {
+            offsets[i] = offset + ckn_run_offset(runs, run) + element;
+            if (++element == runs->length) {
+                element = 0;
+                run++;
+            }
         }
+        for (int i = n; i < CKN_REGISTER_ROWS; i++)
+            offsets[i] = offsets[n - 1];
         CKN(add_outer_register_tile)(rows, offsets, gradients, column, n_rows, n,
                                      sums + k * CKN_PANEL);
     }

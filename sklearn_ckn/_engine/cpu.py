@@ -25,6 +25,10 @@ WORK_PER_CHECK = 50_000_000_000
 SCRATCH_BYTES = 6 * 2**20
 MAX_BLOCK = 12
 
+# The same for gradients. A block reads and writes all sums of gradients, which for wide
+# layers are larger than any cache.
+GRADIENT_SCRATCH_BYTES = 24 * 2**20
+
 # Largest scratch memory of threads that map the same images together. Each of them has
 # room for all maps, although only one uses it.
 TEAM_SCRATCH_BYTES = 256 * 2**20
@@ -50,7 +54,7 @@ class _Scratch(local):
         memory = self._memory
         if memory.size < size:
             memory = np.empty(size, np.uint8)
-            if n_bytes <= SCRATCH_BYTES:
+            if n_bytes <= GRADIENT_SCRATCH_BYTES:
                 self._memory = memory
         return memory[:size].reshape(n_workers, n_bytes)
 
@@ -244,7 +248,9 @@ class CPUEngine(Engine):
         beta_sums = np.zeros(n_groups)
         with shared_threads() as n_workers:
             n_workers = min(n_workers, n_groups)
-            n_block = _block_size(packed.gradient_scratch, len(images), n_groups)
+            n_block = _block_size(
+                packed.gradient_scratch, len(images), n_groups, GRADIENT_SCRATCH_BYTES
+            )
             if len(images) > 0:
                 packed.gradients(
                     images,
@@ -329,7 +335,7 @@ def _gradients_of(position, to_images=False):
     return "all" if position > 0 or to_images else "parameters"
 
 
-def _block_size(scratch_bytes, n_images, n_shares):
+def _block_size(scratch_bytes, n_images, n_shares, limit=None):
     """Return the number of images in the groups that a thread takes through the layers.
 
     Parameters
@@ -339,9 +345,13 @@ def _block_size(scratch_bytes, n_images, n_shares):
     n_images : int
     n_shares : int
         Smallest number of groups, if there are as many images.
+    limit : int or None, default=None
+        Bytes of scratch memory that a group of several images may take; None stands
+        for ``SCRATCH_BYTES``.
     """
+    limit = SCRATCH_BYTES if limit is None else limit
     n_block = max(1, min(MAX_BLOCK, n_images // n_shares))
-    while n_block > 1 and scratch_bytes(n_block) > SCRATCH_BYTES:
+    while n_block > 1 and scratch_bytes(n_block) > limit:
         n_block -= 1
     return n_block
 
