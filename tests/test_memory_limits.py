@@ -18,6 +18,7 @@ from sklearn_ckn import (
 from sklearn_ckn._common.memory_limits import Budget, is_out_of_memory
 from sklearn_ckn._common.norms import unit_rows
 from sklearn_ckn._displays import patches
+from sklearn_ckn._engine import contract
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._engine.oracle import OracleEngine
 from sklearn_ckn._input.images import Images
@@ -204,6 +205,21 @@ def test_blocks_follow_the_working_memory_of_scikit_learn(monkeypatch):
     with config_context(working_memory=5 * image_bytes / 2**20):
         assert_array_equal(features.transform(IMAGES), expected)
     assert max(sizes) == 5
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 16, 64])
+@pytest.mark.parametrize("image_bytes", [2**10, 2**19, 2**22, 2**24, 2**28])
+def test_threads_do_not_make_blocks_of_large_images_larger(
+    n_threads, image_bytes, monkeypatch
+):
+    monkeypatch.setattr(contract, "n_threads", lambda: n_threads)
+    n_images = CPUEngine().enough_images(image_bytes)
+    # An image for each thread, and no more than 128 MiB, or 8 MiB a thread, of others.
+    assert n_images >= n_threads
+    assert n_images <= max(n_threads, max(2**27, n_threads * 2**23) // image_bytes)
+    # Threads have 16 small images each.
+    if image_bytes <= 2**19:
+        assert n_images >= 16 * n_threads
 
 
 def limited(function, largest, sizes):

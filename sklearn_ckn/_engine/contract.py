@@ -20,9 +20,11 @@ from sklearn_ckn._engine.union_encoder import UnionEncoder
 from sklearn_ckn._network.union import NetworkUnion
 
 # Memory of a block on the CPU. Larger blocks are no faster, as long as every thread
-# has at least IMAGES_PER_THREAD images.
+# has at least IMAGES_PER_THREAD images, or as many as take THREAD_BYTES: the longer an
+# image takes, the fewer are needed.
 BLOCK_BYTES = 2**27
 IMAGES_PER_THREAD = 16
+THREAD_BYTES = 2**23
 
 
 class Engine(ABC):
@@ -267,7 +269,8 @@ class Engine(ABC):
 
     def enough_images(self, image_bytes):
         """Return the number of images of a block beyond which speed no longer grows."""
-        return max(BLOCK_BYTES // image_bytes, IMAGES_PER_THREAD * n_threads())
+        per_thread = min(IMAGES_PER_THREAD, Budget(THREAD_BYTES).n_rows(image_bytes))
+        return max(BLOCK_BYTES // image_bytes, per_thread * n_threads())
 
     @cached_property
     def tape_budget(self):
