@@ -287,6 +287,14 @@ class CKNRegressor(SignalsMixin, R2ScoreMixin, MultiOutputMixin, NetworkPredicto
             ``device="cuda"`` without CuPy or a GPU.
         OSError
             Images in a file, or a block of a Dask array, cannot be read.
+
+        Notes
+        -----
+        Time and memory grow with the number of pixels. With default parameters, 500
+        images of 256 x 256 x 3 of ``uint8`` took 136 s on two threads of an AMD EPYC
+        with AVX2, and 0.6 GB, in which the images and the sampled patches are included.
+        The features see shapes of some tens of pixels: reduce larger images, or cut
+        them into tiles.
         """
         task = start_task(self, 4, X, y)
         with keep_fitted_on_error(self), device_of(X):
