@@ -45,7 +45,7 @@ _, axes = plt.subplots(2, 6, figsize=(9, 3.8), layout="constrained")
 for ax, i in zip(axes.flat, uncertain, strict=True):
     ax.imshow(X_test[i], cmap="gray_r")
     ax.set_title(
-        f"{y_test[i]}, taken for {predicted[i]}\n{probabilities[i].max():.2f}",
+        f"true {y_test[i]}\npredicted {predicted[i]}: {probabilities[i].max():.2f}",
         color="black" if predicted[i] == y_test[i] else "firebrick",
         fontsize="medium",
     )
