@@ -88,6 +88,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": ExplicitOrder(
         [
             "plot_digits.py",
+            "plot_files.py",
             "plot_grid.py",
             "plot_few_labels.py",
             "plot_anchors.py",

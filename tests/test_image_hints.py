@@ -120,6 +120,33 @@ def test_one_image_that_is_no_array(images):
         CKNFeatures(3).fit(image.fromarray(images[0]))
 
 
+@pytest.mark.parametrize("mode", ["P", "PA"])
+@pytest.mark.parametrize(
+    "wrap", [list, pd.Series, lambda pictures: pd.DataFrame({"image": pictures})]
+)
+def test_pictures_with_a_palette(wrap, mode):
+    image = pytest.importorskip("PIL.Image")
+    pictures = [image.fromarray(each) for each in IMAGES]
+    grey = [each.convert("L") for each in pictures]
+    # One among grey pictures has their shape.
+    palette = pictures[4].convert("P")
+    given = [*grey[:4], palette if mode == "P" else palette.convert("PA"), *grey[5:]]
+    with pytest.raises(ValueError, match=rf"Image 4 of X .*\(mode '{mode}'\).*convert"):
+        make().fit(wrap(given), LABELS)
+    given[4] = grey[4]
+    expected = make().fit(np.stack(grey), LABELS).decision_function(np.stack(grey))
+    classifier = make().fit(wrap(given), LABELS)
+    assert_array_equal(classifier.decision_function(wrap(given)), expected)
+
+
+@pytest.mark.parametrize("empty", [[], (), np.array([]), pd.Series([])])
+def test_no_images(empty):
+    with pytest.raises(ValueError, match="X is empty: CKNClassifier needs one image"):
+        make().fit(empty, [])
+    with pytest.raises(ValueError, match="X is empty: CKNClassifier needs one image"):
+        make().fit(IMAGES, LABELS).predict(empty)
+
+
 def test_another_shape_has_no_remedy():
     with pytest.raises(ValueError, match=r"of shape \(7, 6, 3\)\.$"):
         make().fit(IMAGES, LABELS).predict(IMAGES[:, :5])

@@ -11,6 +11,7 @@ from sklearn_ckn._input.hints import (
     describe_shapes,
     is_frame,
     refuse_names,
+    refuse_palettes,
     refuse_picture,
 )
 
@@ -67,14 +68,16 @@ def read_images(X, name, X_name="X"):
     Raises
     ------
     ValueError
-        The images differ in shape, X has more axes or is one picture, or it holds
-        strings or paths.
+        The images differ in shape, X has more axes, is one picture or an empty list,
+        or it holds strings, paths or pictures with a palette.
     """
     if hasattr(X, "tocsr") or isinstance(X, np.matrix):
         return X
     refuse_picture(X, X_name)
     if is_dask(X):
         check_chunks(X, X_name)
+    else:
+        refuse_palettes(X, X_name)
     try:
         if is_frame(X):
             array = _only_column(X)
@@ -88,6 +91,11 @@ def read_images(X, name, X_name="X"):
             f"no numbers: {X_name} must be rows (n, H*W*C), (n, H, W) or (n, H, W, C). "
             "Crop or resize the images to one shape, and give all the same channels."
         ) from error
+    if array.shape == (0,):
+        raise ValueError(
+            f"{X_name} is empty: {name} needs one image or more. If it was made from a "
+            "list of files, check the folder and the pattern of their names."
+        )
     refuse_names(array, name, X_name)
     if array.ndim > 4:
         raise ValueError(

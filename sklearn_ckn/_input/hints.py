@@ -63,6 +63,33 @@ def refuse_picture(X, X_name):
         raise ValueError(f"{X_name} seems to be one image: {one_image(X, X_name)}.")
 
 
+def refuse_palettes(images, X_name):
+    """Raise if pictures of PIL hold positions in a palette, which are no brightness.
+
+    Parameters
+    ----------
+    images : object
+        What the user has given. Arrays of two axes or more and data frames of several
+        columns hold no pictures.
+    """
+    pictures = sys.modules.get("PIL.Image")
+    if pictures is None or not hasattr(images, "__len__"):
+        return
+    if is_frame(images) and len(images.columns) == 1:
+        images = images[images.columns[0]]
+    if getattr(images, "ndim", 1) != 1:
+        return
+    if not isinstance(next(iter(images), None), pictures.Image):
+        return
+    for position, image in enumerate(images):
+        if getattr(image, "mode", None) in ("P", "PA"):
+            raise ValueError(
+                f"Image {position} of {X_name} stores each pixel as a position in a "
+                f"palette of colours (mode {image.mode!r}), and positions are no "
+                "brightness: pass image.convert('RGB') or image.convert('L')."
+            )
+
+
 def one_image(X, X_name="X"):
     """Return the advice for one image that is given without a batch."""
     batch = f"{X_name}[np.newaxis]" if hasattr(X, "shape") else f"[{X_name}]"
