@@ -15,9 +15,9 @@ from sphinx.util.math import get_node_equation_number
 def convert(node, as_block):
     r"""Return the formula of `node` as MathML.
 
-    Norms and angle brackets keep the size of the text, as in TeX. Browsers would stretch
-    them to the height of what they enclose, and docutils forbids this for other brackets
-    only. So these two do not go with ``\left`` and ``\right``.
+    Norms and angle brackets keep the size of the text, as in TeX. Browsers would
+    stretch them to the height of what they enclose, and docutils forbids this for other
+    brackets only. So these two do not go with ``\left`` and ``\right``.
     """
     try:
         formula = latex2mathml.tex2mathml(node.astext(), as_block=as_block)
@@ -49,7 +49,5 @@ def visit_math_block(writer, node):
 
 def setup(app):
     """Register the renderer under the name that `html_math_renderer` takes."""
-    app.add_html_math_renderer(
-        "mathml", (visit_math, None), (visit_math_block, None)
-    )
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
