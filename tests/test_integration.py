@@ -129,7 +129,7 @@ def test_html_repr(digits):
     diagram = estimator_html_repr(classifier)
     assert "CKNClassifier" in diagram
     # scikit-learn's site has no page of this class.
-    assert "scikit-learn.org" not in diagram
+    assert "https://scikit-learn.org" not in diagram
     classifier.fit(digits[0][:50], digits[1][:50])
     assert "CKNClassifier" in estimator_html_repr(
         make_pipeline(StandardScaler(), classifier)
