@@ -124,6 +124,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "show_signature": False,
+    # The pages of times would load scripts from other sites.
+    "write_computation_times": False,
     "min_reported_time": 1e6,
     "plot_gallery": "True",
 }
