@@ -23,7 +23,7 @@ def convert(node, as_block):
         formula = latex2mathml.tex2mathml(node.astext(), as_block=as_block)
     except MathError as error:
         raise ExtensionError(
-            f"{node.source}:{node.line}: {error} in the formula {node.astext()!r}."
+            f"{node.source}:{node.line}: formula {node.astext()!r}: {error}"
         ) from error
     return re.sub(r'<mo( class="\w+")?>([‖⟨⟩])', r'<mo\1 stretchy="false">\2', formula)
 
