@@ -6,13 +6,18 @@ all pages run with ``sphinx-build -b doctest docs docs/_build/doctest``.
 
 import doctest
 import re
+import sys
 from pathlib import Path
 
 from docutils import nodes
 from numpydoc.docscrape_sphinx import SphinxDocString
+from sklearn.base import BaseEstimator
 from sphinx_gallery.sorting import ExplicitOrder
 
 import sklearn_ckn
+
+# The extension of this folder.
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "sklearn-ckn"
 author = "The sklearn-ckn developers"
@@ -20,6 +25,7 @@ copyright = f"2026, {author}"
 version = release = sklearn_ckn.__version__
 
 extensions = [
+    "mathml",
     "myst_parser",
     "numpydoc",
     "sphinx_copybutton",
@@ -27,7 +33,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
-    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "examples", "auto_examples/*.ipynb", "**.md5"]
@@ -36,6 +42,10 @@ default_role = "literal"
 # Strings in types and tables are code: their quotes stay straight.
 smartquotes = False
 myst_heading_anchors = 3
+html_math_renderer = "mathml"
+# Prompts are not copied, nor what the code prints after them.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
 numpydoc_show_class_members = False
 autosummary_generate = True
@@ -60,6 +70,13 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "logo": {"text": "sklearn-ckn"},
+    "icon_links": [
+        {
+            "name": "Paper: Mairal, NIPS 2016",
+            "url": "https://arxiv.org/abs/1605.06265",
+            "icon": "fa-solid fa-book",
+        }
+    ],
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,
     "show_prev_next": True,
@@ -108,6 +125,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "show_signature": False,
+    # The pages of times would load scripts from other sites.
+    "write_computation_times": False,
     "min_reported_time": 1e6,
     "plot_gallery": "True",
 }
@@ -152,6 +171,27 @@ def link_scikit_learn(app, env, node, content):
     return nodes.reference("", "", content, internal=False, refuri=SCIKIT_LEARN + page)
 
 
+def find_source_module(app, module, name):
+    """Keep methods that scikit-learn defines without pages of its source.
+
+    The extension viewcode would write a page for each module that they come from.
+    """
+    source = getattr(sklearn_ckn, name.partition(".")[0], None)
+    for part in name.split(".")[1:]:
+        source = getattr(source, part, None)
+    ours = getattr(source, "__module__", "").startswith("sklearn_ckn.")
+    return None if ours else module
+
+
+def link_diagrams_to_reference():
+    """Link the diagrams of estimators in the gallery to the pages of their classes."""
+    for name in sklearn_ckn.__all__:
+        item = getattr(sklearn_ckn, name)
+        if isinstance(item, type) and issubclass(item, BaseEstimator):
+            item._doc_link_module = "sklearn_ckn"
+            item._doc_link_template = f"../generated/sklearn_ckn.{name}.html"
+
+
 def check_reference_is_complete(app):
     """Raise unless the API page lists every public name."""
     page = (Path(app.srcdir) / "api.rst").read_text()
@@ -162,5 +202,7 @@ def check_reference_is_complete(app):
 
 def setup(app):
     """Connect what this file defines."""
+    link_diagrams_to_reference()
     app.connect("missing-reference", link_scikit_learn)
+    app.connect("viewcode-follow-imported", find_source_module)
     app.connect("builder-inited", check_reference_is_complete)
