@@ -73,7 +73,7 @@ def refuse_palettes(images, X_name):
         columns hold no pictures.
     """
     pictures = sys.modules.get("PIL.Image")
-    if pictures is None or not hasattr(images, "__len__"):
+    if pictures is None or not hasattr(images, "__iter__"):
         return
     if is_frame(images) and len(images.columns) == 1:
         images = images[images.columns[0]]
