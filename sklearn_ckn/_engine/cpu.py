@@ -166,8 +166,7 @@ class CPUEngine(Engine):
                 output = self._reuse(("maps", i), shape, images.dtype)
             else:
                 output = np.empty(shape, images.dtype)
-            packed = prepared.single(i, _gradients_of(i))
-            self._run(packed, images, output, pooled)
+            self._run(prepared.single(i), images, output, pooled)
             tape.append((images, pooled))
             images = output
         return images, tape

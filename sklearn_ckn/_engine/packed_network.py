@@ -38,16 +38,16 @@ class PackedNetwork:
         ]
         return _cpu.PackedLayers(packed, self.dtype, self._instruction_set)
 
-    def single(self, position, gradients):
-        """Return one layer, packed for the forward and the backward pass.
+    def single(self, position, gradients=None):
+        """Return one layer, packed for the forward or the backward pass.
 
         Parameters
         ----------
         position : int
             Index of the layer.
-        gradients : {"parameters", "all"}
+        gradients : {"parameters", "all"} or None, default=None
             Which gradients are needed: with respect to the layer's parameters only, or
-            also with respect to its input.
+            also with respect to its input. None stands for the forward pass.
         """
         key = position, gradients
         if key not in self._with_gradients:

@@ -278,6 +278,10 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         tiles = [t for t, gain in MAX_RESPONSE_GAIN.items() if gains.responses <= gain]
         max_tile = max(tiles, default=1)
         wide = needs_float64(settings, gains)
+    if gradients is not None:
+        # The products are computed again for derivatives. No projection follows, which
+        # would amplify their rounding errors.
+        max_tile = max(MAX_RESPONSE_GAIN)
     if not settings.responds_by_norm:
         # With tiles, the kernels look for weak patches by the numbers that multiply
         # responses, which must then be norms of the patches as they are.
@@ -286,8 +290,7 @@ def pack_layer(layer, image_shape, instruction_set, n_threads, *, gradients=None
         image_shape, patch_shape, settings.dilation, padding, n_anchors, max_tile
     )
     width = _cpu.panel_width(instruction_set, dtype)
-    # The largest tile is accurate enough here: this correlation is not followed by the
-    # projection, which would amplify its rounding errors.
+    # No projection follows here either.
     backward_sizes = correlation_sizes(
         (
             forward_sizes["response_height"],
