@@ -141,8 +141,9 @@ def test_whitening_and_branches_are_steps(capsys):
     branches = [{"patch_size": 2}, {"patch_size": 3}]
     CKNFeatures((3,), branches=branches, verbose=1).fit(IMAGES)
     printed = capsys.readouterr().out
-    assert printed.count("layer 0 ... 3 anchors") == 2
-    assert "scale of the features of branch 1 ... " in printed
+    for i in range(2):
+        assert f"[CKNFeatures] branch {i}, layer 0 ... 3 anchors" in printed
+        assert f"[CKNFeatures] branch {i}, scale of the features ... " in printed
 
 
 def test_the_line_of_a_step_that_fails_ends(capsys):
@@ -150,6 +151,21 @@ def test_the_line_of_a_step_that_fails_ends(capsys):
     with pytest.raises(KeyError), task.step("part"):
         raise KeyError
     assert capsys.readouterr().out == "[CKNFeatures] part ... \n"
+
+
+@needs_callbacks
+def test_an_interrupted_step(monkeypatch, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    recorder = Recorder()
+    estimator = CKNClassifier((3, 4), random_state=0, verbose=1)
+    monkeypatch.setattr("sklearn_ckn._learning.layers.cluster_patches", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.set_callbacks(recorder).fit(IMAGES[:40], LABELS[:40])
+    assert ("CKNFeatures", "layer 0") in recorder.begun
+    assert not recorder.is_open
+    assert capsys.readouterr().out.endswith("[CKNFeatures] layer 0 ... \n")
 
 
 @needs_callbacks

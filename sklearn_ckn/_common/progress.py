@@ -31,6 +31,8 @@ class Task:
         a function that returns the fitted attributes of an estimator that stops here.
     outcome : str
         What is printed at the end of a step, before its time.
+    prefix : str
+        What the printed names of its steps begin with.
     """
 
     def __init__(self, estimator=None, context=None):
@@ -39,6 +41,7 @@ class Task:
         self.was_stopped = False
         self.result = {}
         self.outcome = ""
+        self.prefix = ""
 
     @property
     def is_observed(self):
@@ -53,7 +56,7 @@ class Task:
         printed in between with ``verbose=2`` has lines of its own.
         """
         verbose = getattr(self._estimator, "verbose", 0)
-        line = f"[{type(self._estimator).__name__}] {name}"
+        line = f"[{type(self._estimator).__name__}] {self.prefix}{name}"
         if verbose:
             print(f"{line} ...", end="\n" if verbose > 1 else " ", flush=True)
         start = time.perf_counter()

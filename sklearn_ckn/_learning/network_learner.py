@@ -109,10 +109,12 @@ class NetworkLearner:
                 branch._validate_params()
                 branch._check_layers(images.shape)
         for i, branch in enumerate(branches):
-            with task.subtask("branch", None) as step:
-                branch._learn_network(images, engine, step)
-            with task.step(f"scale of the features of branch {i}"):
-                scale = feature_scale(branch._encoder(images, engine), images, rng)
+            with task.subtask(f"branch {i}", None) as part:
+                part.prefix = f"branch {i}, "
+                branch._learn_network(images, engine, part)
+                with part.step("scale of the features"):
+                    encoder = branch._encoder(images, engine)
+                    scale = feature_scale(encoder, images, rng)
             branch._network = replace(branch._network, scale=scale)
             branch.n_features_in_ = self.n_features_in_
             if hasattr(self, "feature_names_in_"):

@@ -103,7 +103,10 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
     if (state := checkpoints.latest()) is not None:
         training.state, model.history_, model.n_iter_ = state
         if model.verbose:
-            print(f"[SupervisedCKNClassifier] goes on after epoch {model.n_iter_}")
+            print(
+                f"[SupervisedCKNClassifier] goes on after epoch {model.n_iter_}",
+                flush=True,
+            )
     for epoch in training.run(task, partial(_attributes, model, training)):
         _record(model, epoch)
         model.n_iter_ = epoch.number - training.start.number
