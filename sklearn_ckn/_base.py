@@ -76,8 +76,10 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         Set the attributes about the choice, and the parameters of the network.
         """
         question = MapQuestion(**{name: getattr(self, name) for name in CHOSEN})
-        names = "branches", "differences"
-        if any(parameters.get(name) for name in names) or not question.is_open:
+        has_none = parameters.get("branches") is not None or parameters.get(
+            "differences"
+        )
+        if has_none or not question.is_open:
             choice = MapChoice(question.plainest, None)
         else:
             # Checked with values that a network can have.

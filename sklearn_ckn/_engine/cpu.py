@@ -193,7 +193,9 @@ class CPUEngine(Engine):
                 # All threads work on all images together.
                 n_block = len(images)
             else:
-                n_block = _block_size(packed.encode_scratch, len(images), n_workers)
+                n_block = _block_size(
+                    packed.encode_scratch, len(images), n_workers, SCRATCH_BYTES
+                )
                 n_workers = min(n_workers, -(-len(images) // n_block))
             packed.encode(
                 images,
@@ -334,7 +336,7 @@ def _gradients_of(position, to_images=False):
     return "all" if position > 0 or to_images else "parameters"
 
 
-def _block_size(scratch_bytes, n_images, n_shares, limit=None):
+def _block_size(scratch_bytes, n_images, n_shares, limit):
     """Return the number of images in the groups that a thread takes through the layers.
 
     Parameters
@@ -344,11 +346,9 @@ def _block_size(scratch_bytes, n_images, n_shares, limit=None):
     n_images : int
     n_shares : int
         Smallest number of groups, if there are as many images.
-    limit : int or None, default=None
-        Bytes of scratch memory that a group of several images may take; None stands
-        for ``SCRATCH_BYTES``.
+    limit : int
+        Bytes of scratch memory that a group of several images may take.
     """
-    limit = SCRATCH_BYTES if limit is None else limit
     n_block = max(1, min(MAX_BLOCK, n_images // n_shares))
     while n_block > 1 and scratch_bytes(n_block) > limit:
         n_block -= 1
