@@ -167,6 +167,27 @@ def test_rows_that_are_open_are_exact(with_units):
     assert_allclose(left_out, predictions[chosen, 0], rtol=1e-8, atol=1e-10)
 
 
+def test_rows_are_solved_in_the_dtype_of_the_features():
+    features, _, weights = make_problem(dtype=np.float32)
+    targets = np.random.RandomState(1).randn(400, 1)
+    standardized = StandardizedFeatures.from_values(features, weights)
+    path = CholeskySolver(standardized, targets).path(
+        ALPHAS[4:5], is_open=lambda rows, low, high: np.ones(len(low), dtype=bool)
+    )
+    ((_, block),) = standardized.row_blocks()
+    lower = np.tril(path.factor.lower)
+    solved = np.linalg.solve(lower, block.T.astype(np.float64))
+    leverages = weights / weights.mean() / 400 * (1 + np.sum(solved**2, axis=0))
+    ((_, _, own),) = path.leave_one_out()
+    errors = np.abs(own[:, 0] / leverages - 1)
+    assert errors.max() > 0
+    # Each element of L changes by at most (d + 1) roundings, those of its own and those
+    # of the substitution (Higham 2002, theorem 8.5); the errors of a square are twice
+    # those of the solution.
+    changes = 41 * np.finfo(np.float32).eps * np.linalg.norm(lower)
+    assert errors.max() < 2 * changes * np.linalg.norm(np.linalg.inv(lower), 2)
+
+
 def test_only_rows_with_an_uncertain_residual_are_solved(monkeypatch):
     features, _, weights = make_problem()
     # One sample far from the others has a leverage near 1.

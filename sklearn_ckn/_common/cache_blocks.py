@@ -21,6 +21,10 @@ GPU_BLOCK_VALUES = 2**24
 #: this size products run at full speed.
 PRODUCT_BLOCK_VALUES = 2**23
 
+#: Sums of d x d products of wider features take as many rows at once as those of this
+#: width: compared to the product of few rows, adding it takes long.
+WIDE_FEATURES = 4096
+
 #: Values of the arrays for a block of pairs of images in the exact kernel: two MiB. The
 #: allocator reuses memory of this size. Larger arrays are returned to the operating
 #: system, and the page faults of the next ones double the time.
@@ -69,3 +73,11 @@ def product_blocks(length, row_values):
         Values of each.
     """
     return gen_batches(length, rows_of_block(row_values, PRODUCT_BLOCK_VALUES))
+
+
+def gram_blocks(n, d):
+    """Return slices of rows whose d x d products are added to sums, where n >= d.
+
+    Wide blocks have more than ``PRODUCT_BLOCK_VALUES`` values, but less than the sums.
+    """
+    return gen_batches(n, rows_of_block(min(d, WIDE_FEATURES), PRODUCT_BLOCK_VALUES))

@@ -149,9 +149,9 @@ def lower_trsm(lower, right, transposed):
 
     Parameters
     ----------
-    lower : ndarray of shape (n, n), float64
+    lower : ndarray of shape (n, n), float32 or float64
         Fortran-ordered, with L in the lower triangle.
-    right : ndarray of shape (n, m), float64
+    right : ndarray of shape (n, m), dtype of ``lower``
         Fortran-ordered. The solutions overwrite it.
     transposed : bool
         Whether to solve with L^T.
@@ -161,14 +161,16 @@ def lower_trsm(lower, right, transposed):
     right : ndarray of shape (n, m)
     """
     n, m = right.shape
-    _function(cython_blas, "dtrsm")(
+    is_double = lower.dtype == np.float64
+    real = ctypes.c_double if is_double else ctypes.c_float
+    _function(cython_blas, "dtrsm" if is_double else "strsm")(
         byref(c_char(b"L")),
         byref(c_char(b"L")),
         byref(c_char(b"T" if transposed else b"N")),
         byref(c_char(b"N")),
         byref(c_int(n)),
         byref(c_int(m)),
-        byref(ctypes.c_double(1)),
+        byref(real(1)),
         _data(lower),
         byref(c_int(n)),
         _data(right),

@@ -14,7 +14,7 @@ class CholeskyFactor:
 
     Attributes
     ----------
-    lower : ndarray of shape (d, d), float64
+    lower : ndarray of shape (d, d), float64, or float32 if it is rounded
         Fortran-ordered; L in the lower triangle. The rest is not used.
     """
 
@@ -41,6 +41,10 @@ class CholeskyFactor:
         np.einsum("ii->i", out)[:] += alpha
         return cls(interruptible(potrf, len(out) ** 3 // 6)(out))
 
+    def rounded(self, dtype):
+        """Return the factor in another dtype, in which solutions are computed."""
+        return CholeskyFactor(self.lower.astype(dtype, copy=False))
+
     def forward(self, right):
         """Return L^(-1) right, (d, m), in Fortran order."""
         return self._solve(right, False)
@@ -50,6 +54,6 @@ class CholeskyFactor:
         return self._solve(right, True)
 
     def _solve(self, right, transposed):
-        right = np.array(right, dtype=np.float64, order="F")
+        right = np.array(right, dtype=self.lower.dtype, order="F")
         solve = interruptible(lower_trsm, right.size * len(self.lower) // 2)
         return solve(self.lower, right, transposed)

@@ -86,6 +86,17 @@ class CholeskyPath(RidgeSolutions):
     is_open: object = None
 
     @cached_property
+    def _rounded_factor(self):
+        """The factor with which rows are solved, in the dtype of the features.
+
+        A row x is rounded, which changes L^(-1) x by up to eps ||L^(-1)|| ||x||. So
+        does the rounding of L and of the solution, in proportion to the condition
+        number of L (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
+        theorem 8.5), which here is at most ||L^(-1)||: the trace of L L^T is near 1.
+        """
+        return self.factor.rounded(self.features.dtype)
+
+    @cached_property
     def _right(self):
         """Coefficients and sketches of all alphas, (d, A m + A k)."""
         n_features = self.coef.shape[1]
@@ -149,7 +160,8 @@ class CholeskyPath(RidgeSolutions):
         if not waiting:
             return
         right = np.concatenate([block for *_, block in waiting]).T
-        exact = np.square(self.factor.forward(right)).sum(axis=0)
+        solved = self._rounded_factor.forward(right)
+        exact = np.einsum("ij,ij->j", solved, solved, dtype=np.float64)
         start = 0
         for rows, fitted, squares, is_open, block in waiting:
             squares[is_open, 0] = exact[start : start + len(block)]

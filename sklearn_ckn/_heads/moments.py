@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_ckn._common.arrays import lower_gram, namespace
+from sklearn_ckn._common.arrays import add_lower, lower_gram, namespace
+from sklearn_ckn._common.cache_blocks import cache_blocks
 from sklearn_ckn._common.lazy_array import largest_magnitude
 from sklearn_ckn._heads.standardize import read_rows, unit_exponent
 
@@ -114,14 +115,15 @@ class Moments:
         xp = namespace(block)
         self.largest = max(self.largest, largest_magnitude(block))
         block = origin.measure(block)
-        exact = block.astype(np.float64)
-        self.features += weights @ exact
         weighted = weights[:, np.newaxis] * targets
         self.targets += weighted.sum(axis=0)
-        self.products += exact.T @ weighted
+        for rows in cache_blocks(block):
+            exact = block[rows].astype(np.float64)
+            self.features += weights[rows] @ exact
+            self.products += exact.T @ weighted[rows]
         block *= xp.sqrt(weights[:, np.newaxis]).astype(block.dtype)
         product = lower_gram(block, product)
-        self.gram += product
+        add_lower(self.gram, product)
         return product
 
     @property

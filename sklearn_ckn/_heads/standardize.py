@@ -7,6 +7,7 @@ from math import frexp, ldexp
 import numpy as np
 
 from sklearn_ckn._common.arrays import (
+    add_lower,
     lower_gram,
     matmul,
     namespace,
@@ -264,7 +265,7 @@ class StandardizedFeatures:
         for rows, block in self.row_blocks():
             block *= self.root_weights[rows].astype(block.dtype)
             product = lower_gram(block, product)
-            total += product
+            add_lower(total, product)
         total /= n
         return total
 

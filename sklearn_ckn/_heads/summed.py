@@ -5,10 +5,9 @@ from functools import reduce
 from operator import add
 
 import numpy as np
-from sklearn.utils import gen_batches
 
-from sklearn_ckn._common.arrays import namespace, to_numpy
-from sklearn_ckn._common.cache_blocks import cache_rows, product_blocks
+from sklearn_ckn._common.arrays import each_lower_block, namespace, to_numpy
+from sklearn_ckn._common.cache_blocks import gram_blocks
 from sklearn_ckn._heads.moments import Moments, Origin
 from sklearn_ckn._heads.rounding import smallest_spread
 from sklearn_ckn._heads.standardize import (
@@ -211,11 +210,14 @@ class SummedFeatures(StandardizedFeatures):
         n, d = self.shape
         offset, inverse = self._offset, 1 / self.column_scales
         total = self.sums.total("gram", self.weights)
-        for columns in gen_batches(d, cache_rows(d, self.xp)):
-            block = total[:, columns]
+
+        def standardize(rows, columns):
+            block = total[rows, columns]
             block /= n
-            block -= offset[:, np.newaxis] * offset[columns]
-            block *= inverse[:, np.newaxis] * inverse[columns]
+            block -= offset[rows, np.newaxis] * offset[columns]
+            block *= inverse[rows, np.newaxis] * inverse[columns]
+
+        each_lower_block(standardize, d, self.xp)
         return total
 
     def target_products(self, targets, intercept):
@@ -235,7 +237,7 @@ def _moments(source, targets, weights, parts, origin, n_parts):
     d, m, xp = source.shape[1], targets.shape[1], namespace(weights)
     moments = [Moments.zeros(d, m, xp) for _ in range(n_parts)]
     product = None
-    for rows in product_blocks(*source.shape):
+    for rows in gram_blocks(*source.shape):
         block = read_rows(source, rows, xp)
         for part in np.unique(parts[rows]):
             own = xp.asarray(np.flatnonzero(parts[rows] == part))
