@@ -294,11 +294,12 @@ cdef class PackedLayers:
         unsigned char[:, ::1] scratch not None,  # (n_threads, encode_scratch)
         Py_ssize_t n_block,
         Py_ssize_t images_per_check,             # images between looks at signals
+        bint together=False,
     ):
         """Encode blocks of images; each is the work of one thread from start to end.
 
-        A block has n_block images, and fewer towards the end. If there are at least
-        two threads for each image, all threads work on a single block together.
+        A block has n_block images, and fewer towards the end. If ``together``, all
+        threads work on a single block of all images.
         """
         cdef Py_ssize_t n_images = images.shape[0]
         self._check_images(sizeof(floating), images.shape)
@@ -330,7 +331,12 @@ cdef class PackedLayers:
         cdef ckn_team team = ckn_team(share, n_threads, scratch.shape[1])
         if pooled is not None:
             work.pooled = <char*> &pooled[0, 0, 0, 0]
-        if 0 < 2 * n_images <= n_threads and n_images <= n_block:
+        if together:
+            if not 0 < n_images <= n_block:
+                raise ValueError(
+                    f"n_block must be at least {n_images}, the number of images, which "
+                    "is at least 1"
+                )
             with nogil:
                 work.functions.encode(
                     work.layers,

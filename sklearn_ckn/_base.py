@@ -14,7 +14,7 @@ from sklearn_ckn._heads.summed import FeatureSource
 from sklearn_ckn._input.images import check_images
 from sklearn_ckn._learning.cache import resolve_memory, warn_without_seed
 from sklearn_ckn._learning.map_choice import MapChoice, MapQuestion, choose_map
-from sklearn_ckn._learning.training_features import FeatureStorage
+from sklearn_ckn._learning.training_features import FeatureStorage, features_step
 from sklearn_ckn._network.constraints import CHOICE_CONSTRAINTS
 
 #: Names of the parameters of CKNFeatures.
@@ -60,12 +60,11 @@ class NetworkPredictor(CallbackSupportMixin, VersionedEstimator):
         with task.fit_by(self.features_, "network"):
             self.features_._fit_validated(images, engine)
         self.n_iter_ = self.features_.n_iter_
-        with task.step("features of the training images", None) as step:
+        with features_step(task, images, self.features_._network) as step:
             encoder = self.features_._encoder(images, engine)
             memory = resolve_memory(self.memory, self.random_state)
             storage = FeatureStorage(streaming, memory)
             features = storage.features(encoder, images, problem, step)
-            step.outcome = f"{len(images)} x {encoder.network.n_features}"
             if isinstance(features, FeatureSource):
                 step.outcome += ", computed whenever the head reads them"
             return [features]

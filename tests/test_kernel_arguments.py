@@ -232,6 +232,13 @@ def test_more_images_than_maps():
         )
 
 
+def test_all_threads_on_more_images_than_a_block():
+    layers_of().encode(**maps_arguments(N_BLOCK), together=True)
+    for n in (0, N_BLOCK + 1):
+        with pytest.raises(ValueError, match="n_block must be at least"):
+            layers_of().encode(**maps_arguments(n), together=True)
+
+
 def test_gradients_that_a_layer_was_not_packed_for():
     layer = packed()
     with pytest.raises(ValueError, match="not packed for gradients in its input"):

@@ -83,6 +83,17 @@ def test_no_more_seeds_than_distinct_points(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_no_more_seeds_than_distinct_long_points(dtype):
+    # Rounding makes the distance of a point from itself larger than 10 eps here.
+    points = random_points(20, length=20_000, dtype=dtype).repeat(2, axis=0)
+    cosines = CPUEngine().nearest_anchors(points, points[:1])[1]
+    assert abs(cosines[:2] - 1).max() < 20_000**0.5 * np.finfo(dtype).eps
+    seeds, _, _ = k_means_plusplus(points, 40, np.random.RandomState(0), CPUEngine())
+    assert len(seeds) == 20
+    assert len(np.unique(points[seeds], axis=0)) == 20
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_a_distance_equal_to_the_rounding_is_a_distance(dtype):
     eps = np.finfo(dtype).eps
 

@@ -189,8 +189,8 @@ class CPUEngine(Engine):
             return
         with shared_threads() as n_workers:
             team_bytes = n_workers * packed.encode_scratch(len(images))
-            if 2 * len(images) <= n_workers and team_bytes <= TEAM_SCRATCH_BYTES:
-                # All threads work on all images together.
+            together = 2 * len(images) <= n_workers and team_bytes <= TEAM_SCRATCH_BYTES
+            if together:
                 n_block = len(images)
             else:
                 n_block = _block_size(
@@ -204,6 +204,7 @@ class CPUEngine(Engine):
                 _scratch.take(n_workers, packed.encode_scratch(n_block)),
                 n_block,
                 max(n_workers * n_block, WORK_PER_CHECK // work),
+                together,
             )
 
     def encode_backward(self, tape, prepared, gradient, *, to_images=False):

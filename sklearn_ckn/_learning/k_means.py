@@ -50,8 +50,9 @@ def k_means_plusplus(points, n_clusters, random_state, engine, weights=None):
         Cosine of each point with its nearest seed.
     """
     xp = namespace(points)
-    # The computed cosine of two equal points differs from 1 by rounding.
-    rounding = 10 * np.finfo(points.dtype).eps
+    # The computed cosine of two equal points differs from 1 by rounding: the standard
+    # deviation of a sum of L products, added one after the other, is sqrt(L) / 6 eps.
+    rounding = max(10, points.shape[1] ** 0.5) * np.finfo(points.dtype).eps
     if weights is None:
         seeds = [random_state.randint(len(points))]
     else:
@@ -61,6 +62,7 @@ def k_means_plusplus(points, n_clusters, random_state, engine, weights=None):
     while len(seeds) < n_clusters:
         distance = 1 - similarity.astype(np.float64)
         distance[distance < rounding] = 0
+        distance[xp.asarray(seeds)] = 0
         cumulative = xp.cumsum(distance if weights is None else weights * distance)
         if cumulative[-1] == 0:
             break

@@ -160,6 +160,7 @@ def choose_map(images, problem, question, parameters, options, engine, random_st
     problem : ClassifierProblem or RegressionProblem
         Of these images.
     question : MapQuestion
+        An open one.
     parameters : dict
         Parameters of the network by name.
     options : LearningOptions
@@ -175,7 +176,7 @@ def choose_map(images, problem, question, parameters, options, engine, random_st
     """
     settings = resolve_layers(parameters, images.shape)
     candidates = question.candidates(images.shape)
-    if not question.is_open or len(images) < MIN_IMAGES:
+    if len(images) < MIN_IMAGES:
         return MapChoice(candidates[0], None)
     random_state = check_random_state(random_state)
     n_sampled = min(max(int(SHARE * len(images)), FEW_IMAGES), MANY_IMAGES)

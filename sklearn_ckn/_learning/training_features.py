@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,27 @@ from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._heads.summed import FeatureSource
 
 STREAMING_CONSTRAINT = ["boolean", StrOptions({"auto"})]
+
+
+@contextmanager
+def features_step(task, images, network):
+    """Begin the step of a fit that maps the training images, and yield it.
+
+    Parameters
+    ----------
+    task : Task
+        Of the fit.
+    images : Images
+    network : Network
+
+    Yields
+    ------
+    step : Task
+        Its outcome is the shape of the features.
+    """
+    with task.step("features of the training images", None) as step:
+        step.outcome = f"{len(images)} x {network.n_features}"
+        yield step
 
 
 class EncodedImages(FeatureSource):

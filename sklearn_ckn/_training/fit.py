@@ -16,6 +16,7 @@ from sklearn_ckn._common.parameters import finite_number
 from sklearn_ckn._engine.choice import get_engine
 from sklearn_ckn._heads.alphas import resolve_alphas
 from sklearn_ckn._learning.cache import resolve_memory
+from sklearn_ckn._learning.training_features import features_step
 from sklearn_ckn._training.checkpoints import Checkpoints
 from sklearn_ckn._training.controller import Training, training_alpha
 from sklearn_ckn._training.data import TrainingOptions, TrainingSet
@@ -57,10 +58,9 @@ def fit_supervised(model, X, y, sample_weight, groups, task):
         start_head = model._fit_head(problem, features, engine, task)
     else:
         earlier.check_same_problem(model, images)
-        with task.step("features of the training images", None) as step:
+        with features_step(task, images, model.features_._network) as step:
             encoder = model.features_._encoder(images, engine)
             features = [encoder.features(images.array, task=step)]
-            step.outcome = f"{len(images)} x {encoder.network.n_features}"
     rows = _choose_held_out(model, problem, origin, earlier, random_state)
     n_given, positions = origin
     model._split_of = n_given, positions[rows[1]]
