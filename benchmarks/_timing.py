@@ -1,9 +1,11 @@
 """Timing shared by the benchmarks."""
 
 import multiprocessing
+import os
 import platform
 import resource
 import statistics
+import threading
 import time
 import traceback
 from functools import partial
@@ -133,7 +135,18 @@ def receive_answer(connection, process):
     return answer
 
 
+def _end_with_parent():
+    """End this process when the one that started it has ended or was killed."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _measure(prepare, function):
+    _end_with_parent()
     arguments = prepare()
     before = peak_memory()
     start = time.perf_counter()
