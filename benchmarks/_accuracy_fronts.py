@@ -168,7 +168,7 @@ def draw_figures(records, folder):
         axes.minorticks_off()
         axes.margins(y=0.12)
         axes.legend(fontsize="small")
-        path = folder / f"time_to_accuracy_{set_name}.png"
-        figure.savefig(path, dpi=150)
+        path = folder / f"time_to_accuracy_{set_name}.svg"
+        figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
         print(f"wrote {path}")
