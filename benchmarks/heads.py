@@ -31,8 +31,8 @@ from sklearn.svm import LinearSVC
 from sklearn.utils import gen_batches
 
 from sklearn_ckn import LinearPathClassifier
-from sklearn_ckn._common.arrays import lower_gram
 from sklearn_ckn._common.cache_blocks import product_blocks
+from sklearn_ckn._common.lower_triangles import lower_gram
 from sklearn_ckn._heads import cholesky_path
 from sklearn_ckn._heads.summed import standardize_features
 

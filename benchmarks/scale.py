@@ -25,8 +25,8 @@ from scipy.linalg import eigh
 from threadpoolctl import threadpool_limits
 
 from sklearn_ckn import CKNClassifier, CKNFeatures
-from sklearn_ckn._common.arrays import lower_gram
 from sklearn_ckn._common.dask_arrays import DaskImages
+from sklearn_ckn._common.lower_triangles import lower_gram
 from sklearn_ckn._engine.cpu import CPUEngine
 from sklearn_ckn._heads.path import one_vs_rest
 from sklearn_ckn._heads.summed import SummedFeatures

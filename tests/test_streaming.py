@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from sklearn_ckn import CKNClassifier, CKNRegressor, LinearPathClassifier
-from sklearn_ckn._common import arrays, cache_blocks
+from sklearn_ckn._common import cache_blocks
 from sklearn_ckn._heads import left_out
 from sklearn_ckn._heads.classification import ClassifierSamples
 from sklearn_ckn._heads.left_out import scored_positions
@@ -59,7 +59,8 @@ class Rows(FeatureSource):
 def test_gram_matrix_of_several_blocks(monkeypatch):
     # Of rows, and of columns that threads share.
     monkeypatch.setattr(cache_blocks, "PRODUCT_BLOCK_VALUES", 5000)
-    n, d = 300, 2 * arrays.LOWER_BLOCK_COLUMNS + 20
+    monkeypatch.setattr(cache_blocks, "CACHE_BLOCK_VALUES", 10_000)
+    n, d = 300, 150
     rng = np.random.RandomState(0)
     values, weights = rng.randn(n, d), rng.uniform(0.5, 2, size=n)
     features = SummedFeatures.from_source(values, np.zeros((n, 1)), weights, None)

@@ -9,18 +9,14 @@ from importlib import import_module
 
 import numpy as np
 import scipy.linalg
-from sklearn.utils import gen_batches
 
 from sklearn_ckn._common.background_calls import each_in_threads
 from sklearn_ckn._common.interrupts import interruptible
-from sklearn_ckn._common.lapack import lower_syrk, potrf, syevd
+from sklearn_ckn._common.lapack import potrf, syevd
 
 # Largest matrix on a GPU that the CPU decomposes: it needs 1 ms for 128 rows and 20 ms
 # for 512, where cuSOLVER launches hundreds of small kernels one after the other.
 LARGEST_ON_CPU = 512
-
-# Columns of the lower triangle of a matrix that a thread changes at once.
-LOWER_BLOCK_COLUMNS = 64
 
 # Sum of the cubes of the sizes of all matrices but the largest, which take about a
 # millisecond together, from which on several threads are faster.
@@ -196,64 +192,6 @@ def cholesky_solver(matrix):
         return solve_triangular(lower, half, trans=1, lower=True)
 
     return solve
-
-
-def lower_gram(rows, out=None):
-    """Return X^T X, (d, d), for X of shape (n, d); the upper triangle may be unset.
-
-    NumPy's product of a matrix with its own transpose also copies the lower triangle to
-    the upper one, which takes as long as a small product.
-
-    Parameters
-    ----------
-    rows : array of shape (n, d)
-    out : array of shape (d, d) or None, default=None
-        The result of an earlier call, whose memory is used again.
-    """
-    if namespace(rows) is not np:
-        return rows.T @ rows
-    d = rows.shape[1]
-    if out is None:
-        out = np.zeros((d, d), rows.dtype, order="F")
-    multiply = interruptible(lower_syrk, rows.size * d // 2)
-    return multiply(np.ascontiguousarray(rows).T, out)
-
-
-def each_lower_block(function, d, xp):
-    """Call a function for each block of the lower triangle of a matrix.
-
-    On a CPU, all threads call it at the same time.
-
-    Parameters
-    ----------
-    function : callable
-        Of a slice of rows and one of columns. It changes the block in place.
-    d : int
-        Number of rows, and of columns.
-    xp : module
-        Namespace of the matrix, which is in Fortran order.
-    """
-    # One operation of a GPU uses all of it.
-    width = LOWER_BLOCK_COLUMNS if xp is np else d
-    each_in_threads(
-        lambda columns: function(slice(columns.start, d), columns),
-        list(gen_batches(d, width)),
-    )
-
-
-def add_lower(total, matrix):
-    """Add the lower triangle of a matrix to that of another in place.
-
-    Parameters
-    ----------
-    total, matrix : array of shape (d, d)
-        Fortran-ordered. The upper triangles are added in part.
-    """
-
-    def add(rows, columns):
-        total[rows, columns] += matrix[rows, columns]
-
-    each_lower_block(add, len(total), namespace(total))
 
 
 def matmul(left, right):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_ckn._common.arrays import add_lower, lower_gram, namespace
+from sklearn_ckn._common.arrays import namespace
 from sklearn_ckn._common.cache_blocks import cache_blocks
 from sklearn_ckn._common.lazy_array import largest_magnitude
+from sklearn_ckn._common.lower_triangles import add_lower, lower_gram
 from sklearn_ckn._heads.standardize import read_rows, unit_exponent
 
 #: Places, spread evenly over all rows, and the rows that are read at each of them to

@@ -7,8 +7,6 @@ from math import frexp, ldexp
 import numpy as np
 
 from sklearn_ckn._common.arrays import (
-    add_lower,
-    lower_gram,
     matmul,
     namespace,
     to_namespace,
@@ -16,6 +14,7 @@ from sklearn_ckn._common.arrays import (
 )
 from sklearn_ckn._common.cache_blocks import product_blocks
 from sklearn_ckn._common.lazy_array import largest_magnitude
+from sklearn_ckn._common.lower_triangles import add_lower, lower_gram
 from sklearn_ckn._heads.affine import stored_affine
 from sklearn_ckn._heads.rounding import is_constant, smallest_spread
 

@@ -6,8 +6,9 @@ from operator import add
 
 import numpy as np
 
-from sklearn_ckn._common.arrays import each_lower_block, namespace, to_numpy
+from sklearn_ckn._common.arrays import namespace, to_numpy
 from sklearn_ckn._common.cache_blocks import gram_blocks
+from sklearn_ckn._common.lower_triangles import each_lower_block
 from sklearn_ckn._heads.moments import Moments, Origin
 from sklearn_ckn._heads.rounding import smallest_spread
 from sklearn_ckn._heads.standardize import (
